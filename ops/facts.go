@@ -1,0 +1,403 @@
+package ops
+
+import (
+	"slices"
+	"time"
+)
+
+// FactKind names what happened, in the past tense.
+type FactKind string
+
+// The kinds of fact. The table Facts says who tells and who hears each.
+const (
+	IncidentOpened       FactKind = "IncidentOpened"
+	IncidentGrew         FactKind = "IncidentGrew"
+	IncidentShrank       FactKind = "IncidentShrank"
+	IncidentResolvedFact FactKind = "IncidentResolved"
+	IncidentReopenedFact FactKind = "IncidentReopened"
+	IncidentMoved        FactKind = "IncidentMoved"
+	IncidentCommented    FactKind = "IncidentCommented"
+
+	TicketOpened    FactKind = "TicketOpened"
+	TicketUpdated   FactKind = "TicketUpdated"
+	TicketEdited    FactKind = "TicketEdited"
+	TicketTroubled  FactKind = "TicketTroubled"
+	TicketDuplicate FactKind = "TicketDuplicateMerged"
+
+	ChangeRaised      FactKind = "ChangeRaised"
+	ApprovalRequested FactKind = "ApprovalRequested"
+	ApprovalGiven     FactKind = "ApprovalGiven"
+	ApprovalVoided    FactKind = "ApprovalVoided"
+	ChangeScheduledAt FactKind = "ChangeScheduled"
+	ChangeWaiting     FactKind = "ChangeWaiting"
+	RunStarted        FactKind = "RunStarted"
+	ChangeReviewed    FactKind = "ChangeReviewed"
+	ChangeEnded       FactKind = "ChangeEnded"
+
+	PlanMade     FactKind = "PlanMade"
+	PlanFailed   FactKind = "PlanFailed"
+	PlanMoved    FactKind = "PlanMoved"
+	RunApplied   FactKind = "RunApplied"
+	RunBroke     FactKind = "RunFailed"
+	RunUndone    FactKind = "RunRolledBack"
+	VerdictGiven FactKind = "VerdictGiven"
+
+	ResourceMerged   FactKind = "ResourceMerged"
+	TokenCreated     FactKind = "TokenCreated"
+	TokenRevoked     FactKind = "TokenRevoked"
+	ConfigLoaded     FactKind = "ConfigLoaded"
+	ExecutionStopped FactKind = "ExecutionStopped"
+	ExecutionResumed FactKind = "ExecutionResumed"
+	BacklogCounted   FactKind = "BacklogCounted"
+)
+
+// Route says which room tells a kind of fact and which rooms hear it.
+type Route struct {
+	Kind  FactKind
+	Tells []string
+	Hears []string
+}
+
+// Facts is the table of who tells and who hears what. archtest fails when a
+// room tells or hears a fact that is not listed here. Facts that run against
+// the arrow of the loop (platform edit, verdict, run steps, spans) need an ADR
+// beyond those named in the architecture.
+var Facts = []Route{
+	{IncidentOpened, []string{"correlate"}, []string{"ticket", "change"}},
+	{IncidentGrew, []string{"correlate"}, []string{"ticket", "change"}},
+	{IncidentShrank, []string{"correlate"}, []string{"ticket"}},
+	{IncidentResolvedFact, []string{"correlate"}, []string{"ticket", "verify"}},
+	{IncidentReopenedFact, []string{"correlate"}, []string{"ticket", "change"}},
+	{IncidentMoved, []string{"correlate"}, []string{"ticket"}},
+	{IncidentCommented, []string{"correlate"}, []string{"ticket"}},
+
+	{TicketOpened, []string{"ticket"}, nil},
+	{TicketUpdated, []string{"ticket"}, nil},
+	{TicketEdited, []string{"ticket"}, []string{"correlate"}},
+	{TicketTroubled, []string{"ticket"}, nil},
+	{TicketDuplicate, []string{"ticket"}, nil},
+
+	{ChangeRaised, []string{"change"}, []string{"ticket"}},
+	{ApprovalRequested, []string{"change"}, []string{"ticket"}},
+	{ApprovalGiven, []string{"change"}, []string{"ticket"}},
+	{ApprovalVoided, []string{"change"}, []string{"ticket"}},
+	{ChangeScheduledAt, []string{"change"}, []string{"ticket"}},
+	{ChangeWaiting, []string{"change"}, []string{"ticket"}},
+	{RunStarted, []string{"change"}, []string{"ticket"}},
+	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
+	{ChangeEnded, []string{"change"}, []string{"ticket", "verify"}},
+
+	{PlanMade, []string{"execute"}, []string{"change"}},
+	{PlanFailed, []string{"execute"}, []string{"change"}},
+	{PlanMoved, []string{"execute"}, []string{"change"}},
+	{RunApplied, []string{"execute"}, []string{"change", "verify", "ticket"}},
+	{RunBroke, []string{"execute"}, []string{"change", "ticket"}},
+	{RunUndone, []string{"execute"}, []string{"change", "ticket"}},
+	{VerdictGiven, []string{"verify"}, []string{"change", "ticket"}},
+
+	{ResourceMerged, []string{"store"}, nil},
+	{TokenCreated, []string{"store"}, nil},
+	{TokenRevoked, []string{"store"}, nil},
+	{ConfigLoaded, []string{"app"}, nil},
+	{ExecutionStopped, []string{"change"}, nil},
+	{ExecutionResumed, []string{"change"}, nil},
+	{BacklogCounted, []string{"analytics"}, nil},
+}
+
+// Heard returns the kinds of fact a room hears, in table order.
+func Heard(room string) []FactKind {
+	var out []FactKind
+	for _, r := range Facts {
+		if slices.Contains(r.Hears, room) {
+			out = append(out, r.Kind)
+		}
+	}
+	return out
+}
+
+// IncidentOpenedBody tells of a new incident and why it is one of its own.
+type IncidentOpenedBody struct {
+	Incident Incident `json:"incident"`
+	Alerts   []Alert  `json:"alerts"` // the members that opened it, at most MaxFactAlerts
+	Count    int      `json:"count"`  // all members that opened it
+	Why      string   `json:"why"`
+}
+
+// MaxFactAlerts bounds the alerts a fact carries; the rest are counted.
+const MaxFactAlerts = 20
+
+// IncidentGrewBody tells that alerts joined or that the severity rose or fell.
+type IncidentGrewBody struct {
+	Incident Incident `json:"incident"`
+	Alerts   []Alert  `json:"alerts"`
+	Count    int      `json:"count"`
+	Was      Severity `json:"was"` // severity before
+	Why      string   `json:"why"`
+}
+
+// IncidentShrankBody tells that some members resolved while others still fire.
+type IncidentShrankBody struct {
+	Incident Incident `json:"incident"`
+	Count    int      `json:"count"`
+	Was      Severity `json:"was"`
+	Why      string   `json:"why"`
+}
+
+// IncidentResolvedBody tells that the last member resolved.
+type IncidentResolvedBody struct {
+	Incident Incident `json:"incident"`
+	Why      string   `json:"why"`
+}
+
+// IncidentReopenedBody tells that a resolved incident fires again.
+type IncidentReopenedBody struct {
+	Incident Incident `json:"incident"`
+	Alerts   []Alert  `json:"alerts"`
+	Count    int      `json:"count"`
+	Why      string   `json:"why"`
+}
+
+// IncidentMovedBody tells that a person moved the incident, here or in a platform.
+type IncidentMovedBody struct {
+	Incident Incident      `json:"incident"`
+	From     IncidentState `json:"from"`
+	Why      string        `json:"why"`
+	Via      string        `json:"via"` // api, cli, page or the platform's name: that platform needs no echo
+}
+
+// IncidentCommentedBody tells that a person wrote something.
+type IncidentCommentedBody struct {
+	Note Note   `json:"note"`
+	Via  string `json:"via"`
+}
+
+// TicketOpenedBody tells that a work item exists in a platform.
+type TicketOpenedBody struct {
+	TicketID string `json:"ticket_id"`
+	Platform string `json:"platform"`
+	Ref      string `json:"ref"`
+	Display  string `json:"display"`
+	URL      string `json:"url,omitempty"`
+	Found    bool   `json:"found,omitempty"` // an earlier create, whose answer was lost, had made it
+}
+
+// TicketUpdatedBody tells which fields of the platform's copy we made equal.
+type TicketUpdatedBody struct {
+	TicketID string   `json:"ticket_id"`
+	Platform string   `json:"platform"`
+	Display  string   `json:"display"`
+	Fields   []string `json:"fields"`
+	Notes    int      `json:"notes,omitempty"`
+}
+
+// TicketEditedBody tells what a person changed in a platform.
+type TicketEditedBody struct {
+	TicketID string        `json:"ticket_id"`
+	Platform string        `json:"platform"`
+	Display  string        `json:"display"`
+	By       string        `json:"by"`     // the platform's user
+	Person   string        `json:"person"` // the mapped principal's name, empty when unmapped
+	Edits    []FieldEdit   `json:"edits,omitempty"`
+	Notes    []Note        `json:"notes,omitempty"`
+	State    IncidentState `json:"state,omitempty"` // the state the edit asks for, empty when it did not change
+}
+
+// FieldEdit is one field a person changed.
+type FieldEdit struct {
+	Field string `json:"field"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
+// TicketTroubledBody tells that a platform refused an edit, or that its answer is overdue.
+type TicketTroubledBody struct {
+	TicketID string `json:"ticket_id"`
+	Platform string `json:"platform"`
+	Class    string `json:"class"`
+	Error    string `json:"error"` // redacted
+}
+
+// TicketDuplicateBody tells that the audit found two work items for one cause and closed one.
+type TicketDuplicateBody struct {
+	TicketID string `json:"ticket_id"`
+	Platform string `json:"platform"`
+	Kept     string `json:"kept"`
+	Closed   string `json:"closed"`
+}
+
+// ChangeRaisedBody tells of a new change and what asked for it.
+type ChangeRaisedBody struct {
+	Change Change `json:"change"`
+	Why    string `json:"why"`
+}
+
+// PlanMadeBody tells the plan an executor made.
+type PlanMadeBody struct {
+	Plan Plan `json:"plan"`
+}
+
+// PlanFailedBody tells that no plan could be made.
+type PlanFailedBody struct {
+	ChangeID string `json:"change_id"`
+	Error    string `json:"error"`
+}
+
+// PlanMovedBody tells that the plan made in the window is not the approved one.
+type PlanMovedBody struct {
+	ChangeID string `json:"change_id"`
+	RunID    string `json:"run_id"`
+	Approved string `json:"approved"` // digest
+	Plan     Plan   `json:"plan"`     // what it is now
+	Moved    string `json:"moved"`    // what differs, for people
+}
+
+// ApprovalRequestedBody tells which plan waits for whom.
+type ApprovalRequestedBody struct {
+	Change Change `json:"change"`
+	Digest string `json:"digest"`
+	Text   string `json:"text"` // the plan as it is shown
+	Why    string `json:"why"`  // who must approve, and by which policy
+}
+
+// ApprovalGivenBody tells a decision.
+type ApprovalGivenBody struct {
+	Approval Approval `json:"approval"`
+}
+
+// ApprovalVoidedBody tells that a decision no longer counts.
+type ApprovalVoidedBody struct {
+	ChangeID string `json:"change_id"`
+	Digest   string `json:"digest"`
+	Why      string `json:"why"`
+}
+
+// ChangeScheduledBody tells the window a change will run in.
+type ChangeScheduledBody struct {
+	Change Change `json:"change"`
+	Why    string `json:"why"`
+}
+
+// ChangeWaitingBody tells why a change did not start.
+type ChangeWaitingBody struct {
+	ChangeID string `json:"change_id"`
+	Why      string `json:"why"`
+}
+
+// RunStartedBody tells that an approved plan starts inside its window.
+type RunStartedBody struct {
+	Run    Run        `json:"run"`
+	Window Occurrence `json:"window"`
+	Why    string     `json:"why"`
+}
+
+// RunAppliedBody tells that the tool did what the plan said.
+type RunAppliedBody struct {
+	Run    Run    `json:"run"`
+	Change Change `json:"change"`
+}
+
+// RunFailedBody tells that the tool failed.
+type RunFailedBody struct {
+	Run     Run    `json:"run"`
+	Error   string `json:"error"`
+	Unknown bool   `json:"unknown,omitempty"` // nobody knows whether it happened
+}
+
+// RunRolledBackBody tells that a run was undone, or that undoing it failed.
+type RunRolledBackBody struct {
+	Run   Run    `json:"run"`
+	Error string `json:"error,omitempty"` // empty when it worked
+}
+
+// VerdictGivenBody tells whether the change helped.
+type VerdictGivenBody struct {
+	Verdict Verdict `json:"verdict"`
+}
+
+// ChangeReviewedBody tells that the verdict is final.
+type ChangeReviewedBody struct {
+	Change Change `json:"change"`
+	Why    string `json:"why"`
+}
+
+// ChangeEndedBody tells how a change ended.
+type ChangeEndedBody struct {
+	Change Change `json:"change"`
+	Why    string `json:"why"`
+}
+
+// ResourceMergedBody tells that two resources are one.
+type ResourceMergedBody struct {
+	Kept   string `json:"kept"`
+	Merged string `json:"merged"`
+	Rule   string `json:"rule"`
+}
+
+// TokenBody tells that a token was made or revoked.
+type TokenBody struct {
+	TokenID   string `json:"token_id"`
+	Principal string `json:"principal"`
+	Roles     []Role `json:"roles,omitempty"`
+}
+
+// TokenRevokedBody tells that a token no longer opens anything.
+type TokenRevokedBody TokenBody
+
+// ConfigLoadedBody tells which configuration is in force.
+type ConfigLoadedBody struct {
+	Digest string `json:"digest"`
+	Source string `json:"source"`
+}
+
+// ExecutionSwitchBody tells that all execution was stopped.
+type ExecutionSwitchBody struct {
+	Reason string `json:"reason"`
+}
+
+// ExecutionResumedBody tells that execution may go on.
+type ExecutionResumedBody ExecutionSwitchBody
+
+// BacklogCountedBody tells a team's backlog at its local time of day.
+type BacklogCountedBody struct {
+	Team  string    `json:"team"`
+	Day   string    `json:"day"` // local date
+	At    time.Time `json:"at"`  // the instant it stands for
+	Count int       `json:"backlog_incident_count"`
+}
+
+// FactKind names the fact each body belongs to.
+func (IncidentOpenedBody) FactKind() FactKind    { return IncidentOpened }
+func (IncidentGrewBody) FactKind() FactKind      { return IncidentGrew }
+func (IncidentShrankBody) FactKind() FactKind    { return IncidentShrank }
+func (IncidentResolvedBody) FactKind() FactKind  { return IncidentResolvedFact }
+func (IncidentReopenedBody) FactKind() FactKind  { return IncidentReopenedFact }
+func (IncidentMovedBody) FactKind() FactKind     { return IncidentMoved }
+func (IncidentCommentedBody) FactKind() FactKind { return IncidentCommented }
+func (TicketOpenedBody) FactKind() FactKind      { return TicketOpened }
+func (TicketUpdatedBody) FactKind() FactKind     { return TicketUpdated }
+func (TicketEditedBody) FactKind() FactKind      { return TicketEdited }
+func (TicketTroubledBody) FactKind() FactKind    { return TicketTroubled }
+func (TicketDuplicateBody) FactKind() FactKind   { return TicketDuplicate }
+func (ChangeRaisedBody) FactKind() FactKind      { return ChangeRaised }
+func (PlanMadeBody) FactKind() FactKind          { return PlanMade }
+func (PlanFailedBody) FactKind() FactKind        { return PlanFailed }
+func (PlanMovedBody) FactKind() FactKind         { return PlanMoved }
+func (ApprovalRequestedBody) FactKind() FactKind { return ApprovalRequested }
+func (ApprovalGivenBody) FactKind() FactKind     { return ApprovalGiven }
+func (ApprovalVoidedBody) FactKind() FactKind    { return ApprovalVoided }
+func (ChangeScheduledBody) FactKind() FactKind   { return ChangeScheduledAt }
+func (ChangeWaitingBody) FactKind() FactKind     { return ChangeWaiting }
+func (RunStartedBody) FactKind() FactKind        { return RunStarted }
+func (RunAppliedBody) FactKind() FactKind        { return RunApplied }
+func (RunFailedBody) FactKind() FactKind         { return RunBroke }
+func (RunRolledBackBody) FactKind() FactKind     { return RunUndone }
+func (VerdictGivenBody) FactKind() FactKind      { return VerdictGiven }
+func (ChangeReviewedBody) FactKind() FactKind    { return ChangeReviewed }
+func (ChangeEndedBody) FactKind() FactKind       { return ChangeEnded }
+func (ResourceMergedBody) FactKind() FactKind    { return ResourceMerged }
+func (TokenBody) FactKind() FactKind             { return TokenCreated }
+func (TokenRevokedBody) FactKind() FactKind      { return TokenRevoked }
+func (ConfigLoadedBody) FactKind() FactKind      { return ConfigLoaded }
+func (ExecutionSwitchBody) FactKind() FactKind   { return ExecutionStopped }
+func (ExecutionResumedBody) FactKind() FactKind  { return ExecutionResumed }
+func (BacklogCountedBody) FactKind() FactKind    { return BacklogCounted }

@@ -1,0 +1,75 @@
+package ops
+
+import "time"
+
+// TicketKind is what a work item is in its platform.
+type TicketKind string
+
+// The kinds of ticket.
+const (
+	TicketEvent         TicketKind = "event"
+	TicketAlert         TicketKind = "alert"
+	TicketIncident      TicketKind = "incident"
+	TicketChangeRequest TicketKind = "change_request"
+	TicketWorkOrder     TicketKind = "work_order"
+)
+
+// Ticket is a work item in a platform and what we last saw of it.
+type Ticket struct {
+	ID       string     `json:"id"`
+	Kind     TicketKind `json:"kind"`
+	Platform string     `json:"platform"` // the configured name
+	// Key is ours and deterministic: the same incident on the same platform
+	// always has the same key, so a retry cannot open a second ticket.
+	Key string `json:"key"`
+	// Ref is the platform's identity (sys_id, ticket id); empty until created.
+	Ref string `json:"ref,omitempty"`
+	// Display is the number people know in the platform, INC0010001.
+	Display string `json:"display,omitempty"`
+	URL     string `json:"url,omitempty"`
+	// Subject is the record it belongs to: incident/<id> or change/<id>.
+	Subject string `json:"subject"`
+
+	Want     TicketFields `json:"want"`          // what we want the platform to show
+	Seen     TicketFields `json:"seen,omitzero"` // what the platform showed last, in our words
+	SeenAt   time.Time    `json:"seen_at,omitzero"`
+	Sync     SyncState    `json:"sync"`
+	SyncNote string       `json:"sync_note,omitempty"` // why it is not in sync, for people
+	NotesOut int          `json:"notes_out"`           // work notes delivered so far
+	Version  int64        `json:"version"`
+}
+
+// TicketFields is the common content of a ticket, in our words. Drivers map it
+// to and from the platform's own fields.
+type TicketFields struct {
+	Title       string            `json:"title,omitempty"`
+	Description string            `json:"description,omitempty"`
+	State       string            `json:"state,omitempty"` // an IncidentState or ChangeState
+	Severity    Severity          `json:"severity,omitempty"`
+	Group       string            `json:"group,omitempty"` // assignment group, by name
+	Assignee    string            `json:"assignee,omitempty"`
+	Resource    string            `json:"resource,omitempty"` // configuration item, by name
+	ResolveCode string            `json:"resolve_code,omitempty"`
+	ResolveNote string            `json:"resolve_note,omitempty"`
+	Extra       map[string]string `json:"extra,omitempty"` // platform fields the field map sets, by platform name
+}
+
+// SyncState says how a ticket and its platform stand to each other.
+type SyncState string
+
+// The sync states. Unknown is shown as such, never as in sync.
+const (
+	SyncPending  SyncState = "pending"  // our edit waits to go out
+	SyncOK       SyncState = "in_sync"  // re-read and equal
+	SyncConflict SyncState = "conflict" // both sides changed and policy needs a person
+	SyncFailed   SyncState = "failed"   // refused; the note says why and what to do
+	SyncUnknown  SyncState = "unknown"  // not checked since the platform last failed to answer
+)
+
+// Note is one work note we append to a ticket, or one a person wrote there.
+type Note struct {
+	ID     string    `json:"id"` // stable, so that it is delivered once
+	At     time.Time `json:"at"`
+	Author string    `json:"author"`
+	Text   string    `json:"text"`
+}

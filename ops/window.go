@@ -1,0 +1,28 @@
+package ops
+
+import "time"
+
+// Window is when something may run. With Deny it is a freeze: deny beats allow.
+type Window struct {
+	Name     string        `json:"name"`
+	Schedule string        `json:"schedule"` // cron(...), rate(...), at(...), five-field cron, or always
+	Duration time.Duration `json:"duration"`
+	// Cutoff is how long before the end nothing new starts.
+	Cutoff   time.Duration `json:"cutoff,omitempty"`
+	TimeZone string        `json:"time_zone"`         // IANA name
+	Applies  string        `json:"applies,omitempty"` // CEL over change and resource; empty means all
+	Deny     bool          `json:"deny,omitempty"`
+	From     time.Time     `json:"from,omitzero"` // a freeze's span
+	To       time.Time     `json:"to,omitzero"`
+	// BreakGlass names the roles that may override this freeze.
+	BreakGlass []Role `json:"break_glass,omitempty"`
+}
+
+// Occurrence is one opening of a window: [Start, End), nothing new starts at
+// or after Cutoff.
+type Occurrence struct {
+	Window string    `json:"window"`
+	Start  time.Time `json:"start"`
+	End    time.Time `json:"end"`
+	Cutoff time.Time `json:"cutoff"`
+}
