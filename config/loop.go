@@ -31,7 +31,7 @@ type Rule struct {
 	Name string `yaml:"name,required"`
 	// Whether the rule is evaluated; false switches off a shipped rule of this name. Default: true.
 	Enabled bool `yaml:"enabled"`
-	// CEL over the latest samples, for example 'cpu_utilization > 0.80'.
+	// CEL over the latest samples, for example 'cpu_utilization > 0.80'. Needed unless enabled is false.
 	When string `yaml:"when"`
 	// How long it must hold before the alert fires. Default: 0s, at once.
 	For Duration `yaml:"for"`
