@@ -32,10 +32,11 @@ func Load(path string, data []byte) (*Config, error) {
 }
 
 // explained reports whether f only repeats an earlier fault: what could not be read
-// is empty, and that it is empty needs no second line.
+// is empty, and that it, or what holds it, is incomplete needs no second line.
 func explained(f *Fault, earlier Faults) bool {
 	return slices.ContainsFunc(earlier, func(e *Fault) bool {
-		return e.Path == "" || f.Path == e.Path || strings.HasPrefix(f.Path, e.Path+".") || strings.HasPrefix(f.Path, e.Path+"[")
+		return e.Path == "" || f.Path == e.Path || strings.HasPrefix(f.Path, e.Path+".") || strings.HasPrefix(f.Path, e.Path+"[") ||
+			strings.HasPrefix(e.Path, f.Path+".")
 	})
 }
 

@@ -137,7 +137,7 @@ func (v *validator) server() {
 		v.url("server.public_url", s.PublicURL)
 	}
 	if !v.c.Store.Postgres.IsZero() && s.DataKey.IsZero() {
-		v.add("server.data_key", "is required with PostgreSQL; write env:NAME or file:PATH")
+		v.add("store.postgres", "needs server.data_key; write env:NAME or file:PATH there")
 	}
 }
 

@@ -101,6 +101,9 @@ func shorten(s string) string {
 
 func (d *decoder) value(n *node, v reflect.Value, path string, enum []string) {
 	d.places[path] = Position{d.file, n.line, n.col}
+	if n.kind == kindBroken {
+		return
+	}
 	if v.Type() == rawType {
 		v.Set(reflect.ValueOf(Raw{file: d.file, path: path, node: n}))
 		return
@@ -284,7 +287,7 @@ func (d *decoder) scalar(n *node, v reflect.Value, path string, enum []string) {
 			if near := Nearest(n.text, enum); near != "" {
 				d.fault(n, path, "unknown value %q; did you mean %q?", shorten(n.text), near)
 			} else {
-				d.fault(n, path, "unknown value %q; write one of %s", shorten(n.text), strings.Join(enum, ", "))
+				d.fault(n, path, "unknown value %q; known: %s", shorten(n.text), strings.Join(enum, ", "))
 			}
 			return
 		}

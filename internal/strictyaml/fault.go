@@ -71,7 +71,8 @@ func Nearest(word string, known []string) string {
 	}
 	best, found := max(1, (len(word)+1)/3)+1, ""
 	for _, k := range known {
-		if d := distance(strings.ToLower(word), k); d < best {
+		// A word of which nothing is left is not that word mistyped.
+		if d := distance(strings.ToLower(word), k); d < best && d < len(word) {
 			best, found = d, k
 		}
 	}

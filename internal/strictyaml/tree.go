@@ -34,10 +34,12 @@ const (
 	kindBool
 	kindMap
 	kindList
+	// kindBroken was reported when the tree was built; decoding it adds nothing.
+	kindBroken
 )
 
 func (k kind) String() string {
-	return [...]string{"nothing", "text", "a number", "true or false", "a mapping", "a list"}[k]
+	return [...]string{"nothing", "text", "a number", "true or false", "a mapping", "a list", "what cannot be read"}[k]
 }
 
 // node is the part of the YAML tree that strict files may use.
@@ -121,8 +123,8 @@ func (b *builder) parse(data []byte) (root *node) {
 			continue
 		}
 		if root != nil {
-			at := d.Body.GetToken().Position
-			b.fault("", at.Line, max(at.Column, 1), "a second document; a file holds one, remove the --- before it")
+			at := (&builder{}).build(d.Body, "", 0)
+			b.fault("", at.line, at.col, "a second document; a file holds one, remove the --- before it")
 			break
 		}
 		root = b.build(d.Body, "", 0)
@@ -157,6 +159,7 @@ func (b *builder) build(n ast.Node, path string, depth int) *node {
 	tok := n.GetToken()
 	out := &node{line: tok.Position.Line, col: max(tok.Position.Column, 1), text: tok.Value}
 	if depth > maxDepth {
+		out.kind = kindBroken
 		b.fault(path, out.line, out.col, "nested deeper than %d", maxDepth)
 		return out
 	}
@@ -186,10 +189,13 @@ func (b *builder) build(n ast.Node, path string, depth int) *node {
 			out.items = append(out.items, b.build(v, path+"["+strconv.Itoa(i)+"]", depth+1))
 		}
 	case *ast.AnchorNode, *ast.AliasNode:
+		out.kind = kindBroken
 		b.fault(path, out.line, out.col, "anchors and aliases are not read; write the value out")
 	case *ast.TagNode:
+		out.kind = kindBroken
 		b.fault(path, out.line, out.col, "the tag %s is not read; remove it", tok.Value)
 	default:
+		out.kind = kindBroken
 		b.fault(path, out.line, out.col, "%q is not read here", tok.Value)
 	}
 	return out
