@@ -11,8 +11,6 @@
 package config
 
 import (
-	"time"
-
 	"github.com/fettleops/fettle/internal/secret"
 	"github.com/fettleops/fettle/internal/strictyaml"
 	"github.com/fettleops/fettle/internal/unit"
@@ -168,8 +166,8 @@ type Retention struct {
 
 // Defaults sets all four spans.
 func (r *Retention) Defaults() {
-	r.Raw, r.Series1m = days(30), days(30)
-	r.Alerts, r.Series1h = days(400), days(400)
+	r.Raw, r.Series1m = unit.MustDuration("30d"), unit.MustDuration("30d")
+	r.Alerts, r.Series1h = unit.MustDuration("400d"), unit.MustDuration("400d")
 }
 
 // Integration is an entry of integrations.
@@ -210,7 +208,7 @@ type Sync struct {
 
 // Defaults sets the interval and the policy.
 func (s *Sync) Defaults() {
-	s.Every, s.Conflict = unit.DurationOf(30*time.Second), "platform_wins"
+	s.Every, s.Conflict = unit.MustDuration("30s"), "platform_wins"
 }
 
 // Route is an entry of routes.
@@ -247,5 +245,3 @@ func desk() Platform {
 	p.Sync.Defaults()
 	return p
 }
-
-func days(n int) Duration { return unit.DurationOf(time.Duration(n) * 24 * time.Hour) }

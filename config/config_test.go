@@ -255,6 +255,7 @@ func TestExplain(t *testing.T) {
 	f("retention.raw", "2w", "fettle.yaml:15")
 	f("retention.alerts", "400d", "default")
 	f("teams[1].time_zone", "UTC", "default")
+	f("correlate.reopen_within", "24h", "default")
 	f("correlate.within", "72h", "fettle.yaml:22")
 	f("correlate.group_by[0]", "service", "default")
 	f("platforms[0].auth.oauth.client_secret", "env:SNOW_SECRET", "fettle.yaml:27")

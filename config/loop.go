@@ -23,7 +23,7 @@ type Host struct {
 }
 
 // Defaults turns sampling on.
-func (h *Host) Defaults() { h.Every, h.Enabled = unit.DurationOf(10*time.Second), true }
+func (h *Host) Defaults() { h.Every, h.Enabled = unit.MustDuration("10s"), true }
 
 // Rule is an entry of detect.rules.
 type Rule struct {
@@ -65,7 +65,7 @@ type Correlate struct {
 // Defaults sets grouping and spans.
 func (c *Correlate) Defaults() {
 	c.GroupBy = []string{"service", "rule"}
-	c.Within, c.ReopenWithin = unit.DurationOf(10*time.Minute), unit.DurationOf(24*time.Hour)
+	c.Within, c.ReopenWithin = unit.MustDuration("10m"), unit.MustDuration("24h")
 }
 
 // Flap is the section correlate.flap.
@@ -77,7 +77,7 @@ type Flap struct {
 }
 
 // Defaults sets four changes in half an hour.
-func (f *Flap) Defaults() { f.Changes, f.Within = 4, unit.DurationOf(30*time.Minute) }
+func (f *Flap) Defaults() { f.Changes, f.Within = 4, unit.MustDuration("30m") }
 
 // Window is an entry of windows.
 type Window struct {
@@ -132,7 +132,7 @@ type Approval struct {
 }
 
 // Defaults sets three days to answer.
-func (a *Approval) Defaults() { a.Expires = unit.DurationOf(72 * time.Hour) }
+func (a *Approval) Defaults() { a.Expires = unit.MustDuration("72h") }
 
 // Approvers is the section approvers of an approval.
 type Approvers struct {
@@ -187,7 +187,7 @@ type Verify struct {
 }
 
 // Defaults sets ten minutes.
-func (v *Verify) Defaults() { v.Within = unit.DurationOf(10 * time.Minute) }
+func (v *Verify) Defaults() { v.Within = unit.MustDuration("10m") }
 
 // Step is an entry of a runbook's steps.
 type Step struct {

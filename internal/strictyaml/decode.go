@@ -214,7 +214,7 @@ func (d *decoder) object(n *node, v reflect.Value, path string) {
 }
 
 func (d *decoder) unknown(k key, path string, known []string) {
-	f := &Fault{Position{d.file, k.line, k.col}, Join(path, k.name), ""}
+	f := &Fault{Position{d.file, k.line, k.col}, Join(path, shorten(k.name)), ""}
 	if near := Nearest(k.name, known); near != "" {
 		f.Text = fmt.Sprintf("unknown key %q; did you mean %q?", shorten(k.name), near)
 	} else {

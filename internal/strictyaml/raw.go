@@ -24,9 +24,6 @@ func (r Raw) IsZero() bool {
 	return r.node == nil || r.node.kind == kindMap && len(r.node.keys) == 0
 }
 
-// Path returns the key of the subtree in the file.
-func (r Raw) Path() string { return r.path }
-
 // Position returns where the subtree stands; the zero Position when it was not written.
 func (r Raw) Position() Position {
 	if r.node == nil {

@@ -40,6 +40,16 @@ type Duration struct {
 // DurationOf returns a Duration of d.
 func DurationOf(d time.Duration) Duration { return Duration{D: d} }
 
+// MustDuration reads a constant, which prints as it is written here. It panics on
+// what ParseDuration refuses.
+func MustDuration(s string) Duration {
+	var d Duration
+	if err := d.UnmarshalText([]byte(s)); err != nil {
+		panic(err)
+	}
+	return d
+}
+
 // ParseDuration reads s. The error names the value and the fix.
 func ParseDuration(s string) (time.Duration, error) {
 	bad := func(why string) (time.Duration, error) {
