@@ -257,7 +257,7 @@ func TestExplain(t *testing.T) {
 	f("teams[1].time_zone", "UTC", "default")
 	f("correlate.reopen_within", "24h", "default")
 	f("correlate.within", "72h", "fettle.yaml:22")
-	f("correlate.group_by[0]", "service", "default")
+	f("correlate.group_by[0]", "rule", "default")
 	f("platforms[0].auth.oauth.client_secret", "env:SNOW_SECRET", "fettle.yaml:27")
 	f("platforms[1].name", "desk", "default")
 	f("executors[0].allow[0]", "/usr/bin/systemctl restart shop", "fettle.yaml:42")

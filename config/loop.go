@@ -37,35 +37,35 @@ type Rule struct {
 	For Duration `yaml:"for"`
 	// CEL that must hold before the alert resolves (hysteresis). Default: the opposite of when.
 	Clear string `yaml:"clear"`
-	// Severity of the alert. Default: medium.
+	// Severity of the alert. Default: high.
 	Severity string `yaml:"severity" enum:"critical,high,medium,low,info"`
-	// Label that tells one watched thing from another. Default: the resource of the sample.
-	Entity string `yaml:"entity"`
 	// Labels added to the alert. Default: none.
 	Labels map[string]string `yaml:"labels"`
-	// Text for people, shown on the alert and its ticket. Default: none.
-	Summary string `yaml:"summary"`
+	// Title of the alert, for people. Default: the name.
+	Title string `yaml:"title"`
 }
 
-// Defaults enables the rule.
-func (r *Rule) Defaults() { r.Enabled, r.Severity = true, "medium" }
+// Defaults enables the rule and sets its severity.
+func (r *Rule) Defaults() { r.Enabled, r.Severity = true, "high" }
 
 // Correlate is the section correlate.
 type Correlate struct {
-	// Labels that alerts of one incident share. Default: service, rule.
+	// Labels whose values make alerts one incident; rule, resource and integration name the alert's own fields. Default: rule, resource.
 	GroupBy []string `yaml:"group_by"`
 	// How long after its last alert an incident takes another one. Default: 10m.
 	Within Duration `yaml:"within"`
 	// How long after it was resolved an incident is reopened rather than a new one opened. Default: 24h.
 	ReopenWithin Duration `yaml:"reopen_within"`
+	// How long an alert stays open whose sender never resolves it. Default: 24h.
+	StatelessAfter Duration `yaml:"stateless_after"`
 	// When an alert that comes and goes counts as flapping.
 	Flap Flap `yaml:"flap"`
 }
 
 // Defaults sets grouping and spans.
 func (c *Correlate) Defaults() {
-	c.GroupBy = []string{"service", "rule"}
-	c.Within, c.ReopenWithin = unit.MustDuration("10m"), unit.MustDuration("24h")
+	c.GroupBy = []string{"rule", "resource"}
+	c.Within, c.ReopenWithin, c.StatelessAfter = unit.MustDuration("10m"), unit.MustDuration("24h"), unit.MustDuration("24h")
 }
 
 // Flap is the section correlate.flap.

@@ -230,6 +230,8 @@ func (v *validator) senses() {
 		v.add("correlate.group_by", "is empty; name at least one label, or everything becomes one incident")
 	}
 	v.positive("correlate.within", v.c.Correlate.Within)
+	v.positive("correlate.reopen_within", v.c.Correlate.ReopenWithin)
+	v.positive("correlate.stateless_after", v.c.Correlate.StatelessAfter)
 	if v.c.Correlate.Flap.Changes < 0 {
 		v.add("correlate.flap.changes", "must be 0 (off) or more")
 	}

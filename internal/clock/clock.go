@@ -1,13 +1,8 @@
-// Package clock lets time be handed in, so that a test can turn the hands.
-//
-// Only code that must read the time takes a Clock. Timers and sleeps use package
-// time directly: testing/synctest makes those virtual.
+// Package clock names the one way time comes into a room: it is handed in.
 package clock
 
 import "time"
 
-// Clock returns the current time. It is safe for concurrent use.
+// Clock tells the time. The app hands in time.Now; tests hand in their own or
+// run under testing/synctest.
 type Clock func() time.Time
-
-// Real returns the time of the machine. It is a Clock: pass clock.Real.
-func Real() time.Time { return time.Now() }

@@ -76,7 +76,8 @@ type Options struct {
 	// Secrets are cut out of every log line and error, beside the credentials in the
 	// request's own headers. Default: none.
 	Secrets []redact.Secret
-	// Clock is read for Retry-After dates. Default: clock.Real.
+	// Clock is read for a Retry-After date in an answer without a Date of its own.
+	// Default: none, such a Retry-After is not obeyed.
 	Clock clock.Clock
 	// Jitter returns a number in [0, 1) and spreads pauses over their upper half.
 	// Default: 0, the pauses are exact.
@@ -119,9 +120,6 @@ func New(o Options) *Client {
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "fettle"
-	}
-	if o.Clock == nil {
-		o.Clock = clock.Real
 	}
 	if o.Jitter == nil {
 		o.Jitter = func() float64 { return 0 }
@@ -212,7 +210,7 @@ func (c *Client) Do(req *http.Request, class Class) (*Response, error) {
 		case resp.Status >= 200 && resp.Status < 300:
 			return resp, nil
 		default:
-			asked := retryAfter(resp.Header, c.o.Clock())
+			asked := retryAfter(resp.Header, c.o.Clock)
 			again = repeatable(class, resp.Status) && asked <= c.o.MaxWait
 			wait = max(asked, c.pause(n))
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/redact"
 )
 
@@ -80,7 +81,7 @@ func (c *Client) unanswered(req *http.Request, err error, arrived bool, secrets 
 func (c *Client) statusError(req *http.Request, resp *Response, secrets []redact.Secret) error {
 	return &StatusError{
 		Method: req.Method, URL: redact.Text(redact.URL(req.URL.String()), secrets...),
-		Code: resp.Status, RetryAfter: retryAfter(resp.Header, c.o.Clock()),
+		Code: resp.Status, RetryAfter: retryAfter(resp.Header, c.o.Clock),
 		Snippet: snippet(resp.Body, secrets),
 	}
 }
@@ -114,14 +115,23 @@ func unwrapURL(err error) error {
 	return err
 }
 
-// retryAfter reads seconds or a date; 0 when there is none, or one in the past.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+// retryAfter reads seconds or a date; 0 when there is none, or one in the past. A
+// date is measured against the peer's own Date, so that skewed clocks do not matter.
+func retryAfter(h http.Header, c clock.Clock) time.Duration {
 	v := strings.TrimSpace(h.Get("Retry-After"))
 	if s, err := strconv.ParseUint(v, 10, 31); err == nil {
 		return time.Duration(s) * time.Second
 	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(0, at.Sub(now))
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
 	}
-	return 0
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		if c == nil {
+			return 0
+		}
+		now = c()
+	}
+	return max(0, at.Sub(now))
 }

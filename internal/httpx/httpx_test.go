@@ -160,6 +160,7 @@ func TestRepeats(t *testing.T) {
 
 // TestPauses runs in virtual time and adds up the pauses exactly.
 func TestPauses(t *testing.T) {
+	date := "" // what the peer calls now; "none" sends no Date
 	f := func(why, retryAfter string, o httpx.Options, attempts int, want time.Duration) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
@@ -167,6 +168,13 @@ func TestPauses(t *testing.T) {
 			p := newPeer(t, func(w http.ResponseWriter, _ *http.Request) {
 				n++
 				h := strings.ReplaceAll(retryAfter, "DATE+7s", time.Now().Add(7*time.Second).UTC().Format(http.TimeFormat))
+				switch date {
+				case "":
+				case "none":
+					w.Header()["Date"] = nil
+				default:
+					w.Header().Set("Date", date)
+				}
 				if h != "" {
 					w.Header().Set("Retry-After", h)
 				}
@@ -196,6 +204,12 @@ func TestPauses(t *testing.T) {
 	f("a date asked for", "DATE+7s", httpx.Options{}, 3, 14*time.Second)
 	f("too long to wait here", "120", httpx.Options{}, 1, 0)
 	f("nonsense", "soon", httpx.Options{}, 3, 1500*time.Millisecond)
+	date = "none"
+	f("a date without Date, by our clock", "DATE+7s", httpx.Options{Clock: time.Now}, 3, 14*time.Second)
+	f("a date without Date or clock", "DATE+7s", httpx.Options{}, 3, 1500*time.Millisecond)
+	date = "Tue, 06 Oct 2026 07:00:00 GMT"
+	f("a peer whose clock is years ahead", "Tue, 06 Oct 2026 07:00:07 GMT", httpx.Options{Clock: time.Now}, 3, 14*time.Second)
+	date = ""
 	f("in the past", "Fri, 01 Jan 1999 00:00:00 GMT", httpx.Options{}, 3, 1500*time.Millisecond)
 }
 
