@@ -53,12 +53,20 @@ func start(name string, cmd *exec.Cmd, onDeath syscall.Signal) (*process, error)
 	return p, nil
 }
 
-// stop asks the process to end and, when it does not listen, kills its group.
-func (p *process) stop() {
+// ended reports whether the process is gone.
+func (p *process) ended() bool {
 	select {
 	case <-p.done:
-		return
+		return true
 	default:
+		return false
+	}
+}
+
+// stop asks the process to end and, when it does not listen, kills its group.
+func (p *process) stop() {
+	if p.ended() {
+		return
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended just now
 	select {
@@ -115,7 +123,10 @@ func serve(t testing.TB, name, readyPath string, command func(port int) *exec.Cm
 			})
 			return url
 		}
-		p.stop()
+		if !p.ended() {
+			p.stop() // it runs but does not answer: another port would not help
+			break
+		}
 	}
 	t.Fatal(last)
 	return ""
