@@ -18,10 +18,8 @@ type answer struct {
 	changed bool
 }
 
+// with adds headers; every answer is made with some already.
 func (a answer) with(h http.Header) answer {
-	if a.header == nil {
-		a.header = http.Header{}
-	}
 	maps.Copy(a.header, h)
 	return a
 }

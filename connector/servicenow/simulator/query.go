@@ -41,12 +41,12 @@ var operators = []string{
 func parseQuery(text string) encodedQuery {
 	var q encodedQuery
 	var set [][]term
-	open := false
-	closeSet := func() {
-		if open {
+	begun := false
+	endSet := func() {
+		if begun {
 			q.sets = append(q.sets, set)
 		}
-		set, open = nil, false
+		set, begun = nil, false
 	}
 	for _, part := range splitParts(text) {
 		switch {
@@ -61,12 +61,12 @@ func parseQuery(text string) encodedQuery {
 		}
 		alternative := false
 		if rest, found := strings.CutPrefix(part, "NQ"); found {
-			closeSet()
+			endSet()
 			part = rest
 		} else if rest, found := strings.CutPrefix(part, "OR"); found {
 			alternative, part = true, rest
 		}
-		open = true
+		begun = true
 		t, ok := parseTerm(part)
 		if !ok {
 			q.invalid++
@@ -78,7 +78,7 @@ func parseQuery(text string) encodedQuery {
 		}
 		set = append(set, []term{t})
 	}
-	closeSet()
+	endSet()
 	return q
 }
 
@@ -143,16 +143,16 @@ func (s *Server) bind(q encodedQuery, def *tableDef, who *caller) boundQuery {
 	for _, set := range q.sets {
 		var groups [][]predicate
 		for _, group := range set {
-			var any []predicate
+			var known []predicate
 			for _, t := range group {
 				if p := s.compile(t, def, who); p != nil {
-					any = append(any, p)
+					known = append(known, p)
 				} else {
 					invalid++
 				}
 			}
-			if any != nil {
-				groups = append(groups, any)
+			if known != nil {
+				groups = append(groups, known)
 			}
 		}
 		b.sets = append(b.sets, groups)
