@@ -124,17 +124,6 @@ func (s *Store) MoveCursor(ctx context.Context, tx db.Tx, name string, from, to 
 	return nil
 }
 
-// NextNumber returns the next number people use for a kind of record.
-func (s *Store) NextNumber(ctx context.Context, tx db.Tx, kind string) (int64, error) {
-	var n int64
-	err := tx.QueryRow(ctx, `INSERT INTO number (kind, last) VALUES ($1, 1)
-		ON CONFLICT (kind) DO UPDATE SET last = number.last + 1 RETURNING last`, kind).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("store: next number of %s: %w", kind, err)
-	}
-	return n, nil
-}
-
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
