@@ -19,6 +19,7 @@ type Store struct {
 	db    *db.DB
 	clock clock.Clock
 	newID func() string
+	seal  Sealer // of the signal log; nil keeps it readable
 }
 
 // New returns the store on an open, migrated database.

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/ops"
+)
+
+// CorrelateCursor names the follower whose distance from the newest signal is
+// the depth of the queue behind the front door.
+const CorrelateCursor = "correlate"
+
+// Sealer encrypts what is kept and opens it again. Both are safe for
+// concurrent use; Open fails on bytes that were not sealed with its key.
+type Sealer interface {
+	Seal(plain []byte) []byte
+	Open(sealed []byte) ([]byte, error)
+}
+
+// SealSignalsWith encrypts the bodies of signals appended from now on. Call it
+// before the store is shared. Rows written without a sealer stay readable.
+func (s *Store) SealSignalsWith(k Sealer) { s.seal = k }
+
+// sealedMark is the first byte of a sealed body. A plain one begins with the
+// brace of a JSON object.
+const sealedMark = 1
+
+// EncodeSignals renders and seals a message the way the log keeps it. It does
+// no I/O, so that the dear part of an append happens outside the transaction
+// and on the caller's processor.
+func (s *Store) EncodeSignals(m ops.Message) ([]byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("store: encode a message of %s: %w", m.Integration, err)
+	}
+	if s.seal != nil {
+		body = append([]byte{sealedMark}, s.seal.Seal(body)...)
+	}
+	return body, nil
+}
+
+// AppendEncoded appends a message that EncodeSignals rendered and returns its
+// place in the log, or zero and no error when the log holds a message of the
+// same integration and the same non-empty dedupe key already: the same message
+// twice changes nothing. It is one statement and reads nothing.
+func (s *Store) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body []byte) (int64, error) {
+	var seq int64
+	err := tx.QueryRow(ctx, `INSERT INTO signal (integration, source, dedupe, recorded_at, body) VALUES ($1,$2,$3,$4,$5)
+		ON CONFLICT DO NOTHING RETURNING seq`, m.Integration, m.Source, m.Dedupe, s.clock().UnixMilli(), body).Scan(&seq)
+	if errors.Is(err, db.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("store: append a message of %s: %w", m.Integration, err)
+	}
+	return seq, nil
+}
+
+// AppendSignals encodes and appends a message; see AppendEncoded.
+func (s *Store) AppendSignals(ctx context.Context, tx db.Tx, m ops.Message) (int64, error) {
+	body, err := s.EncodeSignals(m)
+	if err != nil {
+		return 0, err
+	}
+	return s.AppendEncoded(ctx, tx, m, body)
+}
+
+// SignalsAfter returns at most limit messages with a sequence number above
+// after, oldest first, with Seq and RecordedAt set.
+func (s *Store) SignalsAfter(ctx context.Context, after int64, limit int) ([]ops.Message, error) {
+	rows, err := s.db.Read().Query(ctx, "SELECT seq, recorded_at, body FROM signal WHERE seq > $1 ORDER BY seq LIMIT $2", after, int64(limit))
+	messages, err := db.Collect(rows, err, s.scanMessage)
+	if err != nil {
+		return nil, fmt.Errorf("store: read signals after %d: %w", after, err)
+	}
+	return messages, nil
+}
+
+func (s *Store) scanMessage(r db.Row) (ops.Message, error) {
+	var m ops.Message
+	var seq, at int64
+	var body []byte
+	if err := r.Scan(&seq, &at, &body); err != nil {
+		return m, err
+	}
+	if len(body) > 0 && body[0] == sealedMark {
+		if s.seal == nil {
+			return m, fmt.Errorf("signal %d is encrypted and no server.data_key is configured: %w", seq, ops.ErrStalled)
+		}
+		plain, err := s.seal.Open(body[1:])
+		if err != nil {
+			return m, fmt.Errorf("open signal %d: %w", seq, err)
+		}
+		body = plain
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		return m, fmt.Errorf("decode signal %d: %w", seq, err)
+	}
+	m.Seq, m.RecordedAt = seq, fromMillis(at)
+	return m, nil
+}
+
+// SignalDepth returns how many messages wait to be correlated: the newest
+// sequence number minus the cursor CorrelateCursor. Numbers that a duplicate
+// left unused count too, so it never reports less than there is.
+func (s *Store) SignalDepth(ctx context.Context) (int64, error) {
+	var depth int64
+	err := s.db.Read().QueryRow(ctx, `SELECT COALESCE((SELECT MAX(seq) FROM signal), 0)
+		- COALESCE((SELECT position FROM cursor WHERE name = $1), 0)`, CorrelateCursor).Scan(&depth)
+	if err != nil {
+		return 0, fmt.Errorf("store: read the depth of the signal log: %w", err)
+	}
+	return max(depth, 0), nil
+}
+
+// TrimSignals deletes at most limit of the oldest messages that were recorded
+// before a time and that correlation has passed, and returns how many it
+// deleted. The newest message stays whatever its age.
+func (s *Store) TrimSignals(ctx context.Context, tx db.Tx, before time.Time, limit int) (int64, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM signal WHERE seq IN (
+			SELECT seq FROM (SELECT seq, recorded_at FROM signal ORDER BY seq LIMIT $1) AS oldest
+			WHERE recorded_at < $2)
+		AND seq <= COALESCE((SELECT position FROM cursor WHERE name = $3), 0)
+		AND seq < (SELECT MAX(seq) FROM signal)`, int64(limit), before.UnixMilli(), CorrelateCursor)
+	if err != nil {
+		return 0, fmt.Errorf("store: trim signals: %w", err)
+	}
+	return n, nil
+}
