@@ -18,10 +18,10 @@ import (
 // Log is the durable log behind the door.
 type Log interface {
 	// EncodeSignals renders a message the way the log keeps it, without I/O.
-	EncodeSignals(m ops.Message) ([]byte, error)
-	// AppendEncoded appends a rendered message and returns its place, zero when
-	// the log holds a message of the same integration and dedupe key already.
-	AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body []byte) (int64, error)
+	EncodeSignals(m ops.Message) (body, raw []byte, err error)
+	// AppendEncoded appends a rendered message. It reports false when the log
+	// holds a message of the same integration and dedupe key already.
+	AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (stored bool, err error)
 	// SignalDepth returns how many messages wait to be correlated.
 	SignalDepth(ctx context.Context) (int64, error)
 }
@@ -243,15 +243,14 @@ func (d *Door) deliver(ctx context.Context, in *integration, r *Request) (Outcom
 
 // append returns once the message is durable.
 func (d *Door) append(ctx context.Context, m ops.Message) (stored bool, err error) {
-	body, err := d.options.Log.EncodeSignals(m)
+	body, raw, err := d.options.Log.EncodeSignals(m)
 	if err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.options.Limits.Append)
 	defer cancel()
-	err = d.options.DB.Write(ctx, func(tx db.Tx) error {
-		seq, err := d.options.Log.AppendEncoded(ctx, tx, m, body)
-		stored = seq > 0
+	err = d.options.DB.Write(ctx, func(tx db.Tx) (err error) {
+		stored, err = d.options.Log.AppendEncoded(ctx, tx, m, body, raw)
 		return err
 	})
 	return stored && err == nil, err

@@ -26,32 +26,56 @@ type Sealer interface {
 // before the store is shared. Rows written without a sealer stay readable.
 func (s *Store) SealSignalsWith(k Sealer) { s.seal = k }
 
-// sealedMark is the first byte of a sealed body. A plain one begins with the
-// brace of a JSON object.
-const sealedMark = 1
-
-// EncodeSignals renders and seals a message the way the log keeps it. It does
-// no I/O, so that the dear part of an append happens outside the transaction
-// and on the caller's processor.
-func (s *Store) EncodeSignals(m ops.Message) ([]byte, error) {
-	body, err := json.Marshal(m)
+// EncodeSignals renders and seals a message the way the log keeps it: the
+// signals, and apart from them the raw payload as it came, which must be JSON.
+// It does no I/O, so that the dear part of an append happens outside the
+// transaction and on the caller's processor. Without a sealer, raw is m.Raw
+// itself.
+func (s *Store) EncodeSignals(m ops.Message) (body, raw []byte, err error) {
+	raw = m.Raw
+	m.Raw = nil
+	body, err = json.Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("store: encode a message of %s: %w", m.Integration, err)
+		return nil, nil, fmt.Errorf("store: encode a message of %s: %w", m.Integration, err)
 	}
 	if s.seal != nil {
-		body = append([]byte{sealedMark}, s.seal.Seal(body)...)
+		body, raw = s.seal.Seal(body), s.seal.Seal(raw)
 	}
-	return body, nil
+	return body, raw, nil
 }
 
-// AppendEncoded appends a message that EncodeSignals rendered and returns its
-// place in the log, or zero and no error when the log holds a message of the
-// same integration and the same non-empty dedupe key already: the same message
-// twice changes nothing. It is one statement and reads nothing.
-func (s *Store) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body []byte) (int64, error) {
+const insertSignal = `INSERT INTO signal (integration, source, dedupe, recorded_at, sealed, body, raw) VALUES ($1,$2,$3,$4,$5,$6,$7)
+	ON CONFLICT DO NOTHING`
+
+func (s *Store) signalRow(m ops.Message, body, raw []byte) []any {
+	sealed := int64(0)
+	if s.seal != nil {
+		sealed = 1
+	}
+	return []any{m.Integration, m.Source, m.Dedupe, s.clock().UnixMilli(), sealed, body, raw}
+}
+
+// AppendEncoded appends a message that EncodeSignals rendered. It reports
+// false when the log holds a message of the same integration and the same
+// non-empty dedupe key already: the same message twice changes nothing. It is
+// one statement and reads nothing.
+func (s *Store) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (bool, error) {
+	n, err := tx.Exec(ctx, insertSignal, s.signalRow(m, body, raw)...)
+	if err != nil {
+		return false, fmt.Errorf("store: append a message of %s: %w", m.Integration, err)
+	}
+	return n > 0, nil
+}
+
+// AppendSignals encodes and appends a message and returns its place in the
+// log, zero for a repeat; see AppendEncoded.
+func (s *Store) AppendSignals(ctx context.Context, tx db.Tx, m ops.Message) (int64, error) {
+	body, raw, err := s.EncodeSignals(m)
+	if err != nil {
+		return 0, err
+	}
 	var seq int64
-	err := tx.QueryRow(ctx, `INSERT INTO signal (integration, source, dedupe, recorded_at, body) VALUES ($1,$2,$3,$4,$5)
-		ON CONFLICT DO NOTHING RETURNING seq`, m.Integration, m.Source, m.Dedupe, s.clock().UnixMilli(), body).Scan(&seq)
+	err = tx.QueryRow(ctx, insertSignal+" RETURNING seq", s.signalRow(m, body, raw)...).Scan(&seq)
 	if errors.Is(err, db.ErrNoRows) {
 		return 0, nil
 	}
@@ -61,19 +85,10 @@ func (s *Store) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body
 	return seq, nil
 }
 
-// AppendSignals encodes and appends a message; see AppendEncoded.
-func (s *Store) AppendSignals(ctx context.Context, tx db.Tx, m ops.Message) (int64, error) {
-	body, err := s.EncodeSignals(m)
-	if err != nil {
-		return 0, err
-	}
-	return s.AppendEncoded(ctx, tx, m, body)
-}
-
 // SignalsAfter returns at most limit messages with a sequence number above
 // after, oldest first, with Seq and RecordedAt set.
 func (s *Store) SignalsAfter(ctx context.Context, after int64, limit int) ([]ops.Message, error) {
-	rows, err := s.db.Read().Query(ctx, "SELECT seq, recorded_at, body FROM signal WHERE seq > $1 ORDER BY seq LIMIT $2", after, int64(limit))
+	rows, err := s.db.Read().Query(ctx, "SELECT seq, recorded_at, sealed, body, raw FROM signal WHERE seq > $1 ORDER BY seq LIMIT $2", after, int64(limit))
 	messages, err := db.Collect(rows, err, s.scanMessage)
 	if err != nil {
 		return nil, fmt.Errorf("store: read signals after %d: %w", after, err)
@@ -83,23 +98,27 @@ func (s *Store) SignalsAfter(ctx context.Context, after int64, limit int) ([]ops
 
 func (s *Store) scanMessage(r db.Row) (ops.Message, error) {
 	var m ops.Message
-	var seq, at int64
-	var body []byte
-	if err := r.Scan(&seq, &at, &body); err != nil {
+	var seq, at, sealed int64
+	var body, raw []byte
+	if err := r.Scan(&seq, &at, &sealed, &body, &raw); err != nil {
 		return m, err
 	}
-	if len(body) > 0 && body[0] == sealedMark {
+	if sealed != 0 {
 		if s.seal == nil {
 			return m, fmt.Errorf("signal %d is encrypted and no server.data_key is configured: %w", seq, ops.ErrStalled)
 		}
-		plain, err := s.seal.Open(body[1:])
-		if err != nil {
+		var errBody, errRaw error
+		body, errBody = s.seal.Open(body)
+		raw, errRaw = s.seal.Open(raw)
+		if err := errors.Join(errBody, errRaw); err != nil {
 			return m, fmt.Errorf("open signal %d: %w", seq, err)
 		}
-		body = plain
 	}
 	if err := json.Unmarshal(body, &m); err != nil {
 		return m, fmt.Errorf("decode signal %d: %w", seq, err)
+	}
+	if len(raw) > 0 {
+		m.Raw = raw
 	}
 	m.Seq, m.RecordedAt = seq, fromMillis(at)
 	return m, nil

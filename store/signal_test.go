@@ -71,6 +71,9 @@ func TestSignalLogKeepsOrderAndDropsRepeats(t *testing.T) {
 	if limited, err := s.SignalsAfter(t.Context(), 0, 2); err != nil || len(limited) != 2 {
 		t.Errorf("limit 2 gave %d, %v", len(limited), err)
 	}
+	if string(m.Raw) != `{"a":"<b>"}` {
+		t.Errorf("raw came back as %s", m.Raw)
+	}
 	// The log outlives the process, and so does what it knows of repeats.
 	_ = d.Close()
 	d, s = openSignals(t, path, func() time.Time { return at })
@@ -167,6 +170,9 @@ func TestSealedSignals(t *testing.T) {
 	}
 	if _, err := store.New(d, time.Now).SignalsAfter(t.Context(), 0, 10); !errors.Is(err, ops.ErrStalled) {
 		t.Errorf("without the key: %v, want ErrStalled", err)
+	}
+	if string(got[1].Raw) != `{"a":"<b>"}` {
+		t.Errorf("raw opened as %s", got[1].Raw)
 	}
 	s.SealSignalsWith(xorSealer(1))
 	if _, err := s.SignalsAfter(t.Context(), 0, 10); err == nil {

@@ -2,6 +2,7 @@ package alertmanager_test
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -81,6 +82,7 @@ func BenchmarkDoorHTTP(b *testing.B) {
 				b.Error(err)
 				return
 			}
+			_, _ = io.Copy(io.Discard, resp.Body) // unread, the connection would not be used again
 			if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusAccepted {
 				b.Errorf("answer %d, %v", resp.StatusCode, err)
 				return

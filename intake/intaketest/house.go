@@ -88,12 +88,12 @@ type breakable struct {
 }
 
 // AppendEncoded implements intake.Log.
-func (b *breakable) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body []byte) (int64, error) {
-	seq, err := b.Store.AppendEncoded(ctx, tx, m, body)
+func (b *breakable) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (bool, error) {
+	stored, err := b.Store.AppendEncoded(ctx, tx, m, body, raw)
 	if err == nil && b.house.Broken.Load() {
-		return 0, errors.New("disk is full")
+		return false, errors.New("disk is full")
 	}
-	return seq, err
+	return stored, err
 }
 
 type lockedBuffer struct {

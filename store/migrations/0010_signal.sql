@@ -10,7 +10,9 @@ CREATE TABLE signal (
   source      TEXT NOT NULL,
   dedupe      TEXT NOT NULL,
   recorded_at BIGINT NOT NULL,
-  body        BYTES NOT NULL
+  sealed      BIGINT NOT NULL, -- 1: body and raw are encrypted
+  body        BYTES NOT NULL,  -- the message as JSON, without raw
+  raw         BYTES            -- the payload as it came, personal fields redacted
 );
 -- The same delivery of a sender that numbers its messages is kept once.
 CREATE UNIQUE INDEX signal_dedupe ON signal (integration, dedupe) WHERE dedupe <> '';
