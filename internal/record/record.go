@@ -17,7 +17,7 @@ import (
 type Record struct {
 	Key     string
 	Value   []byte
-	Version int64 // counts the writes of this key, 1 after the first; never 0
+	Version int64 // grows with every write of this key; never 0, never used twice
 }
 
 // Any as an Edit's version writes whatever stands there.
