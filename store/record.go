@@ -22,7 +22,7 @@ type records struct {
 
 func (r *records) Get(ctx context.Context, key string) (record.Record, error) {
 	out := record.Record{Key: key}
-	err := r.db.Read().QueryRow(ctx, "SELECT version, value FROM record WHERE namespace = $1 AND key = $2 AND value IS NOT NULL",
+	err := r.db.Read().QueryRow(ctx, "SELECT version, value FROM record WHERE namespace = $1 AND key = $2",
 		r.namespace, []byte(key)).Scan(&out.Version, &out.Value)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
@@ -37,7 +37,7 @@ func (r *records) List(ctx context.Context, prefix, after string, limit int) ([]
 	// No valid UTF-8 holds the byte 0xff, so it ends the range of the prefix.
 	to := append([]byte(prefix), 0xff)
 	rows, err := r.db.Read().Query(ctx, `SELECT key, version, value FROM record
-		WHERE namespace = $1 AND key >= $2 AND key < $3 AND key > $4 AND value IS NOT NULL ORDER BY key LIMIT $5`,
+		WHERE namespace = $1 AND key >= $2 AND key < $3 AND key > $4 ORDER BY key LIMIT $5`,
 		r.namespace, []byte(prefix), to, []byte(after), int64(limit))
 	out, err := db.Collect(rows, err, func(row db.Row) (record.Record, error) {
 		var rec record.Record
@@ -59,8 +59,16 @@ func (r *records) Write(ctx context.Context, edits ...record.Edit) error {
 		}
 	}
 	return r.db.Write(ctx, func(tx db.Tx) error {
+		// One count over all keys, so that a key that was deleted and comes back
+		// never has a version again that somebody has seen.
+		var version int64
+		err := tx.QueryRow(ctx, `INSERT INTO number (kind, last) VALUES ('record', 1)
+			ON CONFLICT (kind) DO UPDATE SET last = number.last + 1 RETURNING last`).Scan(&version)
+		if err != nil {
+			return fmt.Errorf("store: next record version: %w", err)
+		}
 		for _, e := range edits {
-			if err := r.write(ctx, tx, e); err != nil {
+			if err := r.write(ctx, tx, e, version); err != nil {
 				return err
 			}
 		}
@@ -68,18 +76,23 @@ func (r *records) Write(ctx context.Context, edits ...record.Edit) error {
 	})
 }
 
-func (r *records) write(ctx context.Context, tx db.Tx, e record.Edit) error {
-	// A row without a value is a deleted key: its version goes on counting, but
-	// to the writer it is a key that does not exist.
+func (r *records) write(ctx context.Context, tx db.Tx, e record.Edit, version int64) error {
 	var n int64
 	var err error
-	if e.Version > 0 {
-		n, err = tx.Exec(ctx, `UPDATE record SET value = $3, version = version + 1
-			WHERE namespace = $1 AND key = $2 AND version = $4 AND value IS NOT NULL`, r.namespace, []byte(e.Key), e.Value, e.Version)
-	} else {
-		n, err = tx.Exec(ctx, `INSERT INTO record (namespace, key, version, value) VALUES ($1, $2, 1, $3)
-			ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, version = record.version + 1
-			WHERE $4 = -1 OR record.value IS NULL`, r.namespace, []byte(e.Key), e.Value, e.Version)
+	key := []byte(e.Key)
+	switch {
+	case e.Value == nil:
+		n, err = tx.Exec(ctx, "DELETE FROM record WHERE namespace = $1 AND key = $2 AND (version = $3 OR $3 = -1)", r.namespace, key, e.Version)
+		if e.Version == record.Any {
+			n = 1 // it does not matter whether there was one
+		}
+	case e.Version > 0:
+		n, err = tx.Exec(ctx, "UPDATE record SET value = $3, version = $4 WHERE namespace = $1 AND key = $2 AND version = $5",
+			r.namespace, key, e.Value, version, e.Version)
+	default:
+		n, err = tx.Exec(ctx, `INSERT INTO record (namespace, key, version, value) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, version = excluded.version WHERE $5 = -1`,
+			r.namespace, key, version, e.Value, e.Version)
 	}
 	if err != nil {
 		return fmt.Errorf("store: write record %s: %w", e.Key, err)

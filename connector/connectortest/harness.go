@@ -39,7 +39,7 @@ type Harness struct {
 	// Records is the driver's table; nil takes one in memory.
 	Records connector.Records
 	// Transport reaches the peer. Nil means that the driver speaks no HTTP:
-	// the rules about HTTP answers are then skipped.
+	// the rules about HTTP answers are then left out.
 	Transport http.RoundTripper
 	// Now is the peer's clock; nil takes time.Now.
 	Now func() time.Time
@@ -55,6 +55,11 @@ type Harness struct {
 	// Count returns how many tickets the peer holds under a key, asked without
 	// the driver.
 	Count func(t *testing.T, key string) int
+	// Missing is a ref that looks right and that no ticket has.
+	Missing string
+	// IsWrite tells whether a request changes a ticket; nil takes everything
+	// but GET and HEAD. Asking for a token, or searching by POST, does not.
+	IsWrite func(*http.Request) bool
 	// Writes returns how many writing requests the peer has served, asked
 	// without the driver; nil counts those that pass Transport.
 	Writes func(t *testing.T) int

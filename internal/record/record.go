@@ -66,7 +66,7 @@ func (e Edit) Check() error {
 type Memory struct {
 	mu   sync.Mutex
 	rows map[string]Record
-	last map[string]int64 // version of deleted keys, so that none is used twice
+	last int64 // version given last, over all keys, so that none is used twice
 }
 
 var _ Table = (*Memory)(nil)
@@ -118,16 +118,15 @@ func (m *Memory) Write(ctx context.Context, edits ...Edit) error {
 		}
 	}
 	if m.rows == nil {
-		m.rows, m.last = map[string]Record{}, map[string]int64{}
+		m.rows = map[string]Record{}
 	}
+	m.last++
 	for _, e := range edits {
-		next := max(m.rows[e.Key].Version, m.last[e.Key]) + 1
 		if e.Value == nil {
-			m.last[e.Key] = next
 			delete(m.rows, e.Key)
 			continue
 		}
-		m.rows[e.Key] = Record{Key: e.Key, Value: slices.Clone(e.Value), Version: next}
+		m.rows[e.Key] = Record{Key: e.Key, Value: slices.Clone(e.Value), Version: m.last}
 	}
 	return nil
 }

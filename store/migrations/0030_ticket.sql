@@ -40,13 +40,12 @@ CREATE TABLE ticket_note (
 CREATE INDEX ticket_note_out ON ticket_note (ticket_id, seq) WHERE state IN ('waiting', 'sending');
 
 -- Records: what drivers and rooms remember without a table of their own. Keys
--- are bytes, so that both engines order them alike. A deleted key keeps its
--- row, without a value, so that no version is used twice.
+-- are bytes, so that both engines order them alike.
 CREATE TABLE record (
   namespace TEXT NOT NULL,
   key       BYTES NOT NULL,
   version   BIGINT NOT NULL,
-  value     BYTES,
+  value     BYTES NOT NULL,
   PRIMARY KEY (namespace, key)
 );
 
