@@ -153,6 +153,15 @@ type Change struct {
 // Key returns the number people use, CHG-42.
 func (c Change) Key() string { return fmt.Sprintf("CHG-%d", c.Number) }
 
+// Lock names what at most one unfinished run may hold: the resource, or the
+// executor where no resource is known.
+func (c Change) Lock() string {
+	if c.ResourceID != "" {
+		return "resource/" + c.ResourceID
+	}
+	return "executor/" + c.Executor
+}
+
 // Subject returns the subject of the change's facts.
 func (c Change) Subject() string { return ChangeSubject(c.ID) }
 

@@ -42,7 +42,7 @@ const (
 	Incident Word = "incident" // incident
 	Change   Word = "change"   // change (whose resource is the resource itself), resource
 	Resource Word = "resource" // resource
-	Step     Word = "step"     // value (a number), alert, incident
+	Step     Word = "step"     // value (a number), alert
 )
 
 // Words lists all words.
@@ -53,7 +53,7 @@ var variables = map[Word][]string{
 	Incident: {"incident"},
 	Change:   {"change", "resource"},
 	Resource: {"resource"},
-	Step:     {"value", "alert", "incident"},
+	Step:     {"value", "alert"},
 }
 
 // Limits of an expression.
