@@ -22,7 +22,7 @@ import (
 
 // house is a queue on a store, as app builds it.
 type house struct {
-	t     *testing.T
+	t     testing.TB
 	db    *db.DB
 	store *store.Store
 	queue *job.Queue
@@ -31,10 +31,19 @@ type house struct {
 
 func open(t *testing.T, d *db.DB) *house {
 	t.Helper()
+	return openFor(t, d)
+}
+
+func options() job.Options {
+	return job.Options{Clock: time.Now, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+}
+
+func openFor(t testing.TB, d *db.DB) *house {
+	t.Helper()
 	h := &house{t: t, db: d}
 	must(t, store.Migrate(t.Context(), d))
 	h.store = store.New(d, time.Now)
-	q, err := job.Open(t.Context(), d, h.store, job.Options{Clock: time.Now, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	q, err := job.Open(t.Context(), d, h.store, options())
 	must(t, err)
 	h.store.OnFact(q.Wake)
 	h.queue = q
@@ -107,7 +116,7 @@ func (j *journal) all() []string {
 	return slices.Clone(j.lines)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
