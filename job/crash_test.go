@@ -103,7 +103,7 @@ func flood(path, round string) error {
 func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.db")
 	d := sqlite(t, path)
-	h := open(t, d)
+	open(t, d)
 	tables(t, d)
 	must(t, d.Close())
 
@@ -127,7 +127,7 @@ func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 
 	d = sqlite(t, path)
 	t.Cleanup(func() { _ = d.Close() })
-	h = open(t, d)
+	h := open(t, d)
 	var calls atomic.Int64
 	register(h, &calls)
 	h.start()

@@ -49,10 +49,10 @@ func register(h *house, calls *atomic.Int64) {
 		return err
 	})
 	h.queue.Handle("Greet", func(ctx context.Context, c ops.Command) error {
-		switch calls.Add(1) % 10 {
+		switch calls.Add(1) % 50 {
 		case 3:
 			return fmt.Errorf("peer: %w", ops.ErrUnavailable)
-		case 7:
+		case 7, 27:
 			return job.Snooze(10*time.Millisecond, "not yet")
 		}
 		return h.db.Write(ctx, func(tx db.Tx) error {
