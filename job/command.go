@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,16 +206,18 @@ func (q *Queue) judge(err error, seq int64, attempts int) outcome {
 	case errors.Is(err, context.Canceled) && q.halted():
 		return outcome{word: "stopped", state: waiting, level: slog.LevelInfo}
 	}
-	switch ops.Class(err) {
-	case ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled:
+	if slices.Contains(final, ops.Class(err)) {
 		return outcome{word: "ended", state: ended, failed: true, level: slog.LevelError}
-	case ops.ErrThrottled:
-		if after := ops.RetryAfter(err); after > 0 {
-			return outcome{word: "retry", state: waiting, again: after, failed: true, level: slog.LevelWarn}
-		}
 	}
-	return outcome{word: "retry", state: waiting, again: backoff(seq, attempts, time.Second, maxBackoff), failed: true, level: slog.LevelWarn}
+	again := ops.RetryAfter(err) // of a peer that throttles and says for how long
+	if again <= 0 {
+		again = backoff(seq, attempts, time.Second, maxBackoff)
+	}
+	return outcome{word: "retry", state: waiting, again: again, failed: true, level: slog.LevelWarn}
 }
+
+// final are the classes of error that trying again cannot change.
+var final = []error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled}
 
 func (q *Queue) halted() bool {
 	select {
