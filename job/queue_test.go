@@ -436,6 +436,31 @@ func TestEveryRunsAboutEveryInterval(t *testing.T) {
 	})
 }
 
+func TestDailyWorkCutShortIsNotLeftForTomorrow(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		next := func() time.Duration {
+			t.Helper()
+			var at int64
+			must(t, h.db.Read().QueryRow(t.Context(), "SELECT next_at FROM schedule WHERE name = 'daily'").Scan(&at))
+			return time.UnixMilli(at).Sub(time.Now())
+		}
+		h.queue.Every("daily", 24*time.Hour, func(context.Context) error {
+			for range 30 {
+				time.Sleep(time.Second)
+				if ahead := next(); ahead <= 0 || ahead > 10*time.Second {
+					t.Errorf("while it runs others may claim it in %s", ahead)
+				}
+			}
+			return nil
+		})
+		h.start()
+		time.Sleep(31 * time.Second)
+		if ahead := next(); ahead < 23*time.Hour {
+			t.Errorf("done, it is due again in %s", ahead)
+		}
+	})
+}
+
 func TestRegistrationDefectsPanic(t *testing.T) {
 	f := func(name string, register func(h *house)) {
 		t.Helper()
