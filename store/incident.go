@@ -74,7 +74,10 @@ func scanBody[T any](r db.Row) (T, error) {
 	if err := r.Scan(&body); err != nil {
 		return v, err
 	}
-	return v, json.Unmarshal([]byte(body), &v)
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		return v, fmt.Errorf("store: read a %T: %w: %w", v, err, ops.ErrInternal)
+	}
+	return v, nil
 }
 
 // Incident returns the incident with this id or number (INC-42 or 42).
@@ -150,6 +153,12 @@ func (s *Store) LiveIncidents(ctx context.Context, resolvedSince time.Time) ([]o
 // Members returns the alerts of an incident, those that fire first, then newest first.
 func (s *Store) Members(ctx context.Context, incidentID string) ([]ops.Member, error) {
 	rows, err := s.db.Read().Query(ctx, "SELECT body FROM alert WHERE incident_id = $1 ORDER BY state, last_seen DESC, fingerprint", incidentID)
+	return db.Collect(rows, err, scanBody[ops.Member])
+}
+
+// OldestMembers returns at most limit alerts of an incident, oldest first.
+func (s *Store) OldestMembers(ctx context.Context, incidentID string, limit int) ([]ops.Member, error) {
+	rows, err := s.db.Read().Query(ctx, "SELECT body FROM alert WHERE incident_id = $1 ORDER BY starts_at, fingerprint LIMIT $2", incidentID, int64(limit))
 	return db.Collect(rows, err, scanBody[ops.Member])
 }
 

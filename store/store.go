@@ -20,6 +20,7 @@ type Store struct {
 	clock clock.Clock
 	newID func() string
 	told  []func()
+	seal  Sealer // of the signal log; nil keeps it readable
 }
 
 // OnFact has f called after every commit that recorded facts, on the writer's
