@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -202,6 +204,26 @@ func TestClassOfErrorDecides(t *testing.T) {
 	for _, err := range []error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled} {
 		f("ended: "+err.Error(), err, "ended", 1, time.Minute)
 	}
+}
+
+func TestErrorIsKeptWithoutCredentials(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		h.queue.Handle("Try", func(context.Context, ops.Command) error {
+			return fmt.Errorf("GET https://ada:hunter22@peer/x?token=abc: Bearer eyJhbGciOiJIUzI1NiJ9 \x00\xff %s: %w", strings.Repeat("ü", 9000), ops.ErrInvalid)
+		})
+		h.start()
+		h.enqueue(ops.NewCommand("Try", "x", nil))
+		time.Sleep(time.Second)
+		state, _, failure := h.row("x")
+		if state != "ended" || !strings.Contains(failure, "peer/x") || len(failure) > 4<<10 || !utf8.ValidString(failure) {
+			t.Errorf("%s with %d bytes: %.200q", state, len(failure), failure)
+		}
+		for _, secret := range []string{"hunter22", "abc", "eyJ"} {
+			if strings.Contains(failure, secret) {
+				t.Errorf("the error shows %q: %.200q", secret, failure)
+			}
+		}
+	})
 }
 
 func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
