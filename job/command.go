@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/redact"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -270,16 +271,18 @@ func (q *Queue) record(ctx context.Context, tx db.Tx, j *river.Job[work], o outc
 	return q.river.complete(ctx, tx, j)
 }
 
-// maxError bounds, in bytes, what is kept of an error.
-const maxError = 4 << 10
+const (
+	maxError = 4 << 10  // bytes kept of an error
+	maxRead  = 64 << 10 // bytes of it searched for credentials
+)
 
+// text is what is kept and logged of an error: without credentials, whatever
+// the peer's answer quoted.
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	s := strings.ReplaceAll(err.Error(), "\x00", "")
-	if len(s) > maxError {
-		s = s[:maxError]
-	}
-	return strings.ToValidUTF8(s, "")
+	s := err.Error()
+	s = redact.Text(strings.ReplaceAll(s[:min(len(s), maxRead)], "\x00", ""))
+	return strings.ToValidUTF8(s[:min(len(s), maxError)], "")
 }

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -202,6 +204,26 @@ func TestClassOfErrorDecides(t *testing.T) {
 	for _, err := range []error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled} {
 		f("ended: "+err.Error(), err, "ended", 1, time.Minute)
 	}
+}
+
+func TestErrorIsKeptWithoutCredentials(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		h.queue.Handle("Try", func(context.Context, ops.Command) error {
+			return fmt.Errorf("GET https://ada:hunter22@peer/x?token=abc: Bearer eyJhbGciOiJIUzI1NiJ9 \x00\xff %s: %w", strings.Repeat("ü", 9000), ops.ErrInvalid)
+		})
+		h.start()
+		h.enqueue(ops.NewCommand("Try", "x", nil))
+		time.Sleep(time.Second)
+		state, _, failure := h.row("x")
+		if state != "ended" || !strings.Contains(failure, "peer/x") || len(failure) > 4<<10 || !utf8.ValidString(failure) {
+			t.Errorf("%s with %d bytes: %.200q", state, len(failure), failure)
+		}
+		for _, secret := range []string{"hunter22", "abc", "eyJ"} {
+			if strings.Contains(failure, secret) {
+				t.Errorf("the error shows %q: %.200q", secret, failure)
+			}
+		}
+	})
 }
 
 func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
@@ -432,6 +454,31 @@ func TestEveryRunsAboutEveryInterval(t *testing.T) {
 		}
 		if n := len(broken.all()); n < 2 || n > 3 {
 			t.Errorf("broken work ran %d times in two minutes, want one try a minute", n)
+		}
+	})
+}
+
+func TestDailyWorkCutShortIsNotLeftForTomorrow(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		next := func() time.Duration {
+			t.Helper()
+			var at int64
+			must(t, h.db.Read().QueryRow(t.Context(), "SELECT next_at FROM schedule WHERE name = 'daily'").Scan(&at))
+			return time.UnixMilli(at).Sub(time.Now())
+		}
+		h.queue.Every("daily", 24*time.Hour, func(context.Context) error {
+			for range 30 {
+				time.Sleep(time.Second)
+				if ahead := next(); ahead <= 0 || ahead > 10*time.Second {
+					t.Errorf("while it runs others may claim it in %s", ahead)
+				}
+			}
+			return nil
+		})
+		h.start()
+		time.Sleep(31 * time.Second)
+		if ahead := next(); ahead < 23*time.Hour {
+			t.Errorf("done, it is due again in %s", ahead)
 		}
 	})
 }

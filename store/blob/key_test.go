@@ -59,11 +59,20 @@ func TestDataKeyThatCannotBeTrustedIsRefused(t *testing.T) {
 	}
 	good := strings.Repeat("0f", blob.KeySize)
 	f(good, 0o644, "chmod 600")
-	f(good[2:], 0o600, "64 hexadecimal digits")
-	f("", 0o600, "64 hexadecimal digits")
-	f(strings.Repeat("zz", blob.KeySize), 0o600, "64 hexadecimal digits")
+	f(good[2:], 0o600, "32 bytes in hexadecimal or base64")
+	f("", 0o600, "32 bytes in hexadecimal or base64")
+	f(strings.Repeat("zz", blob.KeySize), 0o600, "32 bytes in hexadecimal or base64")
 	if _, err := blob.New(nil, nil, []byte("short")); !errors.Is(err, ops.ErrInvalid) {
 		t.Errorf("a short key: %v", err)
+	}
+}
+
+func TestParseKey(t *testing.T) {
+	want := bytes.Repeat([]byte{0xfb}, blob.KeySize)
+	for _, s := range []string{strings.Repeat("fb", 32), strings.Repeat("FB", 32), "+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/s="} {
+		if got, err := blob.ParseKey(s); !bytes.Equal(got, want) || err != nil {
+			t.Errorf("ParseKey gave %x, %v", got, err)
+		}
 	}
 }
 
