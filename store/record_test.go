@@ -48,24 +48,24 @@ func TestRecords(t *testing.T) {
 				return r.Version
 			}
 			write(nil, record.Edit{Key: "k/1", Value: []byte("one")})
-			write(ops.ErrConflict, record.Edit{Key: "k/1", Value: []byte("again")})
+			write(record.ErrMoved, record.Edit{Key: "k/1", Value: []byte("again")})
 			first := version("k/1")
 			write(nil, record.Edit{Key: "k/1", Value: []byte("two"), Version: first})
-			write(ops.ErrConflict, record.Edit{Key: "k/1", Value: []byte("stale"), Version: first})
+			write(record.ErrMoved, record.Edit{Key: "k/1", Value: []byte("stale"), Version: first})
 
 			// One stale edit holds back its neighbours.
-			write(ops.ErrConflict, record.Edit{Key: "k/2", Value: []byte("x")}, record.Edit{Key: "k/1", Value: []byte("x"), Version: first})
-			if _, err := table.Get(ctx, "k/2"); !errors.Is(err, ops.ErrNotFound) {
+			write(record.ErrMoved, record.Edit{Key: "k/2", Value: []byte("x")}, record.Edit{Key: "k/1", Value: []byte("x"), Version: first})
+			if _, err := table.Get(ctx, "k/2"); !errors.Is(err, record.ErrMissing) {
 				t.Errorf("half a write stayed: %v", err)
 			}
 
 			// A key that comes back does not come back under an old version.
 			second := version("k/1")
 			write(nil, record.Edit{Key: "k/1", Version: second})
-			if _, err := table.Get(ctx, "k/1"); !errors.Is(err, ops.ErrNotFound) {
+			if _, err := table.Get(ctx, "k/1"); !errors.Is(err, record.ErrMissing) {
 				t.Errorf("a deleted key is there: %v", err)
 			}
-			write(ops.ErrConflict, record.Edit{Key: "k/1", Value: []byte("x"), Version: second})
+			write(record.ErrMoved, record.Edit{Key: "k/1", Value: []byte("x"), Version: second})
 			write(nil, record.Edit{Key: "k/1", Value: []byte("three")})
 			if v := version("k/1"); v <= second {
 				t.Errorf("version %d was used before (%d)", v, second)

@@ -289,8 +289,8 @@ func (h *house) Incident(_ context.Context, id string) (ops.Incident, error) {
 	return i, nil
 }
 
-func (h *house) Members(_ context.Context, id string, limit int) ([]ops.Member, error) {
-	return h.members[id][:min(limit, len(h.members[id]))], nil
+func (h *house) Members(_ context.Context, id string) ([]ops.Member, error) {
+	return h.members[id], nil
 }
 
 func (h *house) Change(_ context.Context, id string) (ops.Change, error) {
