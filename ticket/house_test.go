@@ -224,10 +224,11 @@ func (h *house) carryOut(ctx context.Context, q queued) {
 		_, _ = fmt.Sscanf(err.Error(), "again in %s", &text)
 		again, _ = time.ParseDuration(text[:len(text)-1])
 	} else {
-		switch ops.Class(err) {
-		case ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled:
-			h.ended = append(h.ended, err)
-			return
+		for _, end := range []error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled} {
+			if errors.Is(ops.Class(err), end) {
+				h.ended = append(h.ended, err)
+				return
+			}
 		}
 		h.Logf("%s %s: %v", time.Now().Format("15:04:05"), q.c.Kind, err)
 		again = 10 * time.Second
