@@ -25,6 +25,9 @@ type Rules struct {
 	Automatic func(c ops.Change) bool
 	// Need lists who must approve it otherwise.
 	Need func(c ops.Change) []ops.Approvers
+	// Estimates returns how long applying and undoing takes where a plan does
+	// not say; zero: nobody knows.
+	Estimates func(executor string) (apply, rollback time.Duration)
 	// People are all principals by id. Names equal ids.
 	People map[string]ops.Principal
 	// At most MaxStarts automated runs on MaxResources resources within Per.
@@ -274,11 +277,9 @@ func (o *Oracle) start(id string, b *book, f ops.Fact) error {
 	if !open || !f.At.Before(cutoff) {
 		return broken(1, "change %s starts at %s, outside its window", id, f.At)
 	}
-	need := b.asked.Change.VerifyWithin + time.Duration(p.ApplySecs)*time.Second
-	if len(p.Rollback) > 0 {
-		need += time.Duration(p.RollbackSecs) * time.Second
-	}
-	if p.ApplySecs == 0 || (len(p.Rollback) > 0 && p.RollbackSecs == 0) {
+	apply, undo := o.lengths(b.change.Executor, p)
+	need := b.asked.Change.VerifyWithin + apply + undo
+	if apply == 0 || (len(p.Rollback) > 0 && undo == 0) {
 		return broken(2, "change %s starts although nobody knows how long it takes", id)
 	}
 	if f.At.Add(need).After(end) {
@@ -313,6 +314,20 @@ func (o *Oracle) start(id string, b *book, f ops.Fact) error {
 	return nil
 }
 
+func (o *Oracle) lengths(executor string, p ops.Plan) (apply, undo time.Duration) {
+	apply, undo = o.Estimates(executor)
+	if p.ApplySecs > 0 {
+		apply = time.Duration(p.ApplySecs) * time.Second
+	}
+	if p.RollbackSecs > 0 {
+		undo = time.Duration(p.RollbackSecs) * time.Second
+	}
+	if len(p.Rollback) == 0 {
+		undo = 0
+	}
+	return apply, undo
+}
+
 // Command takes the next command into the books. Facts of the same transaction
 // come before it. at is when it was given.
 func (o *Oracle) Command(c ops.Command, at time.Time) error {
@@ -334,7 +349,7 @@ func (o *Oracle) Command(c ops.Command, at time.Time) error {
 		return nil
 	}
 	p := o.plans[b.asked.Change.PlanID]
-	length := time.Duration(p.RollbackSecs) * time.Second
+	_, length := o.lengths(b.change.Executor, p)
 	if at.Add(length).After(b.window) || o.Frozen(at, at.Add(length)) {
 		return broken(1, "change %s is rolled back at %s, outside its window or in a freeze", id, at)
 	}
