@@ -58,13 +58,13 @@ func CheckConfig(c *config.Config) error {
 		}
 	}
 	for _, e := range c.Executors {
-		if _, err := execute.Find(executors.Drivers, e.Tool); err != nil {
+		if _, err := execute.Find(executors.Drivers(), e.Tool); err != nil {
 			note(fmt.Errorf("executor %s: %w", e.Name, err))
 		}
 	}
 	known := map[string]bool{}
 	var names []string
-	for _, d := range sources.Drivers {
+	for _, d := range sources.Drivers() {
 		known[d.Name] = true
 		names = append(names, d.Name)
 	}

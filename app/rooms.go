@@ -100,7 +100,7 @@ func (r routes) Match(expr string, i ops.Incident) (bool, error) {
 
 func connectorDriver(name string) (connector.Driver, error) {
 	var names []string
-	for _, d := range connectors.Drivers {
+	for _, d := range connectors.Drivers() {
 		if d.Name() == name {
 			return d, nil
 		}
@@ -189,9 +189,9 @@ func (q questions) Incident(ctx context.Context, id string) (ops.Incident, error
 	return q.app.Store.Incident(ctx, id)
 }
 
-// Members returns at most limit alerts of an incident, oldest first.
-func (q questions) Members(ctx context.Context, incidentID string, limit int) ([]ops.Member, error) {
-	return q.app.Store.OldestMembers(ctx, incidentID, limit)
+// Members returns the alerts of an incident.
+func (q questions) Members(ctx context.Context, incidentID string) ([]ops.Member, error) {
+	return q.app.Store.Members(ctx, incidentID)
 }
 
 // Change returns a change.
@@ -273,7 +273,7 @@ func (a *App) buildGate(ctx context.Context) error {
 	}
 	tools := map[string]execute.Executor{}
 	for _, e := range a.Config.Executors {
-		d, err := execute.Find(executors.Drivers, e.Tool)
+		d, err := execute.Find(executors.Drivers(), e.Tool)
 		if err != nil {
 			return fmt.Errorf("executor %s: %w", e.Name, err)
 		}

@@ -156,12 +156,6 @@ func (s *Store) Members(ctx context.Context, incidentID string) ([]ops.Member, e
 	return db.Collect(rows, err, scanBody[ops.Member])
 }
 
-// OldestMembers returns at most limit alerts of an incident, oldest first.
-func (s *Store) OldestMembers(ctx context.Context, incidentID string, limit int) ([]ops.Member, error) {
-	rows, err := s.db.Read().Query(ctx, "SELECT body FROM alert WHERE incident_id = $1 ORDER BY starts_at, fingerprint LIMIT $2", incidentID, int64(limit))
-	return db.Collect(rows, err, scanBody[ops.Member])
-}
-
 // LatestMember returns the newest record of an alert over all incidents.
 func (s *Store) LatestMember(ctx context.Context, fingerprint string) (ops.Member, error) {
 	m, err := scanBody[ops.Member](s.db.Read().QueryRow(ctx, "SELECT body FROM alert WHERE fingerprint = $1 ORDER BY last_seen DESC LIMIT 1", fingerprint))

@@ -1,4 +1,4 @@
-// Package all lists every platform driver built into Fettle.
+// Package all lists the platforms. A new one is a new folder and a line here.
 package all
 
 import (
@@ -6,5 +6,9 @@ import (
 	"github.com/fettleops/fettle/connector/desk"
 )
 
-// Drivers are the platforms, by name.
-var Drivers = []connector.Driver{desk.Driver}
+// Drivers returns every platform, in alphabetical order.
+func Drivers() []connector.Driver {
+	return []connector.Driver{
+		desk.Driver,
+	}
+}
