@@ -10,6 +10,7 @@ import (
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/internal/secret"
+	"github.com/fettleops/fettle/internal/strictyaml"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -61,21 +62,26 @@ func (a *Auth) Validate() error {
 		}
 	}
 	if n != 1 {
-		return fmt.Errorf("auth: give exactly one of basic, oauth and api_key, not %d: %w", n, ops.ErrInvalid)
+		return invalid("", "give exactly one of basic, oauth and api_key, not %d", n)
 	}
 	var errs []error
 	if b := a.Basic; b != nil && (b.Username == "" || b.Password.IsZero()) {
-		errs = append(errs, fmt.Errorf("auth.basic: username and password are both needed: %w", ops.ErrInvalid))
+		errs = append(errs, invalid("basic", "username and password are both needed"))
 	}
 	if o := a.OAuth; o != nil {
 		if o.ClientID.IsZero() || o.ClientSecret.IsZero() {
-			errs = append(errs, fmt.Errorf("auth.oauth: client_id and client_secret are both needed: %w", ops.ErrInvalid))
+			errs = append(errs, invalid("oauth", "client_id and client_secret are both needed"))
 		}
 		if (o.Username == "") != o.Password.IsZero() {
-			errs = append(errs, fmt.Errorf("auth.oauth: username and password go together, for the grant password: %w", ops.ErrInvalid))
+			errs = append(errs, invalid("oauth", "username and password go together, for the grant password"))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// invalid is a fault at a key of a section.
+func invalid(path, format string, args ...any) error {
+	return fmt.Errorf("%w: %w", &strictyaml.Fault{Path: path, Text: fmt.Sprintf(format, args...)}, ops.ErrInvalid)
 }
 
 // username returns the user name the configuration tells, empty when the
@@ -154,36 +160,34 @@ var namePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,79}$`)
 // Validate says what is wrong with the section options.
 func (o *Options) Validate() error {
 	var errs []error
-	invalid := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("options."+format+": %w", append(args, ops.ErrInvalid)...))
-	}
+	fault := func(path, format string, args ...any) { errs = append(errs, invalid(path, format, args...)) }
 	for _, v := range ops.Severities {
 		l := o.Severity.level(v)
 		if l.Urgency < 1 || l.Urgency > 3 || l.Impact < 1 || l.Impact > 3 {
-			invalid("severity.%s: urgency %d and impact %d, each must be 1 (high), 2 (medium) or 3 (low)", v, l.Urgency, l.Impact)
+			fault("severity."+string(v), "urgency %d and impact %d, each must be 1 (high), 2 (medium) or 3 (low)", l.Urgency, l.Impact)
 		}
 	}
 	if o.CloseCode == "" {
-		invalid("close_code: is empty; name a resolution code of the instance, such as Solution provided")
+		fault("close_code", "is empty; name a resolution code of the instance, such as Solution provided")
 	}
 	for _, ours := range slices.Sorted(maps.Keys(o.CloseCodes)) {
 		if o.CloseCodes[ours] == "" {
-			invalid("close_codes.%s: is empty; name a resolution code of the instance", ours)
+			fault("close_codes."+ours, "is empty; name a resolution code of the instance")
 		}
 	}
 	if o.HoldReason < 1 {
-		invalid("hold_reason: %d; write 1 (caller), 3 (problem), 4 (vendor) or 5 (change)", o.HoldReason)
+		fault("hold_reason", "%d; write 1 (caller), 3 (problem), 4 (vendor) or 5 (change)", o.HoldReason)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Fields)) {
 		if err := checkExtra(name); err != nil {
-			errs = append(errs, fmt.Errorf("options.fields.%w", err))
+			fault("fields", "%v", err)
 		}
 	}
 	if o.LookupTTL <= 0 {
-		invalid("lookup_ttl: %s; write a duration such as 10m", o.LookupTTL)
+		fault("lookup_ttl", "%s; write a duration such as 10m", o.LookupTTL)
 	}
 	if o.Overlap < 0 || o.Overlap > time.Hour {
-		invalid("overlap: %s; write a duration from 0s to 1h", o.Overlap)
+		fault("overlap", "%s; write a duration from 0s to 1h", o.Overlap)
 	}
 	return errors.Join(errs...)
 }

@@ -290,7 +290,9 @@ func (m mapping) edit(was row, e connector.Edit, known ids) (body, error) {
 		case connector.Description:
 			all["description"] = cut(e.Want.Description, maxDescription)
 		case connector.Severity:
-			m.level(all, e.Want.Severity)
+			if e.Want.Severity != "" {
+				m.level(all, e.Want.Severity)
+			}
 		case connector.ResolveCode:
 			if settled(after) && e.Want.ResolveCode != "" {
 				all["close_code"] = m.closeCodeOut(e.Want.ResolveCode)
@@ -404,7 +406,7 @@ func (m mapping) ticket(r row, extra []string, me string) (connector.Copy, error
 		Ref: r.get("sys_id"), Key: r.get("correlation_id"), Display: r.get("number"), Fields: f,
 		URL:     m.url + "/nav_to.do?uri=" + url.QueryEscape("incident.do?sys_id="+r.get("sys_id")),
 		Version: r.get("sys_mod_count"), CreatedAt: created, UpdatedAt: updated,
-		UpdatedBy: r.get("sys_updated_by"), Own: r.get("sys_updated_by") == me,
+		UpdatedBy: r.get("sys_updated_by"), Own: strings.EqualFold(r.get("sys_updated_by"), me),
 	}, nil
 }
 

@@ -42,7 +42,7 @@ func noteIn(r row, me string) (connector.Note, error) {
 		return connector.Note{}, fmt.Errorf("sys_created_on of a journal entry: %w: %w", err, ops.ErrUnavailable)
 	}
 	n := connector.Note{Note: ops.Note{ID: r.get("sys_id"), At: at, Author: r.get("sys_created_by"), Text: r.get("value")}}
-	n.Own = n.Author == me
+	n.Own = strings.EqualFold(n.Author, me) // signing in does not mind the case
 	if n.Own {
 		n.ID, n.Text = marked(n.ID, n.Text)
 	}
