@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/connector"
-	"github.com/fettleops/fettle/connector/connectortest"
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
 	"github.com/fettleops/fettle/ops"
 )
@@ -191,9 +190,9 @@ func TestRefusals(t *testing.T) {
 	c.fails(edit(c, connector.ExtraField("priority"), func(f *ops.TicketFields) { f.Extra = map[string]string{"priority": "1"} }),
 		ops.ErrInvalid, "priority", "leave it out")
 
-	as := func(user string) *connection {
+	as := func(name string) *connection {
 		s := i.settings(nil)
-		s.Auth = connectortest.Values{"basic": map[string]any{"username": user, "password": "env:PASSWORD"}}
+		s.Auth = user(name)
 		return i.open(t, s)
 	}
 	c.fails(edit(as("nobody"), connector.State, func(f *ops.TicketFields) { f.State, f.ResolveCode, f.ResolveNote = "resolved", "resolved", "n" }),
@@ -320,10 +319,11 @@ func TestNoteIsSentOnce(t *testing.T) {
 }
 
 func TestHiddenJournals(t *testing.T) {
-	f := func(name string, change func(*simulator.Config)) {
+	f := func(name string, change func(*simulator.Config), each func(*http.Request, http.RoundTripper) (*http.Response, error)) {
 		t.Run(name, func(t *testing.T) {
 			i := start(t, change)
 			c := i.open(t, i.settings(nil))
+			c.wire.each = each
 			made := c.create(fields())
 			if err := c.AddNote(t.Context(), made.Ref, ops.Note{ID: "n-1", Text: "ours\nin two lines"}); err != nil {
 				t.Fatal(err)
@@ -345,6 +345,12 @@ func TestHiddenJournals(t *testing.T) {
 	}
 	f("rows hidden", func(c *simulator.Config) {
 		c.HiddenRow = func(_, table string, _ simulator.Record) bool { return table == "sys_journal_field" }
+	}, nil)
+	f("table refused", func(*simulator.Config) {}, func(req *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		if !strings.HasSuffix(req.URL.Path, "/sys_journal_field") {
+			return nil, nil
+		}
+		return says(req, 403, "application/json", `{"error":{"message":"Operation Failed","detail":"ACL"},"status":"failure"}`), nil
 	})
 }
 
