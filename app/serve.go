@@ -21,6 +21,7 @@ import (
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/httpx"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/store"
 )
 
 // The files a running server leaves in its data directory for fettle commands
@@ -46,7 +47,7 @@ func (a *App) buildDoor(ctx context.Context) error {
 	transport := a.Transport
 	if transport == nil {
 		// Senders name these URLs: nothing inside the network may be reached through them.
-		transport = &http.Transport{DialContext: httpx.Guard{}.DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
+		transport = &http.Transport{DialContext: (&httpx.Guard{}).DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
 	}
 	a.Door, err = intake.Open(ctx, intake.Options{
 		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger, Metrics: metrics,
@@ -55,16 +56,19 @@ func (a *App) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "fettle_intake_queue_depth_messages", Help: "Messages accepted and not yet correlated.",
-	}, func() float64 {
-		n, err := a.Store.SignalDepth(context.Background())
-		if err != nil {
-			return -1
-		}
-		return float64(n)
-	}))
 	return nil
+}
+
+// wakingLog is the signal log that wakes correlation when it grows.
+type wakingLog struct {
+	*store.Store
+	wake func()
+}
+
+// AppendEncoded appends a message and, once it is durable, wakes correlation.
+func (l wakingLog) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (bool, error) {
+	tx.AfterCommit(l.wake)
+	return l.Store.AppendEncoded(ctx, tx, m, body, raw)
 }
 
 func (a *App) connectorMetrics() func(platform string) func(op string, took time.Duration, err error) {

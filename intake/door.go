@@ -208,16 +208,16 @@ func (d *Door) deliver(ctx context.Context, in *integration, r *Request) (Outcom
 	if err != nil {
 		return Invalid, err
 	}
-	if got.Note != "" {
-		in.count.notes.Inc()
-		d.say(ctx, in, slog.LevelWarn, "delivery needs a look", slog.String("note", got.Note))
-	}
 	if got.Then != nil {
 		wait, cancel := context.WithTimeout(ctx, d.options.Limits.Append)
 		defer cancel()
 		if err := got.Then(wait); err != nil {
 			return Unavailable, err
 		}
+	}
+	if got.Note != "" {
+		in.count.notes.Inc()
+		d.say(ctx, in, slog.LevelWarn, "delivery needs a look", slog.String("note", got.Note))
 	}
 	outcome := got.Outcome
 	if len(got.Signals) == 0 {

@@ -1,6 +1,7 @@
 package ticket
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -26,6 +27,8 @@ const diagnosed = time.Hour
 const (
 	shownConditions = 3
 	shownRelated    = 20
+	shownMembers    = 200 // alerts looked at for resources and links
+	shownEvents     = 10  // alerts in the timeline
 	shownMetrics    = 30
 	shownTimeline   = 40
 	maxDescription  = 30_000 // bytes; platforms' own limits are their drivers' business
@@ -54,10 +57,15 @@ func (r *Room) describe(ctx context.Context, incidentID string) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("ticket: ask for incident %s: %w", incidentID, err)
 	}
-	members, err := r.Ask.Members(ctx, incidentID, shownConditions+shownRelated+1)
+	members, err := r.Ask.Members(ctx, incidentID)
 	if err != nil {
 		return "", fmt.Errorf("ticket: ask for the alerts of %s: %w", i.Key(), err)
 	}
+	slices.SortStableFunc(members, func(a, b ops.Member) int {
+		return cmp.Or(cmp.Compare(a.State, b.State), a.StartsAt.Compare(b.StartsAt)) // those that fire first
+	})
+	total := max(i.Total, len(members))
+	members = members[:min(len(members), shownMembers)]
 	facts, err := r.Ask.FactsAbout(ctx, i.Subject())
 	if err != nil {
 		return "", fmt.Errorf("ticket: ask for the facts about %s: %w", i.Key(), err)
@@ -66,7 +74,7 @@ func (r *Room) describe(ctx context.Context, incidentID string) (string, error) 
 	d := description{Incident: i, From: stamp(to.Add(-diagnosed)), To: stamp(to)}
 	d.Resources = resources(i, members)
 	d.Duration = duration(i, members, to)
-	d.Timeline = timeline(members, facts)
+	d.Timeline = timeline(members[:min(len(members), shownEvents)], facts)
 	d.Links = links(members)
 	if at := r.link("incidents", i.Key()); at != "" {
 		d.Links = append([]ops.Link{{Title: "Incident in Fettle", URL: at}}, d.Links...)
@@ -81,7 +89,7 @@ func (r *Room) describe(ctx context.Context, incidentID string) (string, error) 
 		}
 		d.Related = append(d.Related, fmt.Sprintf("%s, %s, since %s", condition(m.Alert), m.State, stamp(m.StartsAt)))
 	}
-	if more := i.Total - len(d.Conditions) - len(d.Related); more > 0 && len(members) > 0 {
+	if more := total - len(d.Conditions) - len(d.Related); more > 0 && len(members) > 0 {
 		d.Related = append(d.Related, fmt.Sprintf("and %d more", more))
 	}
 	d.Metrics = r.metrics(ctx, i, members, to)

@@ -224,10 +224,11 @@ func (h *house) carryOut(ctx context.Context, q queued) {
 		_, _ = fmt.Sscanf(err.Error(), "again in %s", &text)
 		again, _ = time.ParseDuration(text[:len(text)-1])
 	} else {
-		switch ops.Class(err) {
-		case ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled:
-			h.ended = append(h.ended, err)
-			return
+		for _, end := range []error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled} {
+			if errors.Is(ops.Class(err), end) {
+				h.ended = append(h.ended, err)
+				return
+			}
 		}
 		h.Logf("%s %s: %v", time.Now().Format("15:04:05"), q.c.Kind, err)
 		again = 10 * time.Second
@@ -289,8 +290,8 @@ func (h *house) Incident(_ context.Context, id string) (ops.Incident, error) {
 	return i, nil
 }
 
-func (h *house) Members(_ context.Context, id string, limit int) ([]ops.Member, error) {
-	return h.members[id][:min(limit, len(h.members[id]))], nil
+func (h *house) Members(_ context.Context, id string) ([]ops.Member, error) {
+	return h.members[id], nil
 }
 
 func (h *house) Change(_ context.Context, id string) (ops.Change, error) {

@@ -2,6 +2,7 @@ package ticket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,7 +25,7 @@ func (r *Room) look(ctx context.Context, p *platform, id, cause string, wrote []
 			return err
 		}
 		err = r.observe(ctx, p, id, t.Work.Turn, c, cause, wrote, notes)
-		if _, again := err.(*moved); !again {
+		if !errors.As(err, new(*moved)) {
 			return err
 		}
 	}

@@ -81,8 +81,8 @@ type Store interface {
 // Questions is what the room asks others, answered from committed state.
 type Questions interface {
 	Incident(ctx context.Context, id string) (ops.Incident, error)
-	// Members returns at most limit alerts of an incident, oldest first.
-	Members(ctx context.Context, incidentID string, limit int) ([]ops.Member, error)
+	// Members returns the alerts of an incident.
+	Members(ctx context.Context, incidentID string) ([]ops.Member, error)
 	Change(ctx context.Context, id string) (ops.Change, error)
 	FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error)
 	// Recent returns what is known of a resource's metrics between two instants.

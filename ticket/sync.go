@@ -366,17 +366,20 @@ func (r *Room) trouble(ctx context.Context, p *platform, tried ops.Ticket, cause
 	var ends bool
 	again := error(nil)
 	state := ops.SyncFailed
-	switch class {
-	case ops.ErrThrottled, ops.ErrUnavailable:
+	is := func(classes ...error) bool {
+		return slices.ContainsFunc(classes, func(c error) bool { return errors.Is(class, c) })
+	}
+	switch {
+	case is(ops.ErrThrottled, ops.ErrUnavailable):
 		state = ops.SyncUnknown
 		pause := firstPause
 		if p != nil {
 			pause = max(p.gate.paused(r.now()), time.Millisecond)
 		}
 		again = &later{pause, class.Error()}
-	case ops.ErrDenied:
+	case is(ops.ErrDenied):
 		again = &later{deniedPause, class.Error()}
-	case ops.ErrInvalid, ops.ErrNotFound, ops.ErrStalled:
+	case is(ops.ErrInvalid, ops.ErrNotFound, ops.ErrStalled):
 		ends = true
 	default:
 		return err
@@ -394,7 +397,7 @@ func (r *Room) trouble(ctx context.Context, p *platform, tried ops.Ticket, cause
 			}
 		}
 		t.Sync, t.SyncNote = state, err.Error()
-		if t.Work.Troubled != class.Error() && class != ops.ErrThrottled {
+		if t.Work.Troubled != class.Error() && !is(ops.ErrThrottled) {
 			t.Work.Troubled = class.Error()
 			f := ops.NewFact(t.Subject, r.now(), ops.SystemPrincipal, cause, ops.TicketTroubledBody{
 				TicketID: t.ID, Platform: t.Platform, Class: class.Error(), Error: err.Error(),
