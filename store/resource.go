@@ -213,10 +213,3 @@ func (s *Store) DescribeResource(ctx context.Context, tx db.Tx, r ops.Resource) 
 	}
 	return nil
 }
-
-// CountResources returns how many resources are known.
-func (s *Store) CountResources(ctx context.Context) (int, error) {
-	var n int64
-	err := s.db.Read().QueryRow(ctx, "SELECT COUNT(*) FROM resource").Scan(&n)
-	return int(n), err
-}
