@@ -235,3 +235,11 @@ type Verdict struct {
 	Waited   time.Duration `json:"waited"` // how long after the run it was decided
 	At       time.Time     `json:"at"`
 }
+
+// ParseChangeState returns the state named s.
+func ParseChangeState(s string) (ChangeState, error) {
+	if slices.Contains(ChangeStates, ChangeState(s)) {
+		return ChangeState(s), nil
+	}
+	return "", fmt.Errorf("change state %q is none of new, assess, authorize, scheduled, implement, review, closed, cancelled: %w", s, ErrInvalid)
+}

@@ -50,3 +50,12 @@ func (s Series) Stats() (low, mean, high float64, n int) {
 	}
 	return low, sum / float64(n), high, n
 }
+
+// SeriesChunk is a stretch of one series, summarised by steps and compressed.
+type SeriesChunk struct {
+	Series SeriesID
+	Unit   string
+	Step   time.Duration
+	Start  time.Time
+	Body   []byte
+}

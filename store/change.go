@@ -100,25 +100,9 @@ func (s *Store) Changes(ctx context.Context, f ops.ChangeFilter) ([]ops.Change, 
 	return out, nil
 }
 
-func escapeLike(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(s)
-}
-
 // ChangesOfIncident returns every change an incident asked for, newest first.
 func (s *Store) ChangesOfIncident(ctx context.Context, incidentID string) ([]ops.Change, error) {
 	return s.Changes(ctx, ops.ChangeFilter{Incident: incidentID, Limit: 1000})
-}
-
-func scanBody[T any](r db.Row) (T, error) {
-	var body string
-	var v T
-	if err := r.Scan(&body); err != nil {
-		return v, err
-	}
-	if err := json.Unmarshal([]byte(body), &v); err != nil {
-		return v, fmt.Errorf("store: read a %T: %w: %w", v, err, ops.ErrInternal)
-	}
-	return v, nil
 }
 
 func findPlan(ctx context.Context, r db.Reader, id string) (ops.Plan, error) {

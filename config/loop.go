@@ -1,0 +1,206 @@
+package config
+
+import (
+	"time"
+
+	"github.com/fettleops/fettle/internal/unit"
+)
+
+// Detect is the section detect.
+type Detect struct {
+	// The machine Fettle runs on, as a source of metrics.
+	Host Host `yaml:"host"`
+	// Threshold rules. One with the name of a shipped rule replaces it. Default: the shipped rules.
+	Rules []Rule `yaml:"rules"`
+}
+
+// Host is the section detect.host.
+type Host struct {
+	// How often CPU, memory, disk and network are sampled. Default: 10s.
+	Every Duration `yaml:"every"`
+	// Whether they are sampled at all. Default: true.
+	Enabled bool `yaml:"enabled"`
+}
+
+// Defaults turns sampling on.
+func (h *Host) Defaults() { h.Every, h.Enabled = unit.MustDuration("10s"), true }
+
+// Rule is an entry of detect.rules.
+type Rule struct {
+	// Name, unique.
+	Name string `yaml:"name,required"`
+	// Whether the rule is evaluated; false switches off a shipped rule of this name. Default: true.
+	Enabled bool `yaml:"enabled"`
+	// CEL over the latest samples, for example 'cpu_utilization > 0.80'. Needed unless enabled is false.
+	When string `yaml:"when"`
+	// How long it must hold before the alert fires. Default: 0s, at once.
+	For Duration `yaml:"for"`
+	// CEL that must hold before the alert resolves (hysteresis). Default: the opposite of when.
+	Clear string `yaml:"clear"`
+	// Severity of the alert. Default: high.
+	Severity string `yaml:"severity" enum:"critical,high,medium,low,info"`
+	// Labels added to the alert. Default: none.
+	Labels map[string]string `yaml:"labels"`
+	// Title of the alert, for people. Default: the name.
+	Title string `yaml:"title"`
+}
+
+// Defaults enables the rule and sets its severity.
+func (r *Rule) Defaults() { r.Enabled, r.Severity = true, "high" }
+
+// Correlate is the section correlate.
+type Correlate struct {
+	// Labels whose values make alerts one incident; rule, resource and integration name the alert's own fields. Default: rule, resource.
+	GroupBy []string `yaml:"group_by"`
+	// How long after its last alert an incident takes another one. Default: 10m.
+	Within Duration `yaml:"within"`
+	// How long after it was resolved an incident is reopened rather than a new one opened. Default: 24h.
+	ReopenWithin Duration `yaml:"reopen_within"`
+	// How long an alert stays open whose sender never resolves it. Default: 24h.
+	StatelessAfter Duration `yaml:"stateless_after"`
+	// When an alert that comes and goes counts as flapping.
+	Flap Flap `yaml:"flap"`
+}
+
+// Defaults sets grouping and spans.
+func (c *Correlate) Defaults() {
+	c.GroupBy = []string{"rule", "resource"}
+	c.Within, c.ReopenWithin, c.StatelessAfter = unit.MustDuration("10m"), unit.MustDuration("24h"), unit.MustDuration("24h")
+}
+
+// Flap is the section correlate.flap.
+type Flap struct {
+	// How many changes of state make an alert flap; 0 switches damping off. Default: 4.
+	Changes int `yaml:"changes"`
+	// The span in which they are counted. Default: 30m.
+	Within Duration `yaml:"within"`
+}
+
+// Defaults sets four changes in half an hour.
+func (f *Flap) Defaults() { f.Changes, f.Within = 4, unit.MustDuration("30m") }
+
+// Window is an entry of windows.
+type Window struct {
+	// Name, unique over windows and freezes.
+	Name string `yaml:"name,required"`
+	// When it opens: cron(...), rate(...), at(...) or always.
+	Schedule string `yaml:"schedule,required"`
+	// How long it stays open, in elapsed time. Required unless the schedule is always.
+	Duration Duration `yaml:"duration"`
+	// How long before its end nothing starts any more. Default: 0s.
+	Cutoff Duration `yaml:"cutoff"`
+	// IANA time zone of the schedule.
+	TimeZone Zone `yaml:"time_zone,required"`
+	// CEL over change and resource: what the window is for. Default: everything.
+	Applies string `yaml:"applies"`
+	// Whether it is for maintenance: alerts of what it applies to are muted meanwhile, and it lets no change run. Default: false.
+	Mute bool `yaml:"mute"`
+}
+
+// Freeze is an entry of freezes.
+type Freeze struct {
+	// Name, unique over windows and freezes.
+	Name string `yaml:"name,required"`
+	// Local date and time it begins.
+	From Civil `yaml:"from,required"`
+	// Local date and time it ends.
+	To Civil `yaml:"to,required"`
+	// IANA time zone of both.
+	TimeZone Zone `yaml:"time_zone,required"`
+	// CEL over change and resource: what is frozen. Default: everything.
+	Applies string `yaml:"applies"`
+	// Roles that may override it, with a reason and a second person. Default: none.
+	BreakGlass []string `yaml:"break_glass"`
+}
+
+// Policies is the section policies.
+type Policies struct {
+	// Who approves what; the first match wins, and what matches none is never approved automatically. Default: none.
+	Approval []Approval `yaml:"approval"`
+	// How much may happen without a person.
+	Limits Limits `yaml:"limits"`
+}
+
+// Approval is an entry of policies.approval.
+type Approval struct {
+	// CEL over change.
+	Match string `yaml:"match,required"`
+	// Write automatically to ask nobody. Default: the approvers are asked.
+	Approve string `yaml:"approve" enum:"automatically"`
+	// Who is asked. Needed unless approve is automatically.
+	Approvers *Approvers `yaml:"approvers"`
+	// How long an answer is waited for; after that the change is cancelled as expired. Default: 72h.
+	Expires Duration `yaml:"expires"`
+}
+
+// Defaults sets three days to answer.
+func (a *Approval) Defaults() { a.Expires = unit.MustDuration("72h") }
+
+// Approvers is the section approvers of an approval.
+type Approvers struct {
+	// Role whose holders may approve.
+	Role string `yaml:"role,required"`
+	// How many different persons must. Default: 1.
+	Count int `yaml:"count"`
+}
+
+// Defaults asks one person.
+func (a *Approvers) Defaults() { a.Count = 1 }
+
+// Limits is the section policies.limits.
+type Limits struct {
+	// How many changes may start without a person's approval. Default: 10/h.
+	AutomatedChanges Rate `yaml:"automated_changes"`
+	// Largest share of the known resources that such a change may touch. Default: 5%.
+	BlastRadius Percent `yaml:"blast_radius"`
+}
+
+// Defaults sets both limits.
+func (l *Limits) Defaults() { l.AutomatedChanges, l.BlastRadius = Rate{Count: 10, Per: time.Hour}, 5 }
+
+// Executor is an entry of executors.
+type Executor struct {
+	// Name, unique.
+	Name string `yaml:"name,required"`
+	// Driver, for example command.
+	Tool string `yaml:"tool,required"`
+	// All other keys belong to the tool.
+	Options Raw `yaml:",rest"`
+}
+
+// Runbook is an entry of runbooks.
+type Runbook struct {
+	// Name, unique.
+	Name string `yaml:"name,required"`
+	// CEL over alert and incident: when a change is raised.
+	Trigger string `yaml:"trigger,required"`
+	// Window in which it runs. Default: any window that applies.
+	Window string `yaml:"window"`
+	// How its success is checked.
+	Verify Verify `yaml:"verify"`
+	// Risk of its changes from 0 to 1, for policies. Default: unknown, which counts as 1.
+	Risk *float64 `yaml:"risk"`
+	// What is done, in this order.
+	Steps []Step `yaml:"steps,required"`
+}
+
+// Verify is the section verify of a runbook.
+type Verify struct {
+	// How long the cause may take to go away. Default: 10m.
+	Within Duration `yaml:"within"`
+}
+
+// Defaults sets ten minutes.
+func (v *Verify) Defaults() { v.Within = unit.MustDuration("10m") }
+
+// Step is an entry of a runbook's steps.
+type Step struct {
+	// CEL over value, alert and resource; value is measured again when the plan is made. Default: always.
+	When string `yaml:"when"`
+	// Executor that carries it out.
+	Executor string `yaml:"executor,required"`
+	// What it does, in the executor's words.
+	Action string `yaml:"action,required"`
+	// Arguments, passed one by one and never through a shell. Default: none.
+	Args []string `yaml:"args"`
+}

@@ -1,0 +1,355 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fettleops/fettle/internal/strictyaml"
+)
+
+// Checks are the checks that need another room. A nil function is skipped.
+type Checks struct {
+	// Schedule checks the schedule of a window.
+	Schedule func(schedule string) error
+	// Expression checks CEL. where is the key without indices, one of detect.rules.when,
+	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
+	// policies.approval.match, runbooks.trigger and runbooks.steps.when.
+	Expression func(where, expression string) error
+}
+
+// Validate returns every fault that decoding alone does not find: duplicate names,
+// references to what does not exist, values out of range, secrets written plainly, and
+// what the given checks find. The error is a Faults.
+func (c *Config) Validate(k Checks) error { return c.check(k).Err() }
+
+func (c *Config) check(k Checks) Faults {
+	v := &validator{c: c, k: k}
+	v.server()
+	v.owners()
+	v.senses()
+	v.tickets()
+	v.gate()
+	v.runbooks()
+	return v.faults
+}
+
+type validator struct {
+	c      *Config
+	k      Checks
+	faults Faults
+}
+
+// add reports a fault at path, or at the nearest part above it that was written.
+func (v *validator) add(path, format string, args ...any) {
+	at := strictyaml.Position{File: v.c.file}
+	for p := path; ; {
+		if place, ok := v.c.places[p]; ok {
+			at = place
+			break
+		}
+		i := strings.LastIndexAny(p, ".[")
+		if i < 0 {
+			break
+		}
+		p = p[:i]
+	}
+	v.faults = append(v.faults, &Fault{At: at, Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+// names checks that names are given and unique, and returns them.
+func (v *validator) names(section, field string, names []string) []string {
+	for i, n := range names {
+		path := at(section, i) + "." + field
+		if strings.TrimSpace(n) == "" {
+			v.add(path, "is empty; write a name")
+			continue
+		}
+		if first := slices.Index(names, n); first < i {
+			v.add(path, "%q is already the %s of %s", n, field, at(section, first))
+		}
+	}
+	return names
+}
+
+func names[T any](list []T, of func(T) string) []string {
+	out := make([]string, len(list))
+	for i, x := range list {
+		out[i] = of(x)
+	}
+	return out
+}
+
+func at(section string, i int) string { return section + "[" + strconv.Itoa(i) + "]" }
+
+// known checks that name is one of the names of a section.
+func (v *validator) known(path, what, name string, names []string) {
+	if slices.Contains(names, name) {
+		return
+	}
+	if near := strictyaml.Nearest(name, names); near != "" {
+		v.add(path, "there is no %s %q; did you mean %q?", what, name, near)
+		return
+	}
+	if len(names) == 0 {
+		v.add(path, "there is no %s %q; none is defined", what, name)
+		return
+	}
+	v.add(path, "there is no %s %q; defined: %s", what, name, strings.Join(names, ", "))
+}
+
+func (v *validator) positive(path string, d Duration) {
+	if d.D <= 0 {
+		v.add(path, "must be longer than 0s")
+	}
+}
+
+func (v *validator) expression(where, path, expr string, required bool) {
+	if strings.TrimSpace(expr) == "" {
+		if required || expr != "" {
+			v.add(path, "is empty; write an expression, for example 'true'")
+		}
+		return
+	}
+	if v.k.Expression == nil {
+		return
+	}
+	if err := v.k.Expression(where, expr); err != nil {
+		v.add(path, "%s", err)
+	}
+}
+
+func (v *validator) secrets(r Raw) { v.faults = append(v.faults, r.PlainSecrets()...) }
+
+func (v *validator) server() {
+	s := v.c.Server
+	if _, port, err := net.SplitHostPort(s.Listen); err != nil {
+		v.add("server.listen", "%q is no address; write host:port, for example 127.0.0.1:8420", s.Listen)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		v.add("server.listen", "%q is no port; write a number from 0 to 65535", port)
+	}
+	if s.PublicURL != "" {
+		v.url("server.public_url", s.PublicURL)
+	}
+	if !v.c.Store.Postgres.IsZero() && s.DataKey.IsZero() {
+		v.add("store.postgres", "needs server.data_key; write env:NAME or file:PATH there")
+	}
+}
+
+// url checks that s is an address to which paths can be added. A fault does not
+// repeat an address that holds a password.
+func (v *validator) url(path, s string) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		v.add(path, "is no address; write https:// and a host")
+	case u.User != nil:
+		v.add(path, "holds a user or password; remove it and use auth with env:NAME or file:PATH")
+	case u.RawQuery != "" || u.Fragment != "":
+		v.add(path, "holds a query or fragment; remove what follows the path")
+	}
+}
+
+func (v *validator) owners() {
+	teams := v.names("teams", "name", names(v.c.Teams, func(t Team) string { return t.Name }))
+	v.names("people", "name", names(v.c.People, func(p Person) string { return p.Name }))
+	users := map[[2]string]string{}
+	for i, p := range v.c.People {
+		for j, team := range p.Teams {
+			v.known(at(at("people", i)+".teams", j), "team", team, teams)
+		}
+		for _, platform := range slices.Sorted(maps.Keys(p.Platforms)) {
+			user := p.Platforms[platform]
+			path := at("people", i) + ".platforms." + platform
+			v.known(path, "platform", platform, v.platforms())
+			if user == "" {
+				v.add(path, "is empty; write the user name")
+				continue
+			}
+			// An approval is counted for one person; a shared user would count for two.
+			if other, taken := users[[2]string{platform, user}]; taken && other != p.Name {
+				v.add(path, "%q is already the user of %s; each person needs an own one", user, other)
+			}
+			users[[2]string{platform, user}] = p.Name
+		}
+	}
+	ids := v.names("resources", "id", names(v.c.Resources, func(r Resource) string { return r.ID }))
+	aliases := map[string]string{}
+	for i, r := range v.c.Resources {
+		for j, alias := range r.Aliases {
+			if other, taken := aliases[alias]; taken {
+				v.add(at(at("resources", i)+".aliases", j), "%q is already an alias of %s", alias, other)
+			}
+			aliases[alias] = r.ID
+		}
+		for j, id := range r.DependsOn {
+			path := at(at("resources", i)+".depends_on", j)
+			if id == r.ID {
+				v.add(path, "the resource depends on itself")
+				continue
+			}
+			v.known(path, "resource", id, ids)
+		}
+	}
+	t := v.c.Retention
+	v.positive("retention.raw", t.Raw)
+	v.positive("retention.alerts", t.Alerts)
+	v.positive("retention.series_1m", t.Series1m)
+	v.positive("retention.series_1h", t.Series1h)
+}
+
+var integrationName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+func (v *validator) senses() {
+	v.names("integrations", "name", names(v.c.Integrations, func(x Integration) string { return x.Name }))
+	for i, x := range v.c.Integrations {
+		if x.Name != "" && !integrationName.MatchString(x.Name) {
+			v.add(at("integrations", i)+".name", "%q cannot stand in a URL; use at most 64 lower-case letters, digits, - and _", x.Name)
+		}
+		if x.Auth.IsZero() {
+			v.add(at("integrations", i)+".auth", "is missing; nothing comes in without authentication, write for example {bearer: env:NAME}")
+		}
+		v.secrets(x.Auth)
+		v.secrets(x.Options)
+	}
+	if v.c.Detect.Host.Enabled {
+		v.positive("detect.host.every", v.c.Detect.Host.Every)
+	}
+	v.names("detect.rules", "name", names(v.c.Detect.Rules, func(r Rule) string { return r.Name }))
+	for i, r := range v.c.Detect.Rules {
+		path := at("detect.rules", i)
+		v.expression("detect.rules.when", path+".when", r.When, r.Enabled)
+		v.expression("detect.rules.clear", path+".clear", r.Clear, false)
+	}
+	if len(v.c.Correlate.GroupBy) == 0 {
+		v.add("correlate.group_by", "is empty; name at least one label, or everything becomes one incident")
+	}
+	v.positive("correlate.within", v.c.Correlate.Within)
+	v.positive("correlate.reopen_within", v.c.Correlate.ReopenWithin)
+	v.positive("correlate.stateless_after", v.c.Correlate.StatelessAfter)
+	if v.c.Correlate.Flap.Changes < 0 {
+		v.add("correlate.flap.changes", "must be 0 (off) or more")
+	}
+	v.positive("correlate.flap.within", v.c.Correlate.Flap.Within)
+}
+
+func (v *validator) platforms() []string {
+	return names(v.c.Platforms, func(p Platform) string { return p.Name })
+}
+
+func (v *validator) tickets() {
+	v.names("platforms", "name", v.platforms())
+	for i, p := range v.c.Platforms {
+		path := at("platforms", i)
+		if p.Name == DeskPlatform && p.Connector != DeskPlatform {
+			v.add(path+".connector", "the platform desk is Fettle's own; write connector: desk or choose another name")
+		}
+		if p.URL != "" {
+			v.url(path+".url", p.URL)
+		}
+		v.positive(path+".sync.every", p.Sync.Every)
+		v.secrets(p.Auth)
+		v.secrets(p.Options)
+	}
+	teams := names(v.c.Teams, func(t Team) string { return t.Name })
+	for i, r := range v.c.Routes {
+		path := at("routes", i)
+		v.expression("routes.match", path+".match", r.Match, true)
+		v.known(path+".platform", "platform", r.Platform, v.platforms())
+		if r.Team != "" {
+			v.known(path+".team", "team", r.Team, teams)
+		}
+	}
+}
+
+func (v *validator) windows() []string {
+	return names(v.c.Windows, func(w Window) string { return w.Name })
+}
+
+func (v *validator) gate() {
+	windows := v.names("windows", "name", v.windows())
+	for i, w := range v.c.Windows {
+		path := at("windows", i)
+		if w.Schedule != "always" {
+			v.positive(path+".duration", w.Duration)
+			if w.Cutoff.D >= w.Duration.D && w.Duration.D > 0 {
+				v.add(path+".cutoff", "%s leaves nothing of the duration %s", w.Cutoff, w.Duration)
+			}
+		}
+		switch {
+		case strings.TrimSpace(w.Schedule) == "":
+			v.add(path+".schedule", "is empty; write cron(...), rate(...), at(...) or always")
+		case v.k.Schedule != nil:
+			if err := v.k.Schedule(w.Schedule); err != nil {
+				v.add(path+".schedule", "%s", err)
+			}
+		}
+		v.expression("windows.applies", path+".applies", w.Applies, false)
+	}
+	v.names("freezes", "name", names(v.c.Freezes, func(f Freeze) string { return f.Name }))
+	for i, f := range v.c.Freezes {
+		path := at("freezes", i)
+		if slices.Contains(windows, f.Name) {
+			v.add(path+".name", "%q is already the name of a window", f.Name)
+		}
+		if !f.To.UTC().After(f.From.UTC()) {
+			v.add(path+".to", "%s is not after from (%s)", f.To, f.From)
+		}
+		v.expression("freezes.applies", path+".applies", f.Applies, false)
+	}
+	for i, a := range v.c.Policies.Approval {
+		path := at("policies.approval", i)
+		v.expression("policies.approval.match", path+".match", a.Match, true)
+		automatic := a.Approve != ""
+		switch {
+		case automatic && a.Approvers != nil:
+			v.add(path, "says both approve: automatically and approvers; keep one")
+		case !automatic && a.Approvers == nil:
+			v.add(path, "names nobody; write approvers: {role: ...} or approve: automatically")
+		}
+		if p := a.Approvers; p != nil {
+			if p.Count < 1 {
+				v.add(path+".approvers.count", "must be 1 or more; write approve: automatically to ask nobody")
+			}
+			if strings.TrimSpace(p.Role) == "" {
+				v.add(path+".approvers.role", "is empty; write a role")
+			}
+		}
+		v.positive(path+".expires", a.Expires)
+	}
+}
+
+func (v *validator) runbooks() {
+	executors := v.names("executors", "name", names(v.c.Executors, func(e Executor) string { return e.Name }))
+	for i, e := range v.c.Executors {
+		if e.Tool == "" {
+			v.add(at("executors", i)+".tool", "is empty; write the name of a tool")
+		}
+		v.secrets(e.Options)
+	}
+	v.names("runbooks", "name", names(v.c.Runbooks, func(r Runbook) string { return r.Name }))
+	for i, r := range v.c.Runbooks {
+		path := at("runbooks", i)
+		v.expression("runbooks.trigger", path+".trigger", r.Trigger, true)
+		if r.Window != "" {
+			v.known(path+".window", "window", r.Window, v.windows())
+		}
+		v.positive(path+".verify.within", r.Verify.Within)
+		if len(r.Steps) == 0 {
+			v.add(path+".steps", "is empty; write at least one step")
+		}
+		for j, s := range r.Steps {
+			sp := at(path+".steps", j)
+			v.expression("runbooks.steps.when", sp+".when", s.When, false)
+			v.known(sp+".executor", "executor", s.Executor, executors)
+			if s.Action == "" {
+				v.add(sp+".action", "is empty; write what the executor does")
+			}
+		}
+	}
+}

@@ -1,0 +1,63 @@
+// Package peer finds real programs that Fettle talks to, starts them for a
+// test on free loopback ports and stops them by process id. Only tests and test
+// kits import it.
+//
+// A peer that is not installed skips the test and names the Debian package
+// that brings it; with FETTLE_PEERS=required, as in .ci/run, it fails instead.
+// Nothing outside temporary folders and the user's cache folder is written, and
+// no peer listens on anything but 127.0.0.1.
+package peer
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// Long skips a test that takes more than a few seconds unless FETTLE_LONG=1,
+// so that plain `go test ./...` stays quick. .ci/run runs the long ones too.
+func Long(t testing.TB) {
+	t.Helper()
+	if os.Getenv("FETTLE_LONG") != "1" {
+		t.Skip("long test: set FETTLE_LONG=1 to run it")
+	}
+}
+
+// missing ends a test whose peer is not installed.
+func missing(t testing.TB, what, debianPackage string) {
+	t.Helper()
+	if os.Getenv("FETTLE_PEERS") == "required" {
+		t.Fatalf("%s is missing and FETTLE_PEERS=required: apt-get install %s", what, debianPackage)
+	}
+	t.Skipf("%s is missing: apt-get install %s", what, debianPackage)
+}
+
+// program finds an executable on the PATH or among the system's own, which
+// are not on every user's PATH.
+func program(t testing.TB, name, debianPackage string) string {
+	t.Helper()
+	if p, err := exec.LookPath(name); err == nil {
+		return p
+	}
+	if p, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err == nil {
+		return p
+	}
+	missing(t, name, debianPackage)
+	return ""
+}
+
+// freePort returns a loopback port that nobody listened on a moment ago.
+// Another process may take it first, so starters try more than one.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
