@@ -50,7 +50,7 @@ func (a *App) buildDoor(ctx context.Context) error {
 		transport = &http.Transport{DialContext: (&httpx.Guard{}).DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
 	}
 	a.Door, err = intake.Open(ctx, intake.Options{
-		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger, Metrics: metrics,
+		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger, Metrics: metrics,
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
 	})
 	if err != nil {

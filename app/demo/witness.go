@@ -28,6 +28,7 @@ type witness struct {
 	intact   bool
 	snow     snowIncident
 	size     string
+	effect   bool // the command's effect was seen
 }
 
 // snowIncident is what the simulated ServiceNow shows of the incident.
@@ -67,6 +68,7 @@ func (w *witness) look(ctx context.Context) error {
 		w.facts, w.intact = append(w.facts, factsOf(story)...), w.intact && story.Intact
 	}
 	w.size = w.demo.size()
+	w.effect = w.effect || w.size == largeSize
 	if err := w.lookAtServiceNow(ctx); err != nil {
 		return err
 	}
@@ -195,6 +197,9 @@ func (w *witness) sentence(f ops.Fact) string {
 	case ops.RunBroke:
 		return "The run failed: " + b.Error + "."
 	case ops.RunUndone:
+		if b.Error != "" {
+			return "Rolling back failed: " + b.Error + "."
+		}
 		return fmt.Sprintf("Rolled back; web-1 is %s again.", w.size)
 	case ops.VerdictGiven:
 		return fmt.Sprintf("Verdict %s: %s.", b.Verdict.Word, b.Verdict.Why)
@@ -210,15 +215,20 @@ func (w *witness) waitsForApproval() bool { return w.change.State == ops.ChangeA
 func (w *witness) finished() bool {
 	for _, s := range w.stations() {
 		if !s.reached {
-			return w.change.State.Terminal() && w.ended()
+			return w.ended()
 		}
 	}
 	return true
 }
 
-// ended reports whether the change ended without success, after which the
-// remaining stations cannot come any more.
-func (w *witness) ended() bool { return w.change.Outcome != ops.Successful }
+// ended reports whether the change ended without success or waits for a person
+// to look, after which the remaining stations cannot come any more.
+func (w *witness) ended() bool {
+	if w.change.Run != nil && w.change.Run.State == ops.RunHeld {
+		return true
+	}
+	return w.change.State.Terminal() && w.change.Outcome != ops.Successful
+}
 
 // station is one stop of the loop, with what proves it.
 type station struct {
@@ -265,7 +275,7 @@ func (w *witness) stations() []station {
 	add("window", found && inside, "the run started inside its window")
 
 	applied, found := has(ops.RunApplied)
-	add("execute", found && (w.size == largeSize), "the command's effect is on disk: "+w.size)
+	add("execute", found && w.effect, "the command's effect was seen on disk")
 
 	judged, found := has(ops.VerdictGiven)
 	verdict, _ := ops.Body[ops.VerdictGivenBody](judged)
