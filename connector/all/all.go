@@ -4,11 +4,13 @@ package all
 import (
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/desk"
+	"github.com/fettleops/fettle/connector/servicenow"
 )
 
 // Drivers returns every platform, in alphabetical order.
 func Drivers() []connector.Driver {
 	return []connector.Driver{
 		desk.Driver,
+		servicenow.Driver,
 	}
 }

@@ -1,27 +1,25 @@
 package all_test
 
 import (
-	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/fettleops/fettle/intake/all"
 )
 
-// TestEveryFolderIsListed compares the list with the folders, so that a source
-// that was forgotten here is noticed.
-func TestEveryFolderIsListed(t *testing.T) {
-	entries, err := os.ReadDir("..")
-	if err != nil {
-		t.Fatal(err)
+// TestEveryDriverIsListed compares the list with the folders that hold a
+// driver, so that a source that was forgotten here is noticed.
+func TestEveryDriverIsListed(t *testing.T) {
+	drivers, err := filepath.Glob("../*/driver.go")
+	if err != nil || len(drivers) == 0 {
+		t.Fatalf("no driver found (%v)", err)
 	}
 	var folders, listed []string
-	for _, e := range entries {
-		if e.IsDir() && e.Name() != "all" && e.Name() != "intaketest" && e.Name() != "testdata" {
-			folders = append(folders, e.Name())
-		}
+	for _, d := range drivers {
+		folders = append(folders, filepath.Base(filepath.Dir(d)))
 	}
-	for _, d := range all.Drivers() {
+	for _, d := range all.Drivers {
 		listed = append(listed, d.Name)
 	}
 	if !slices.Equal(folders, listed) {
