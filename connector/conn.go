@@ -39,6 +39,9 @@ func (d Driver) Open(ctx context.Context, s Settings, env Env) (*Conn, error) {
 	}
 	env.Log = slog.New(&cleanHandler{Handler: env.Log.Handler(), secrets: sec})
 	env.Secrets = sec
+	if env.Records != nil {
+		env.Records = classed{env.Records}
+	}
 	p, err := d.open(ctx, s, env)
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", env.Name, sec.cleanError(err))

@@ -28,7 +28,8 @@ type Env struct {
 	Observe func(op string, took time.Duration, err error)
 }
 
-// Records is a table of this platform's own, kept in Fettle's database.
+// Records is a table of this platform's own, kept in Fettle's database. Its
+// errors wrap ops.ErrNotFound, ops.ErrConflict and ops.ErrInvalid.
 type Records = record.Table
 
 // Secrets resolves a secret reference of the configuration (env:NAME,

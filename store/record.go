@@ -26,7 +26,7 @@ func (r *records) Get(ctx context.Context, key string) (record.Record, error) {
 		r.namespace, []byte(key)).Scan(&out.Version, &out.Value)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
-		return record.Record{}, fmt.Errorf("record %s: %w", key, ops.ErrNotFound)
+		return record.Record{}, fmt.Errorf("record %s: %w: %w", key, record.ErrMissing, ops.ErrNotFound)
 	case err != nil:
 		return record.Record{}, fmt.Errorf("store: read record %s: %w", key, err)
 	}
@@ -55,7 +55,7 @@ func (r *records) List(ctx context.Context, prefix, after string, limit int) ([]
 func (r *records) Write(ctx context.Context, edits ...record.Edit) error {
 	for _, e := range edits {
 		if err := e.Check(); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", err, ops.ErrInvalid)
 		}
 	}
 	return r.db.Write(ctx, func(tx db.Tx) error {
@@ -98,7 +98,7 @@ func (r *records) write(ctx context.Context, tx db.Tx, e record.Edit, version in
 		return fmt.Errorf("store: write record %s: %w", e.Key, err)
 	}
 	if n == 0 {
-		return fmt.Errorf("record %s is no longer at version %d: %w", e.Key, e.Version, ops.ErrConflict)
+		return fmt.Errorf("record %s is no longer at version %d: %w: %w", e.Key, e.Version, record.ErrMoved, ops.ErrConflict)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@
 // alerts in the same run; compare the lines, not runs of different days.
 //
 //	go build -o bin/fettle ./cmd/fettle && go run ./bench/intake -fettle bin/fettle -seconds 60
+//
+// It needs no network beyond loopback.
 package main
 
 import (

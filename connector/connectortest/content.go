@@ -51,7 +51,7 @@ func createTwice(s *Suite) {
 	if err != nil || again.Ref != one.Ref {
 		s.Errorf("create after a restart gave %s, %v; want %s", again.Ref, err, one.Ref)
 	}
-	if n := s.Count(s.T, key); n != 1 {
+	if n := s.Count(s.t, key); n != 1 {
 		s.Errorf("%d tickets under one key", n)
 	}
 }
@@ -72,7 +72,7 @@ func createConcurrently(s *Suite) {
 			s.Errorf("create %d gave %q, %v; want %q", i, refs[i], errs[i], refs[0])
 		}
 	}
-	if n := s.Count(s.T, key); n != 1 {
+	if n := s.Count(s.t, key); n != 1 {
 		s.Errorf("%d tickets under one key", n)
 	}
 }
@@ -118,7 +118,7 @@ func staleUpdate(s *Suite) {
 	made := s.create()
 	theirs := s.Fields
 	theirs.Title = "edited by a person"
-	s.Edit(s.T, made.Ref, s.People[0], []connector.Field{connector.Title}, theirs, "")
+	s.Edit(s.t, made.Ref, s.People[0], []connector.Field{connector.Title}, theirs, "")
 	ours := s.Fields
 	ours.Title = "ours"
 	_, err := s.conn.Update(s.Context(), made.Ref, connector.Edit{Want: ours, Changed: []connector.Field{connector.Title}, Version: made.Version})
@@ -195,7 +195,7 @@ func note(s *Suite) {
 			s.Fatalf("add note: %v", err)
 		}
 	}
-	s.Edit(s.T, made.Ref, s.People[0], nil, ops.TicketFields{}, "I am looking at it.")
+	s.Edit(s.t, made.Ref, s.People[0], nil, ops.TicketFields{}, "I am looking at it.")
 	got := s.get(made.Ref)
 	var own []connector.Note
 	person := 0

@@ -99,8 +99,8 @@ func lostAnswer(s *Suite) {
 		s.Fatalf("find gave %d tickets, %v; want the one whose answer was lost", len(found), err)
 	}
 	again := s.createKey(key)
-	if again.Ref != found[0].Ref || s.Count(s.T, key) != 1 {
-		s.Errorf("the retry gave %s, found was %s, %d tickets in all", again.Ref, found[0].Ref, s.Count(s.T, key))
+	if again.Ref != found[0].Ref || s.Count(s.t, key) != 1 {
+		s.Errorf("the retry gave %s, found was %s, %d tickets in all", again.Ref, found[0].Ref, s.Count(s.t, key))
 	}
 
 	f := s.Fields
@@ -153,7 +153,7 @@ func throttled(s *Suite) {
 func (s *Suite) unavailable(what string, f fault) {
 	s.Helper()
 	s.under(f, func(op operation, hitWrite bool, err error) {
-		if err == nil || ops.Class(err) != ops.ErrUnavailable {
+		if err == nil || !errors.Is(ops.Class(err), ops.ErrUnavailable) {
 			s.Errorf("%s, %s: %v; want ErrUnavailable", what, op.name, err)
 		}
 		if hitWrite && !isUnknown(err) {
@@ -181,7 +181,7 @@ func nonsense(s *Suite) {
 			switch {
 			case err == nil:
 				s.Errorf("200 %q, %s: no error", body, op.name)
-			case ops.Class(err) != ops.ErrUnavailable:
+			case !errors.Is(ops.Class(err), ops.ErrUnavailable):
 				s.Errorf("200 %q, %s: %v; want ErrUnavailable", body, op.name, err)
 			}
 		})
@@ -210,7 +210,7 @@ func timeout(s *Suite) {
 
 func refused(s *Suite) {
 	s.under(refuses, func(op operation, hitWrite bool, err error) {
-		if err == nil || ops.Class(err) != ops.ErrUnavailable {
+		if err == nil || !errors.Is(ops.Class(err), ops.ErrUnavailable) {
 			s.Errorf("%s: %v; want ErrUnavailable", op.name, err)
 		}
 		if hitWrite && isUnknown(err) {

@@ -48,7 +48,7 @@ func othersEdits(s *Suite) {
 	s.Wait(time.Second)
 	f := s.Fields
 	f.State, f.Severity = string(ops.IncidentInProgress), ops.Low
-	s.Edit(s.T, made.Ref, s.People[0], []connector.Field{connector.State, connector.Severity}, f, "")
+	s.Edit(s.t, made.Ref, s.People[0], []connector.Field{connector.State, connector.Severity}, f, "")
 	got := s.since(cursor, made.Ref)
 	if len(got) == 0 {
 		s.Fatal("the edit did not come")
@@ -65,7 +65,7 @@ func othersEdits(s *Suite) {
 		s.Errorf("the version stayed %s", last.Version)
 	}
 	f.State, f.ResolveCode, f.ResolveNote = string(ops.IncidentResolved), "resolved", "restarted"
-	s.Edit(s.T, made.Ref, s.People[1], []connector.Field{connector.State, connector.ResolveCode, connector.ResolveNote}, f, "")
+	s.Edit(s.t, made.Ref, s.People[1], []connector.Field{connector.State, connector.ResolveCode, connector.ResolveNote}, f, "")
 	if c := s.get(made.Ref); c.Fields.State != string(ops.IncidentResolved) || c.UpdatedBy != s.People[1] {
 		s.Errorf("state %s by %s, want resolved by %s", c.Fields.State, c.UpdatedBy, s.People[1])
 	}
@@ -75,7 +75,7 @@ func othersNotes(s *Suite) {
 	made := s.create()
 	cursor := s.start()
 	s.Wait(time.Second)
-	s.Edit(s.T, made.Ref, s.People[1], nil, ops.TicketFields{}, "The fan is broken.")
+	s.Edit(s.t, made.Ref, s.People[1], nil, ops.TicketFields{}, "The fan is broken.")
 	var found []connector.Note
 	for _, c := range s.since(cursor, made.Ref) {
 		for _, n := range c.Notes {
@@ -123,7 +123,7 @@ func resume(s *Suite) {
 		s.Wait(time.Second)
 		f := s.Fields
 		f.Title = "edited"
-		s.Edit(s.T, made[i].Ref, s.People[0], []connector.Field{connector.Title}, f, "")
+		s.Edit(s.t, made[i].Ref, s.People[0], []connector.Field{connector.Title}, f, "")
 	}
 	edit(2)
 	edit(0)
@@ -161,7 +161,7 @@ func sameSecond(s *Suite) {
 	f := s.Fields
 	for _, title := range []string{"one", "two", "three"} {
 		f.Title = title
-		s.Edit(s.T, made.Ref, s.People[0], []connector.Field{connector.Title}, f, "")
+		s.Edit(s.t, made.Ref, s.People[0], []connector.Field{connector.Title}, f, "")
 		all, next := s.drain(s.conn, cursor)
 		cursor = next
 		found := slices.ContainsFunc(all, func(c connector.Copy) bool { return c.Ref == made.Ref && c.Fields.Title == title })
@@ -183,7 +183,7 @@ func cancelled(s *Suite) {
 	if n := s.writes() - before; n != 0 {
 		s.Errorf("%d writes were sent after the caller was gone", n)
 	}
-	if n := s.Count(s.T, key); n != 0 {
+	if n := s.Count(s.t, key); n != 0 {
 		s.Errorf("%d tickets were opened after the caller was gone", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -31,9 +32,10 @@ var Rules = slices.Concat(contentRules, feedRules, faultRules)
 
 // Suite is one rule at work on one peer.
 type Suite struct {
-	*testing.T
+	testing.TB
 	Harness
 
+	t      *testing.T // for the harness's hands
 	driver connector.Driver
 	conn   *connector.Conn
 	wire   *wire
@@ -56,14 +58,15 @@ func Run(t *testing.T, d connector.Driver, start func(t *testing.T) Harness) {
 					t.Logf("why %q matters: %s", r.Name, r.Why)
 				}
 			})
-			s := newSuite(t, d, h)
+			s := newSuite(t, t, d, h)
 			r.Test(s)
 			s.noSecrets()
 		})
 	}
 }
 
-func newSuite(t *testing.T, d connector.Driver, h Harness) *Suite {
+func newSuite(tb testing.TB, t *testing.T, d connector.Driver, h Harness) *Suite {
+	t.Helper()
 	if h.Records == nil {
 		h.Records = &record.Memory{}
 	}
@@ -85,7 +88,7 @@ func newSuite(t *testing.T, d connector.Driver, h Harness) *Suite {
 			State: string(ops.IncidentNew), Severity: ops.High, Group: h.Fields.Group, Resource: h.Fields.Resource, Extra: h.Fields.Extra,
 		}
 	}
-	s := &Suite{T: t, Harness: h, driver: d, log: &logBuffer{}}
+	s := &Suite{TB: tb, t: t, Harness: h, driver: d, log: &logBuffer{}}
 	if h.Transport != nil {
 		s.wire = &wire{peer: h.Transport, isWrite: h.IsWrite}
 	}
@@ -141,7 +144,7 @@ func (s *Suite) fails(what string, err, want error) {
 		return
 	}
 	s.errs = append(s.errs, err)
-	if got := ops.Class(err); got != want {
+	if got := ops.Class(err); !errors.Is(got, want) {
 		s.Errorf("%s: class %v (%v), want %v", what, got, err, want)
 	}
 }
@@ -195,7 +198,7 @@ func (s *Suite) shows(got connector.Copy, want ops.TicketFields, fields ...conne
 func (s *Suite) writes() int {
 	switch {
 	case s.Writes != nil:
-		return s.Writes(s.T)
+		return s.Writes(s.t)
 	case s.wire != nil:
 		_, n := s.wire.counts()
 		return n

@@ -47,7 +47,7 @@ func TestDriver(t *testing.T) {
 				t.Helper()
 				// The counter of moves is written with every ticket.
 				r, err := table.Get(context.Background(), "counter")
-				if errors.Is(err, ops.ErrNotFound) {
+				if errors.Is(err, record.ErrMissing) {
 					return 0
 				}
 				if err != nil {
@@ -61,13 +61,13 @@ func TestDriver(t *testing.T) {
 
 func openDesk(t *testing.T, table connector.Records) *desk.Desk {
 	t.Helper()
-	p, err := desk.Open(context.Background(), desk.Config{}, connector.Env{Name: "desk", Clock: time.Now, Records: table})
+	c, err := desk.Driver.Open(context.Background(), connector.Settings{}, connector.Env{Name: "desk", Clock: time.Now, Records: table})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, ok := p.(*desk.Desk)
+	d, ok := c.Inner().(*desk.Desk)
 	if !ok {
-		t.Fatalf("the desk is a %T", p)
+		t.Fatalf("the desk is a %T", c.Inner())
 	}
 	return d
 }

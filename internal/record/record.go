@@ -5,12 +5,22 @@ package record
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+)
 
-	"github.com/fettleops/fettle/ops"
+// What a table answers. The store's errors also wrap the class of ops each
+// stands for; connector adds it for a driver whatever table it is given.
+var (
+	// ErrMissing: no record has the key.
+	ErrMissing = errors.New("no such record")
+	// ErrMoved: somebody else wrote first.
+	ErrMoved = errors.New("record has moved on")
+	// ErrUnfit: the key or the value is none a table takes.
+	ErrUnfit = errors.New("record does not fit")
 )
 
 // Record is one entry of a table.
@@ -35,12 +45,12 @@ type Edit struct {
 // Table is a keyed table of one owner. Keys are non-empty UTF-8 of at most 512
 // bytes, values at most 1 MiB. It is safe for concurrent use.
 type Table interface {
-	// Get returns the record under key, or ops.ErrNotFound.
+	// Get returns the record under key, or ErrMissing.
 	Get(ctx context.Context, key string) (Record, error)
 	// List returns at most limit records whose key begins with prefix and comes
 	// after the key after, in byte order of the keys.
 	List(ctx context.Context, prefix, after string, limit int) ([]Record, error)
-	// Write applies all edits or none. It returns ops.ErrConflict when the
+	// Write applies all edits or none. It returns ErrMoved when the
 	// version of any of them is no longer the one seen.
 	Write(ctx context.Context, edits ...Edit) error
 }
@@ -51,13 +61,13 @@ const (
 	MaxValue = 1 << 20
 )
 
-// Check returns ops.ErrInvalid for an edit no table takes.
+// Check returns ErrUnfit for an edit no table takes.
 func (e Edit) Check() error {
 	switch {
 	case e.Key == "" || len(e.Key) > MaxKey:
-		return fmt.Errorf("record key %.40q has %d bytes, not 1 to %d: %w", e.Key, len(e.Key), MaxKey, ops.ErrInvalid)
+		return fmt.Errorf("record key %.40q has %d bytes, not 1 to %d: %w", e.Key, len(e.Key), MaxKey, ErrUnfit)
 	case len(e.Value) > MaxValue:
-		return fmt.Errorf("record %s has %d bytes, more than %d: %w", e.Key, len(e.Value), MaxValue, ops.ErrInvalid)
+		return fmt.Errorf("record %s has %d bytes, more than %d: %w", e.Key, len(e.Value), MaxValue, ErrUnfit)
 	}
 	return nil
 }
@@ -80,7 +90,7 @@ func (m *Memory) Get(ctx context.Context, key string) (Record, error) {
 	defer m.mu.Unlock()
 	r, ok := m.rows[key]
 	if !ok {
-		return Record{}, fmt.Errorf("record %s: %w", key, ops.ErrNotFound)
+		return Record{}, fmt.Errorf("record %s: %w", key, ErrMissing)
 	}
 	return r, nil
 }
@@ -114,7 +124,7 @@ func (m *Memory) Write(ctx context.Context, edits ...Edit) error {
 			return err
 		}
 		if e.Version != Any && m.rows[e.Key].Version != e.Version {
-			return fmt.Errorf("record %s is at version %d, not %d: %w", e.Key, m.rows[e.Key].Version, e.Version, ops.ErrConflict)
+			return fmt.Errorf("record %s is at version %d, not %d: %w", e.Key, m.rows[e.Key].Version, e.Version, ErrMoved)
 		}
 	}
 	if m.rows == nil {
