@@ -2,6 +2,7 @@ package servicenow
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func FuzzAnswer(f *testing.F) {
 		a := answer{resp: &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}}, body: body}
 		r, err := c.record(a, connector.Read, http.StatusOK)
 		if err != nil {
-			if ops.Class(err) == ops.ErrInternal {
+			if errors.Is(ops.Class(err), ops.ErrInternal) {
 				t.Errorf("%d %q: %v has no class", code, body, err)
 			}
 			return
