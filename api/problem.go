@@ -54,13 +54,13 @@ func writeProblem(w http.ResponseWriter, code int, detail string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(code), "status": code, "detail": detail})
 }
 
-// page bounds a list and reads its cursor.
-type page struct {
+// Page bounds a list and reads its cursor.
+type Page struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"how many at most"`
 	Cursor string `query:"cursor" doc:"next of the page before; empty for the first"`
 }
 
-func (p page) before() (int64, error) {
+func (p Page) before() (int64, error) {
 	if p.Cursor == "" {
 		return 0, nil
 	}

@@ -38,13 +38,13 @@ func op[I, O any](a *API, method, path, id, summary string, may ops.Permission, 
 	})
 }
 
-// byID names a record in the path, by id or number.
-type byID struct {
+// ByID names a record in the path, by id or number.
+type ByID struct {
 	ID string `path:"id" doc:"id or number (INC-42, CHG-42)"`
 }
 
 type incidentQuery struct {
-	page
+	Page
 	State    []string `query:"state" doc:"states, comma separated"`
 	Severity []string `query:"severity" doc:"severities, comma separated"`
 	Team     string   `query:"team"`
@@ -52,7 +52,7 @@ type incidentQuery struct {
 }
 
 type moveInput struct {
-	byID
+	ByID
 	Body struct {
 		State string `json:"state" enum:"in_progress,on_hold,resolved,closed,cancelled"`
 		Why   string `json:"why,omitempty" maxLength:"4000"`
@@ -60,21 +60,21 @@ type moveInput struct {
 }
 
 type commentInput struct {
-	byID
+	ByID
 	Body struct {
 		Text string `json:"text" minLength:"1" maxLength:"16384"`
 	}
 }
 
 type changeQuery struct {
-	page
+	Page
 	State    []string `query:"state" doc:"states, comma separated"`
 	Incident string   `query:"incident" doc:"id of the incident it belongs to"`
 	Text     string   `query:"q"`
 }
 
 type decisionInput struct {
-	byID
+	ByID
 	Body struct {
 		Decision string `json:"decision" enum:"approved,denied"`
 		Digest   string `json:"digest" minLength:"12" maxLength:"64" doc:"digest of the plan you saw, or its first 12 characters or more"`
@@ -84,14 +84,14 @@ type decisionInput struct {
 }
 
 type cancelInput struct {
-	byID
+	ByID
 	Body struct {
 		Why string `json:"why" minLength:"1" maxLength:"4000"`
 	}
 }
 
 type trailQuery struct {
-	byID
+	ByID
 	Verify bool `query:"verify" doc:"check the hash chain too"`
 }
 
@@ -166,7 +166,7 @@ func (a *API) routes() {
 			return a.Tokens.CreateToken(ctx, by, in.Body)
 		})
 	op(a, http.MethodDelete, "/tokens/{id}", "revoke-token", "Make a token open nothing from now on", ops.MayAdminister,
-		func(ctx context.Context, by ops.Principal, in *byID) (none, error) {
+		func(ctx context.Context, by ops.Principal, in *ByID) (none, error) {
 			return none{}, a.Tokens.RevokeToken(ctx, by, in.ID)
 		})
 	op(a, http.MethodGet, "/integrations", "list-integrations", "List integrations with what is wrong with each", ops.MayRead,
@@ -231,7 +231,7 @@ type IncidentSummary struct {
 	Key string `json:"key" doc:"the number people use, INC-42"`
 }
 
-func (a *API) incident(ctx context.Context, _ ops.Principal, in *byID) (IncidentView, error) {
+func (a *API) incident(ctx context.Context, _ ops.Principal, in *ByID) (IncidentView, error) {
 	i, err := a.Incidents.Incident(ctx, in.ID)
 	if err != nil {
 		return IncidentView{}, err
@@ -261,7 +261,7 @@ func (a *API) listChanges(ctx context.Context, _ ops.Principal, in *changeQuery)
 	return newList(items, in.Limit, func(c ChangeView) int64 { return c.Number }), err
 }
 
-func (a *API) change(ctx context.Context, _ ops.Principal, in *byID) (ChangeView, error) {
+func (a *API) change(ctx context.Context, _ ops.Principal, in *ByID) (ChangeView, error) {
 	c, err := a.Changes.Change(ctx, in.ID)
 	if err != nil || c.PlanID == "" {
 		return ChangeView{Change: c, Key: c.Key()}, err

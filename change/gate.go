@@ -359,7 +359,10 @@ func (m *move) order(kind ops.CommandKind, body any) {
 
 // end closes the lid before anything was implemented.
 func (m *move) end(outcome ops.Outcome, why string) {
-	c := m.s.Change
+	m.cancel(m.s.Change, outcome, why)
+}
+
+func (m *move) cancel(c ops.Change, outcome ops.Outcome, why string) {
 	c.State, c.Outcome, c.ClosedAt, c.Waiting = ops.ChangeCancelled, outcome, m.w.Now, ""
 	m.tell(ops.ChangeEndedBody{Change: c, Why: why})
 }

@@ -128,6 +128,13 @@ func (r *Room) hear(ctx context.Context, tx db.Tx, f ops.Fact) error {
 		return fmt.Errorf("change: fact %s (%s) is about %s, not about a change: %w", f.ID, f.Kind, f.Subject, ops.ErrInternal)
 	}
 	_, err := r.apply(ctx, tx, id, Heard{f})
+	if ops.Class(err) == ops.ErrNotFound {
+		// Nothing can ever be done about it, and it must not hold up the room.
+		tx.AfterCommit(func() {
+			r.Log.LogAttrs(ctx, slog.LevelError, "a fact is about a change that does not exist", slog.String("fact", f.ID), slog.String("change_id", id))
+		})
+		return nil
+	}
 	return err
 }
 
@@ -139,7 +146,7 @@ func (r *Room) wake(ctx context.Context, c ops.Command) error {
 	err := r.DB.Write(ctx, func(tx db.Tx) error {
 		early = 0
 		_, _, due, err := r.Rows.LoadChange(ctx, tx, id)
-		if err != nil || !due.Equal(c.At) {
+		if err != nil || due.IsZero() || (!c.At.IsZero() && !due.Equal(c.At)) {
 			return err
 		}
 		if now := r.now(); now.Before(due) {

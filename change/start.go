@@ -160,7 +160,7 @@ func (m *move) later(d window.Decision) {
 			missed += " because " + c.Waiting
 		}
 		if next == nil || c.Missed >= m.g.MaxMissed {
-			m.end(ops.MissedWindow, fmt.Sprintf("%s; %d missed; %s", missed, c.Missed, d.Why))
+			m.cancel(c, ops.MissedWindow, fmt.Sprintf("%s; %d missed; %s", missed, c.Missed, d.Why))
 			return
 		}
 		d.Why = missed + "; " + d.Why

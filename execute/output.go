@@ -3,6 +3,7 @@ package execute
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -20,13 +21,17 @@ const maxLine = 16 << 10
 // breaks because it talks too much. Safe for concurrent use.
 type Output struct {
 	redact func(string) string
-	half   int
 
 	mu      sync.Mutex
 	partial []byte // the line that has not ended
-	head    []byte
-	tail    []byte // at most 2*half before it is trimmed to half
-	dropped int64
+	kept    ends
+}
+
+// ends is the first and the last half of a text.
+type ends struct {
+	half       int
+	head, tail []byte // tail is at most 2*half before it is trimmed to half
+	dropped    int64
 }
 
 // NewOutput returns an output that keeps at most limit bytes of redacted text,
@@ -35,7 +40,7 @@ func NewOutput(limit int, redact func(string) string) *Output {
 	if redact == nil {
 		redact = func(s string) string { return s }
 	}
-	return &Output{redact: redact, half: max(limit/2, 1)}
+	return &Output{redact: redact, kept: ends{half: max(limit/2, 1)}}
 }
 
 // Write takes what the tool said. A secret cut in two by a write is whole again
@@ -52,24 +57,10 @@ func (o *Output) Write(p []byte) (int, error) {
 			}
 			end = maxLine
 		}
-		o.keep(o.redact(string(o.partial[:end])))
+		o.kept.add(o.redact(string(o.partial[:end])))
 		o.partial = append(o.partial[:0], o.partial[end:]...)
 	}
 	return len(p), nil
-}
-
-func (o *Output) keep(s string) {
-	if room := o.half - len(o.head); room > 0 && len(o.tail) == 0 {
-		n := min(room, len(s))
-		o.head = append(o.head, s[:n]...)
-		s = s[n:]
-	}
-	o.tail = append(o.tail, s...)
-	if len(o.tail) > 2*o.half {
-		cut := len(o.tail) - o.half
-		o.dropped += int64(cut)
-		o.tail = append(o.tail[:0], o.tail[cut:]...)
-	}
 }
 
 // Text returns what is kept so far as valid UTF-8, the unfinished line
@@ -77,18 +68,33 @@ func (o *Output) keep(s string) {
 func (o *Output) Text() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	tail, dropped := append([]byte{}, o.tail...), o.dropped
-	tail = append(tail, o.redact(string(o.partial))...)
-	if room := o.half - len(o.head); room > 0 && dropped == 0 {
-		return valid(string(o.head) + string(tail))
+	k := o.kept
+	k.head, k.tail = slices.Clone(k.head), slices.Clone(k.tail)
+	k.add(o.redact(string(o.partial)))
+	k.trim()
+	if k.dropped == 0 {
+		return valid(string(k.head) + string(k.tail))
 	}
-	if cut := len(tail) - o.half; cut > 0 {
-		tail, dropped = tail[cut:], dropped+int64(cut)
+	return valid(string(k.head)) + fmt.Sprintf("\n... %d bytes left out ...\n", k.dropped) + valid(string(k.tail))
+}
+
+func (k *ends) add(s string) {
+	if room := k.half - len(k.head); room > 0 {
+		n := min(room, len(s))
+		k.head = append(k.head, s[:n]...)
+		s = s[n:]
 	}
-	if dropped == 0 {
-		return valid(string(o.head) + string(tail))
+	k.tail = append(k.tail, s...)
+	if len(k.tail) > 2*k.half {
+		k.trim()
 	}
-	return valid(string(o.head)) + fmt.Sprintf("\n... %d bytes left out ...\n", dropped) + valid(string(tail))
+}
+
+func (k *ends) trim() {
+	if cut := len(k.tail) - k.half; cut > 0 {
+		k.dropped += int64(cut)
+		k.tail = append(k.tail[:0], k.tail[cut:]...)
+	}
 }
 
 func valid(s string) string { return strings.ToValidUTF8(s, string(utf8.RuneError)) }

@@ -41,9 +41,6 @@ func (r *Room) makePlan(ctx context.Context, c ops.Command) error {
 		return r.later(err)
 	}
 	p, err := r.plan(ctx, ch, b.Revision)
-	if err == nil && r.Keeper != nil {
-		err = r.keep(ctx, p)
-	}
 	var told ops.FactBody = ops.PlanMadeBody{Plan: p}
 	if err != nil {
 		if !permanent(err) {
@@ -121,20 +118,6 @@ func (r *Room) measure(ctx context.Context, ch ops.Change) (inputs map[string]st
 	return inputs, text, nil
 }
 
-func (r *Room) keep(ctx context.Context, p ops.Plan) error {
-	artefact, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("execute: plan %s: %w", p.ID, err)
-	}
-	failpoint.Hit("execute.keep.before")
-	err = r.Keeper.KeepPlan(ctx, p, artefact)
-	failpoint.Hit("execute.keep.after")
-	if err != nil {
-		return fmt.Errorf("execute: keep plan %s: %w", p.ID, err)
-	}
-	return nil
-}
-
 // guarded turns a driver's panic into an error of ours, so that one driver's
 // defect neither stops the server nor is taken for an outcome.
 func guarded[T any](f func() (T, error)) (v T, err error) {
@@ -185,6 +168,15 @@ func (r *Room) release(ctx context.Context, e ops.Execution) error {
 func (r *Room) tell(ctx context.Context, e ops.Execution, ch ops.Change, cause string, b ops.FactBody) error {
 	ctx = context.WithoutCancel(ctx)
 	err := r.DB.Write(ctx, func(tx db.Tx) error {
+		if made, ok := b.(ops.PlanMadeBody); ok && r.Artefacts != nil {
+			artefact, err := json.Marshal(made.Plan)
+			if err != nil {
+				return fmt.Errorf("execute: plan %s: %w", made.Plan.ID, err)
+			}
+			if e.Output, err = r.Artefacts.Put(ctx, tx, artefact); err != nil {
+				return fmt.Errorf("execute: keep plan %s: %w", made.Plan.ID, err)
+			}
+		}
 		if err := r.Journal.EndExecution(ctx, tx, e); err != nil {
 			return err
 		}

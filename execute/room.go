@@ -52,10 +52,10 @@ type Measurer interface {
 	Measure(ctx context.Context, alert ops.Alert) (value float64, known bool, err error)
 }
 
-// Keeper keeps a plan's artefact: its text and JSON. Keeping the same plan
-// again changes nothing.
-type Keeper interface {
-	KeepPlan(ctx context.Context, plan ops.Plan, artefact []byte) error
+// Artefacts keeps a plan's JSON, content-addressed and encrypted, in the
+// caller's transaction.
+type Artefacts interface {
+	Put(ctx context.Context, tx db.Tx, data []byte) (digest string, err error)
 }
 
 // Options are what a Room is made of. Fields without a comment that says
@@ -76,13 +76,14 @@ type Options struct {
 	// plan's text, which is right where the chosen step already is the change's
 	// Action and Args.
 	DecideFunc func(ctx context.Context, c ops.Change, value float64) (decision string, err error)
-	// Keeper is optional: without it plans live only in facts and the journal.
-	Keeper Keeper
-	NewID  func() string
-	Redact func(string) string
-	Clock  clock.Clock
-	Log    *slog.Logger
-	Holder string // names this process among the replicas; unique per start
+	// Artefacts is optional: without it plans live only in facts and the journal.
+	// The digest is kept as the output of the planning's journal entry.
+	Artefacts Artefacts
+	NewID     func() string
+	Redact    func(string) string
+	Clock     clock.Clock
+	Log       *slog.Logger
+	Holder    string // names this process among the replicas; unique per start
 	// LeaseTime is how long a dead holder keeps a resource; default 15 s.
 	LeaseTime time.Duration
 	// Poll is how often a queued command looks whether its work has ended; default 1 s.

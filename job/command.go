@@ -8,12 +8,14 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/redact"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -205,16 +207,18 @@ func (q *Queue) judge(err error, seq int64, attempts int) outcome {
 	case errors.Is(err, context.Canceled) && q.halted():
 		return outcome{word: "stopped", state: waiting, level: slog.LevelInfo}
 	}
-	switch ops.Class(err) {
-	case ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled:
+	if slices.Contains(final, ops.Class(err)) {
 		return outcome{word: "ended", state: ended, failed: true, level: slog.LevelError}
-	case ops.ErrThrottled:
-		if after := ops.RetryAfter(err); after > 0 {
-			return outcome{word: "retry", state: waiting, again: after, failed: true, level: slog.LevelWarn}
-		}
 	}
-	return outcome{word: "retry", state: waiting, again: backoff(seq, attempts, time.Second, maxBackoff), failed: true, level: slog.LevelWarn}
+	again := ops.RetryAfter(err) // of a peer that throttles and says for how long
+	if again <= 0 {
+		again = backoff(seq, attempts, time.Second, maxBackoff)
+	}
+	return outcome{word: "retry", state: waiting, again: again, failed: true, level: slog.LevelWarn}
 }
+
+// final are the classes of error that trying again cannot change.
+var final = []error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled}
 
 func (q *Queue) halted() bool {
 	select {
@@ -267,16 +271,18 @@ func (q *Queue) record(ctx context.Context, tx db.Tx, j *river.Job[work], o outc
 	return q.river.complete(ctx, tx, j)
 }
 
-// maxError bounds, in bytes, what is kept of an error.
-const maxError = 4 << 10
+const (
+	maxError = 4 << 10  // bytes kept of an error
+	maxRead  = 64 << 10 // bytes of it searched for credentials
+)
 
+// text is what is kept and logged of an error: without credentials, whatever
+// the peer's answer quoted.
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	s := strings.ReplaceAll(err.Error(), "\x00", "")
-	if len(s) > maxError {
-		s = s[:maxError]
-	}
-	return strings.ToValidUTF8(s, "")
+	s := err.Error()
+	s = redact.Text(strings.ReplaceAll(s[:min(len(s), maxRead)], "\x00", ""))
+	return strings.ToValidUTF8(s[:min(len(s), maxError)], "")
 }

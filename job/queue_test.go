@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -22,7 +24,7 @@ import (
 
 // house is a queue on a store, as app builds it.
 type house struct {
-	t     *testing.T
+	t     testing.TB
 	db    *db.DB
 	store *store.Store
 	queue *job.Queue
@@ -31,10 +33,19 @@ type house struct {
 
 func open(t *testing.T, d *db.DB) *house {
 	t.Helper()
+	return openFor(t, d)
+}
+
+func options() job.Options {
+	return job.Options{Clock: time.Now, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+}
+
+func openFor(t testing.TB, d *db.DB) *house {
+	t.Helper()
 	h := &house{t: t, db: d}
 	must(t, store.Migrate(t.Context(), d))
 	h.store = store.New(d, time.Now)
-	q, err := job.Open(t.Context(), d, h.store, job.Options{Clock: time.Now, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	q, err := job.Open(t.Context(), d, h.store, options())
 	must(t, err)
 	h.store.OnFact(q.Wake)
 	h.queue = q
@@ -107,7 +118,7 @@ func (j *journal) all() []string {
 	return slices.Clone(j.lines)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -191,8 +202,28 @@ func TestClassOfErrorDecides(t *testing.T) {
 	f("throttled, later", &ops.Throttled{After: 40 * time.Second, Err: errors.New("429")}, "waiting", 2, 46*time.Second)
 	f("snooze", job.Snooze(10*time.Second, "not yet"), "waiting", 4, 32*time.Second)
 	for _, err := range []error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled} {
-		f("ended: "+err.Error(), err, "ended", 1, 10*time.Minute)
+		f("ended: "+err.Error(), err, "ended", 1, time.Minute)
 	}
+}
+
+func TestErrorIsKeptWithoutCredentials(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		h.queue.Handle("Try", func(context.Context, ops.Command) error {
+			return fmt.Errorf("GET https://ada:hunter22@peer/x?token=abc: Bearer eyJhbGciOiJIUzI1NiJ9 \x00\xff %s: %w", strings.Repeat("ü", 9000), ops.ErrInvalid)
+		})
+		h.start()
+		h.enqueue(ops.NewCommand("Try", "x", nil))
+		time.Sleep(time.Second)
+		state, _, failure := h.row("x")
+		if state != "ended" || !strings.Contains(failure, "peer/x") || len(failure) > 4<<10 || !utf8.ValidString(failure) {
+			t.Errorf("%s with %d bytes: %.200q", state, len(failure), failure)
+		}
+		for _, secret := range []string{"hunter22", "abc", "eyJ"} {
+			if strings.Contains(failure, secret) {
+				t.Errorf("the error shows %q: %.200q", secret, failure)
+			}
+		}
+	})
 }
 
 func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
@@ -200,7 +231,7 @@ func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
 		h.queue.Handle("Try", func(context.Context, ops.Command) error { h.heard.note("call"); return ops.ErrUnavailable })
 		h.start()
 		h.enqueue(ops.NewCommand("Try", "x", nil))
-		time.Sleep(40 * time.Minute)
+		time.Sleep(25 * time.Minute)
 		var longest time.Duration
 		for i := 1; i < len(h.heard.at); i++ {
 			pause := h.heard.at[i].Sub(h.heard.at[i-1])
@@ -210,8 +241,8 @@ func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
 			}
 			longest = max(longest, pause)
 		}
-		if longest > 5*time.Minute+6*time.Second || len(h.heard.at) < 12 {
-			t.Errorf("%d calls in 40 minutes, longest pause %s", len(h.heard.at), longest)
+		if longest > 5*time.Minute+6*time.Second || len(h.heard.at) < 10 {
+			t.Errorf("%d calls in 25 minutes, longest pause %s", len(h.heard.at), longest)
 		}
 		if _, attempts, _ := h.row("x"); int(attempts) != len(h.heard.at) {
 			t.Errorf("%d attempts recorded of %d", attempts, len(h.heard.at))
@@ -237,7 +268,7 @@ func TestSnoozeIsNoFailure(t *testing.T) {
 }
 
 func TestCommandWaitsForItsTime(t *testing.T) {
-	for _, wait := range []time.Duration{300 * time.Millisecond, 3 * time.Second, 9 * time.Second, 17 * time.Second, 6 * time.Minute} {
+	for _, wait := range []time.Duration{300 * time.Millisecond, 3 * time.Second, 9 * time.Second, 17 * time.Second, 2 * time.Minute} {
 		t.Run(wait.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, h *house) {
 				h.queue.Handle("Wake", func(context.Context, ops.Command) error { h.heard.note("woken"); return nil })
@@ -414,15 +445,40 @@ func TestEveryRunsAboutEveryInterval(t *testing.T) {
 		})
 		h.queue.Every("broken", time.Hour, func(context.Context) error { broken.note("run"); panic("defect") })
 		h.start()
-		time.Sleep(5*time.Minute + time.Second)
-		if n := len(h.heard.all()); n < 30 || n > 31 {
-			t.Errorf("ticked %d times in five minutes", n)
+		time.Sleep(2*time.Minute + time.Second)
+		if n := len(h.heard.all()); n < 12 || n > 13 {
+			t.Errorf("ticked %d times in two minutes", n)
 		}
-		if n := len(slow.all()); n < 40 || n > 44 {
-			t.Errorf("slow work ran %d times in five minutes", n)
+		if n := len(slow.all()); n < 16 || n > 18 {
+			t.Errorf("slow work ran %d times in two minutes", n)
 		}
-		if n := len(broken.all()); n < 5 || n > 6 {
-			t.Errorf("broken work ran %d times in five minutes, want one try a minute", n)
+		if n := len(broken.all()); n < 2 || n > 3 {
+			t.Errorf("broken work ran %d times in two minutes, want one try a minute", n)
+		}
+	})
+}
+
+func TestDailyWorkCutShortIsNotLeftForTomorrow(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		next := func() time.Duration {
+			t.Helper()
+			var at int64
+			must(t, h.db.Read().QueryRow(t.Context(), "SELECT next_at FROM schedule WHERE name = 'daily'").Scan(&at))
+			return time.Until(time.UnixMilli(at))
+		}
+		h.queue.Every("daily", 24*time.Hour, func(context.Context) error {
+			for range 30 {
+				time.Sleep(time.Second)
+				if ahead := next(); ahead <= 0 || ahead > 10*time.Second {
+					t.Errorf("while it runs others may claim it in %s", ahead)
+				}
+			}
+			return nil
+		})
+		h.start()
+		time.Sleep(31 * time.Second)
+		if ahead := next(); ahead < 23*time.Hour {
+			t.Errorf("done, it is due again in %s", ahead)
 		}
 	})
 }

@@ -12,9 +12,14 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-// minHold is the least time a replica that is still at a piece of periodic
-// work keeps the others from it, between two signs of life.
-const minHold = 5 * time.Second
+const (
+	// lease is how long a claim lasts without a sign of life. It is shorter
+	// than a long interval, so that daily work a crash cut short is done again
+	// in seconds and not tomorrow.
+	lease = 10 * time.Second
+	// minHold is the least time each sign of life adds.
+	minHold = 5 * time.Second
+)
 
 // retryPeriodic is how soon periodic work that failed is tried again.
 const retryPeriodic = time.Minute
@@ -55,12 +60,13 @@ func (q *Queue) turn(ctx context.Context, p *periodic) (time.Duration, error) {
 	if wait := time.UnixMilli(seen).Sub(start); wait > 0 {
 		return wait, nil
 	}
-	next := start.Add(p.interval)
-	claimed, err := q.claim(ctx, p, seen, next)
+	held := start.Add(min(p.interval, lease))
+	claimed, err := q.claim(ctx, p, seen, held)
 	if err != nil || !claimed {
 		return 0, err
 	}
-	held, failure := q.hold(ctx, p, next)
+	held, failure := q.hold(ctx, p, held)
+	next := start.Add(p.interval)
 	if failure != nil {
 		next = q.clock().Add(min(p.interval, retryPeriodic))
 		q.metric.periodic(p.name, "failed")
@@ -98,21 +104,21 @@ func (q *Queue) claim(ctx context.Context, p *periodic, seen int64, next time.Ti
 
 // hold runs p and, while it runs, pushes the time others may claim it ahead.
 // It returns that time. Losing the claim cancels p.
-func (q *Queue) hold(ctx context.Context, p *periodic, next time.Time) (held time.Time, err error) {
+func (q *Queue) hold(ctx context.Context, p *periodic, held time.Time) (time.Time, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	result := make(chan error, 1)
 	go func() { result <- run(ctx, p) }()
-	beat := time.NewTicker(max(p.interval/2, 100*time.Millisecond))
+	each := min(p.interval, lease)
+	beat := time.NewTicker(max(each/2, 100*time.Millisecond))
 	defer beat.Stop()
-	held = next
 	for {
 		select {
 		case err := <-result:
 			return held, err
 		case <-beat.C:
 		}
-		ahead := q.clock().Add(max(p.interval, minHold))
+		ahead := q.clock().Add(max(each, minHold))
 		kept, err := q.claim(ctx, p, held.UnixMilli(), ahead)
 		switch {
 		case kept:

@@ -54,6 +54,29 @@ func (s *Store) Principals(ctx context.Context) ([]ops.Principal, error) {
 	return db.Collect(rows, err, scanPrincipal)
 }
 
+// PrincipalOn returns the principal a platform's user is mapped to, or
+// ops.ErrNotFound. A user mapped to two principals is nobody: ops.ErrConflict.
+func (s *Store) PrincipalOn(ctx context.Context, platform, user string) (ops.Principal, error) {
+	all, err := s.Principals(ctx)
+	if err != nil {
+		return ops.Principal{}, fmt.Errorf("store: read principals: %w", err)
+	}
+	var found ops.Principal
+	for _, p := range all {
+		if user == "" || p.Platforms[platform] != user {
+			continue
+		}
+		if found.ID != "" {
+			return ops.Principal{}, fmt.Errorf("store: %s user %q is mapped to both %s and %s; map each user once: %w", platform, user, found.Name, p.Name, ops.ErrConflict)
+		}
+		found = p
+	}
+	if found.ID == "" {
+		return found, fmt.Errorf("store: %s user %q is mapped to nobody: %w", platform, user, ops.ErrNotFound)
+	}
+	return found, nil
+}
+
 func scanPrincipal(r db.Row) (ops.Principal, error) {
 	var p ops.Principal
 	return p, r.Scan(principalFields(&p)...)

@@ -182,10 +182,13 @@ func (r *Room) checkRun(ctx context.Context, c ops.Command) error {
 	}
 	d := Decide(o)
 	if d.Word == "" {
+		if o.Sight == Gone {
+			return job.Snooze(max(min(d.Wait, r.Poll), shortest), "the cause has gone and must stay gone")
+		}
 		if b.Until.IsZero() {
 			return nil
 		}
-		return job.Snooze(max(min(d.Wait, r.Poll, max(o.Hold/2, time.Second)), 100*time.Millisecond), "the cause is "+string(o.Sight))
+		return job.Snooze(max(min(d.Wait, r.Poll, max(o.Hold/2, time.Second)), shortest), "the cause is "+string(o.Sight))
 	}
 	verdict := ops.Verdict{
 		ChangeID: ch.ID, RunID: v.RunID, Word: d.Word, Why: d.Why,
@@ -203,6 +206,9 @@ func (r *Room) checkRun(ctx context.Context, c ops.Command) error {
 	}
 	return err
 }
+
+// shortest is the least pause between two looks.
+const shortest = 100 * time.Millisecond
 
 // observe gathers what is known now.
 func (r *Room) observe(ctx context.Context, ch ops.Change, v ops.Verification) (Observation, error) {

@@ -1,4 +1,4 @@
-// Package all lists every executor tool built into Fettle.
+// Package all lists the tools. A new one is a new folder and a line here.
 package all
 
 import (
@@ -7,5 +7,10 @@ import (
 	"github.com/fettleops/fettle/execute/dryrun"
 )
 
-// Drivers are the tools, by name.
-var Drivers = []execute.Driver{command.Driver, dryrun.Driver}
+// Drivers returns every tool, in alphabetical order.
+func Drivers() []execute.Driver {
+	return []execute.Driver{
+		command.Driver,
+		dryrun.Driver,
+	}
+}

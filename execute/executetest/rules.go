@@ -234,9 +234,11 @@ func timeoutEnds(t *testing.T, d execute.Driver, h Harness) {
 		t.Skip("this tool has no timeout of its own; the room's context ends it, see the rule about cancel")
 	}
 	w := newWorld(t, d, h, h.Endless)
-	_, err := w.Apply(t.Context(), "t1", w.plan(t), io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "timed out") {
-		t.Errorf("apply returned %v; want an error that says it timed out", err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := w.Apply(ctx, "t1", w.plan(t), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "timed out") || ctx.Err() != nil {
+		t.Errorf("apply returned %v; want an error that says it timed out, and soon", err)
 	}
 	still(t, h, w)
 }

@@ -55,3 +55,8 @@ func (s *source) severity(labels map[string]string) ops.Severity {
 	}
 	return s.fallback
 }
+
+// Diagnose implements intake.Diagnoser.
+func (s *source) Diagnose(auth intake.AuthConfig) []intake.Finding {
+	return intake.Unsendable("Alertmanager", auth, "bearer", "basic", "header")
+}

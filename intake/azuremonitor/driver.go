@@ -32,3 +32,9 @@ type source struct {
 	config   Config
 	fallback ops.Severity
 }
+
+// Diagnose implements intake.Diagnoser. A plain webhook carries credentials in
+// its URL only, which arrive as basic authentication.
+func (s *source) Diagnose(auth intake.AuthConfig) []intake.Finding {
+	return intake.Unsendable("an Azure action group", auth, "basic", "entra")
+}

@@ -66,6 +66,9 @@ type Setup struct {
 	Fetch   intake.Fetcher
 	Limits  intake.Limits
 	Path    string // of the database; empty makes a new one
+	// Clock is Now for ever unless set.
+	Clock        func() time.Time
+	LoopbackDemo bool
 }
 
 // House is a door with everything behind it.
@@ -119,6 +122,19 @@ const Name = "sender"
 // Open builds a house and closes it when the test ends.
 func Open(t testing.TB, s Setup) *House {
 	t.Helper()
+	h, err := TryOpen(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TryOpen is Open for a set-up whose door may refuse to open.
+func TryOpen(t testing.TB, s Setup) (*House, error) {
+	t.Helper()
+	if s.Clock == nil {
+		s.Clock = func() time.Time { return Now }
+	}
 	if s.Path == "" {
 		s.Path = filepath.Join(t.TempDir(), "fettle.db")
 	}
@@ -130,8 +146,7 @@ func Open(t testing.TB, s Setup) *House {
 	if err := store.Migrate(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	now := func() time.Time { return Now }
-	h := &House{DB: d, Store: store.New(d, now), Registry: prometheus.NewRegistry(), path: s.Path}
+	h := &House{DB: d, Store: store.New(d, s.Clock), Registry: prometheus.NewRegistry(), path: s.Path}
 	h.log = &breakable{h.Store, h}
 	metrics, err := intake.NewMetrics(h.Registry)
 	if err != nil {
@@ -139,14 +154,11 @@ func Open(t testing.TB, s Setup) *House {
 	}
 	h.Door, err = intake.Open(t.Context(), intake.Options{
 		DB: d, Log: h.log, Drivers: []intake.Driver{s.Driver}, Metrics: metrics, Limits: s.Limits,
-		Clock: now, Logger: slog.New(slog.NewJSONHandler(&h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Clock: s.Clock, LoopbackDemo: s.LoopbackDemo, Logger: slog.New(slog.NewJSONHandler(&h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Secret: s.Secrets.resolve, Fetch: s.Fetch,
 		Integrations: []intake.Integration{{Name: Name, Source: s.Driver.Name, Auth: YAML(s.Auth), Options: YAML(s.Options), Redact: s.Redact}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
+	return h, err
 }
 
 // Logs returns what was logged.

@@ -116,9 +116,9 @@ func (p *part) Query(ctx context.Context, query string, args ...any) (Rows, erro
 	var rows Rows
 	var err error
 	if p.pgx != nil {
-		rows, err = pgQuery(p.pgx, ctx, query, args)
+		rows, err = pgQuery(ctx, p.pgx, query, args)
 	} else {
-		rows, err = sqlQuery(p.sql, ctx, query, args)
+		rows, err = sqlQuery(ctx, p.sql, query, args)
 	}
 	if err != nil {
 		return nil, p.note(err)
@@ -159,7 +159,7 @@ func (r partRows) Scan(dest ...any) error { return r.part.note(r.Rows.Scan(dest.
 type sqlReader struct{ db *sql.DB }
 
 func (r sqlReader) Query(ctx context.Context, query string, args ...any) (Rows, error) {
-	return sqlQuery(r.db, ctx, query, args)
+	return sqlQuery(ctx, r.db, query, args)
 }
 
 func (r sqlReader) QueryRow(ctx context.Context, query string, args ...any) Row {
@@ -169,7 +169,7 @@ func (r sqlReader) QueryRow(ctx context.Context, query string, args ...any) Row 
 type pgReader struct{ pool *pgxpool.Pool }
 
 func (r pgReader) Query(ctx context.Context, query string, args ...any) (Rows, error) {
-	return pgQuery(r.pool, ctx, query, args)
+	return pgQuery(ctx, r.pool, query, args)
 }
 
 func (r pgReader) QueryRow(ctx context.Context, query string, args ...any) Row {
@@ -180,7 +180,7 @@ type sqlQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func sqlQuery(q sqlQuerier, ctx context.Context, query string, args []any) (Rows, error) {
+func sqlQuery(ctx context.Context, q sqlQuerier, query string, args []any) (Rows, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ type pgQuerier interface {
 	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
 }
 
-func pgQuery(q pgQuerier, ctx context.Context, query string, args []any) (Rows, error) {
+func pgQuery(ctx context.Context, q pgQuerier, query string, args []any) (Rows, error) {
 	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err

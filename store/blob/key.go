@@ -2,6 +2,7 @@ package blob
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -48,13 +49,15 @@ func loadKey(path string) ([]byte, error) {
 	return ParseKey(strings.TrimSpace(string(b)))
 }
 
-// ParseKey reads a data key of 64 hexadecimal digits. Errors never repeat it.
+// ParseKey reads a data key, 32 bytes in hexadecimal or base64. Errors never
+// repeat it.
 func ParseKey(s string) ([]byte, error) {
-	key, err := hex.DecodeString(s)
-	if err != nil || len(key) != KeySize {
-		return nil, fmt.Errorf("blob: the data key is not %d hexadecimal digits; make one with `openssl rand -hex %d`: %w", 2*KeySize, KeySize, ops.ErrInvalid)
+	for _, decode := range []func(string) ([]byte, error){hex.DecodeString, base64.StdEncoding.DecodeString} {
+		if key, err := decode(s); err == nil && len(key) == KeySize {
+			return key, nil
+		}
 	}
-	return key, nil
+	return nil, fmt.Errorf("blob: the data key is not %d bytes in hexadecimal or base64; make one with `openssl rand -hex %d`: %w", KeySize, KeySize, ops.ErrInvalid)
 }
 
 // createKey writes the whole key under another name and links it into place,

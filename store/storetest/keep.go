@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,11 @@ var keepRules = []rule{
 		name:  "retention/commands",
 		why:   "old work must go, but never work that waits, and never the newest row of a numbered table: SQLite would give its number out again",
 		check: retainsCommands,
+	},
+	{
+		name:  "retention/signals-and-alerts",
+		why:   "raw payloads hold what people sent us and must go in time, but never before correlation has seen them; an alert that fires stays",
+		check: retainsSignals,
 	},
 	{
 		name:  "retention/facts",
@@ -70,6 +76,38 @@ func retainsCommands(t *testing.T, h *house) {
 	}
 	_, err := h.store.Retain(h.ctx, store.Retention{Raw: time.Hour}, h.clock())
 	wantClass(t, "a period of zero", err, ops.ErrInvalid)
+}
+
+func retainsSignals(t *testing.T, h *house) {
+	h.write(func(tx db.Tx) error {
+		for i := range 1203 {
+			if _, err := h.store.AppendSignals(h.ctx, tx, ops.Message{Integration: "a", Source: "test", Dedupe: fmt.Sprint(i)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i, state := range []string{"resolved", "firing", "resolved"} {
+		h.exec("INSERT INTO alert (fingerprint, incident_id, state, starts_at, last_seen, body) VALUES ($1, 'i', $2, 0, $3, '{}')",
+			fmt.Sprint(i), state, h.clock().Add(time.Duration(i)*year).UnixMilli())
+	}
+	h.pass(year)
+	retain := func(want int64) {
+		t.Helper()
+		if n, err := h.store.Retain(h.ctx, store.DefaultRetention, h.clock()); n != want || err != nil {
+			t.Errorf("deleted %d, %v; want %d", n, err, want)
+		}
+	}
+	retain(0) // correlation has seen nothing
+	h.write(func(tx db.Tx) error { return h.store.MoveCursor(h.ctx, tx, store.CorrelateCursor, 0, 1100) })
+	retain(1100)
+	h.write(func(tx db.Tx) error { return h.store.MoveCursor(h.ctx, tx, store.CorrelateCursor, 1100, 1203) })
+	retain(102) // not the newest
+	h.pass(year / 2)
+	retain(1) // the resolved alert of the first year
+	if n := h.count("SELECT COUNT(*) FROM alert"); n != 2 {
+		t.Errorf("%d alerts are left", n)
+	}
 }
 
 func retainsFacts(t *testing.T, h *house) {

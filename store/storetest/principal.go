@@ -69,6 +69,19 @@ func principals(t *testing.T, h *house) {
 			t.Errorf("principal %s read back as %+v", key, got)
 		}
 	}
+	if got, err := h.store.PrincipalOn(h.ctx, "servicenow", "ada.sn"); got.Name != "ada" || err != nil {
+		t.Errorf("mapped to %+v, %v", got, err)
+	}
+	for _, user := range []string{"", "bob.sn", "ADA.SN"} {
+		_, err := h.store.PrincipalOn(h.ctx, "servicenow", user)
+		wantClass(t, "unmapped user "+user, err, ops.ErrNotFound)
+	}
+	h.write(func(tx db.Tx) error {
+		_, err := h.store.UpsertPrincipal(h.ctx, tx, ops.Principal{Name: "eve", Kind: ops.Person, Platforms: map[string]string{"servicenow": "ada.sn"}})
+		return err
+	})
+	_, err := h.store.PrincipalOn(h.ctx, "servicenow", "ada.sn")
+	wantClass(t, "a user mapped twice", err, ops.ErrConflict)
 	refuse := func(p ops.Principal, class error) {
 		t.Helper()
 		err := h.db.Write(h.ctx, func(tx db.Tx) error {
@@ -81,9 +94,9 @@ func principals(t *testing.T, h *house) {
 	refuse(ops.Principal{Name: "", Kind: ops.Person}, ops.ErrInvalid)
 	refuse(ops.Principal{Name: "fettle", Kind: ops.Service}, ops.ErrInvalid)
 	refuse(ops.Principal{Name: "x", Kind: ops.System}, ops.ErrInvalid)
-	_, err := h.store.Principal(h.ctx, "nobody")
+	_, err = h.store.Principal(h.ctx, "nobody")
 	wantClass(t, "unknown principal", err, ops.ErrNotFound)
-	if all, err := h.store.Principals(h.ctx); len(all) != 1 || err != nil {
+	if all, err := h.store.Principals(h.ctx); len(all) != 2 || err != nil {
 		t.Errorf("principals: %v, %v", all, err)
 	}
 }
