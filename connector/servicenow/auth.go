@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -105,7 +106,7 @@ func (c *credentials) bearer(ctx context.Context, cl *client) (string, error) {
 	if c.refresh != "" {
 		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.refresh}}
 		err := c.ask(ctx, cl, form, redact.New(c.refresh))
-		if ops.Class(err) != ops.ErrDenied {
+		if !errors.Is(err, ops.ErrDenied) {
 			return c.token, err
 		}
 		c.refresh = "" // revoked or too old: begin anew

@@ -142,6 +142,24 @@ func TestRefreshTokenByHand(t *testing.T) {
 	}
 }
 
+func TestUnknownSelf(t *testing.T) {
+	i := start(t, func(c *simulator.Config) {
+		c.HiddenRow = func(_, table string, _ simulator.Record) bool { return table == "sys_user" }
+	})
+	s := i.settings(nil)
+	s.Auth = oauth()
+	c := i.open(t, s)
+	_, err := c.Create(t.Context(), strings.Repeat("1", 32), ops.TicketIncident, fields())
+	c.fails(err, ops.ErrDenied, "which user these credentials belong to", "sys_user")
+	c.fails(c.Check(t.Context()), ops.ErrDenied, "which user these credentials belong to")
+	// A user name in the configuration is enough; the zone then is not checked.
+	c = i.open(t, i.settings(nil))
+	if made := c.create(fields()); !made.Own {
+		t.Errorf("%+v is not ours", made)
+	}
+	c.start()
+}
+
 func TestRefusedGrants(t *testing.T) {
 	f := func(name string, auth connector.Section, change func(*simulator.Config), says ...string) {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package servicenow_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -168,7 +169,7 @@ func (c *connection) pull(cursor string) (map[string]int, string) {
 // fails fails unless err is of class want and says all of says.
 func (c *connection) fails(err, want error, says ...string) {
 	c.Helper()
-	if err == nil || ops.Class(err) != want {
+	if class := ops.Class(err); err == nil || !errors.Is(class, want) {
 		c.Errorf("%v (class %v), want %v", err, ops.Class(err), want)
 		return
 	}

@@ -112,8 +112,11 @@ func (p *platform) Create(ctx context.Context, key string, kind ops.TicketKind, 
 func (p *platform) adopt(ctx context.Context, key, me string, why error) (connector.Copy, error) {
 	r, err := p.row(ctx, key)
 	switch {
-	case err != nil:
+	case errors.Is(err, ops.ErrNotFound):
 		return connector.Copy{}, why
+	case err != nil:
+		// A refusal may mean that the key is taken, by us.
+		return connector.Copy{}, nonsense(connector.Repeat, "%v; and looking for it: %v", why, err)
 	case !p.m.ours(r):
 		return connector.Copy{}, fmt.Errorf("sys_id %s is taken by %s, which is not of this installation: %w", key, r.get("number"), ops.ErrConflict)
 	}

@@ -109,6 +109,24 @@ func TestCreateAdoptsWhatIsThere(t *testing.T) {
 	})
 }
 
+func TestCreateWithoutALook(t *testing.T) {
+	i := start(t)
+	c := i.open(t, i.settings(nil))
+	made := c.create(fields())
+	// The key is taken, and the instance sleeps before anybody can see by whom.
+	c.wire.each = func(req *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		if strings.HasSuffix(req.URL.Path, made.Ref) {
+			return says(req, 200, "text/html", "<html>hibernating</html>"), nil
+		}
+		return nil, nil
+	}
+	_, err := c.Create(t.Context(), made.Key, ops.TicketIncident, fields())
+	c.fails(err, ops.ErrUnavailable, "Unique Key", "asleep")
+	if !errors.As(err, new(*ops.UnknownOutcome)) {
+		t.Errorf("%v, want an unknown outcome: the ticket is there", err)
+	}
+}
+
 func TestCreateKeepsOffStrangers(t *testing.T) {
 	i := start(t)
 	c := i.open(t, i.settings(nil))
