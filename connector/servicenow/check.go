@@ -75,6 +75,7 @@ func hint(err error) string {
 		{"no such host", "the host of url does not exist: look for a typing mistake, and whether this machine can resolve names"},
 		{"certificate", "the connection is not trusted: is there a proxy in between, or a certificate of your own to be trusted?"},
 		{"x509", "the connection is not trusted: is there a proxy in between, or a certificate of your own to be trusted?"},
+		{"server gave http response to https", "the server does not speak TLS there: is url right?"},
 		{"does not look like a tls handshake", "the server does not speak TLS there: is url right?"},
 		{"connection refused", "nothing listens at url: look at host and port"},
 		{"deadline exceeded", "no answer in time: does a firewall let this machine reach the instance?"},
