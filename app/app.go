@@ -86,7 +86,8 @@ type App struct {
 	API       *api.API
 	Platforms map[string]*connector.Conn
 
-	handler http.Handler
+	handler     http.Handler
+	doorOptions intake.Options
 	loops   []loop
 	closers []func(context.Context) error
 }

@@ -137,7 +137,7 @@ func (a *App) buildTicket(ctx context.Context) error {
 		}
 		conn, err := d.Open(ctx, settings(p), connector.Env{
 			Name: p.Name, Installation: installation, PublicURL: a.publicURL(), Clock: a.Clock, Log: a.Logger.With(slog.String("connector", p.Name)),
-			HTTP: outgoing{client}, Secrets: references{}, Records: a.Store.Records("connector/" + p.Name), Observe: observe(p.Name),
+			HTTP: connector.Over(client), Secrets: references{}, Records: a.Store.Records("connector/" + p.Name), Observe: observe(p.Name),
 		})
 		if err != nil {
 			return err

@@ -36,6 +36,13 @@ func (a *App) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.doorOptions = a.doorSettings()
+	a.doorOptions.Metrics = metrics
+	a.Door, err = intake.Open(ctx, a.doorOptions)
+	return err
+}
+
+func (a *App) doorSettings() intake.Options {
 	var integrations []intake.Integration
 	for _, i := range a.Config.Integrations {
 		in := intake.Integration{Name: i.Name, Source: i.Source, Auth: i.Auth, Redact: i.Redact}
@@ -49,14 +56,10 @@ func (a *App) buildDoor(ctx context.Context) error {
 		// Senders name these URLs: nothing inside the network may be reached through them.
 		transport = &http.Transport{DialContext: (&httpx.Guard{}).DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
 	}
-	a.Door, err = intake.Open(ctx, intake.Options{
-		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger, Metrics: metrics,
+	return intake.Options{
+		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
-	})
-	if err != nil {
-		return err
 	}
-	return nil
 }
 
 // wakingLog is the signal log that wakes correlation when it grows.
@@ -90,7 +93,7 @@ func (a *App) connectorMetrics() func(platform string) func(op string, took time
 func (a *App) buildServers(context.Context) error {
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Bearer: a.bearer, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Bearer: a.bearer, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
