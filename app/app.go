@@ -88,8 +88,8 @@ type App struct {
 
 	handler     http.Handler
 	doorOptions intake.Options
-	loops   []loop
-	closers []func(context.Context) error
+	loops       []loop
+	closers     []func(context.Context) error
 }
 
 // loop is work that runs until its context ends.
