@@ -2,6 +2,7 @@ package chrome
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -84,4 +85,9 @@ func (c *Chrome) Fail(w http.ResponseWriter, r *http.Request, v *Visit, err erro
 		c.log(r, err)
 		http.Error(w, f.What, f.Status)
 	}
+}
+
+// Missing answers for a page that does not exist.
+func (c *Chrome) Missing(_ http.ResponseWriter, r *http.Request, _ *Visit) error {
+	return fmt.Errorf("there is no page %s: %w", r.URL.Path, ops.ErrNotFound)
 }

@@ -66,3 +66,12 @@ type Tile struct {
 	Note              string
 	Spark             any // *chart.Spark or nil
 }
+
+// DecideForm is what the part "decide" needs: the form beside a plan that is
+// waiting for the reader.
+type DecideForm struct {
+	Change       ops.Change
+	CSRF         string
+	Back         string // the page to come back to
+	Typed, Fault string // what was posted and why it was not taken
+}

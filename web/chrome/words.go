@@ -25,7 +25,7 @@ func (c *Chrome) words() template.FuncMap {
 		"verdictWord":   func(s ops.VerdictWord) badge { return verdictBadges[s].or(string(s)) },
 		"outcome":       outcomeBadge,
 		"sync":          func(s ops.SyncState) badge { return syncBadges[s].or(string(s)) },
-		"severities":    func() []ops.Severity { return ops.Severities },
+		"deskState":     func(s string) badge { return incidentBadges[ops.IncidentState(s)].or(s) },
 
 		"clock": clockTime, "stamp": stamp, "when": when, "ago": ago, "day": day, "iso": iso,
 		"age": story.Age, "until": func(t, now time.Time) string { return story.Age(t.Sub(now)) },

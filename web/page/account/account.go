@@ -56,7 +56,7 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, v *chrome.Visit, s
 			b.May = append(b.May, m)
 		}
 	}
-	return p.chrome.Render(w, r, v, p.page, chrome.View{Status: status, Title: "Account", Crumbs: []chrome.Crumb{{Name: "Account"}}, Body: b})
+	return p.chrome.Render(w, r, v, p.page, chrome.View{Status: status, Title: "Account", Nav: "/account", Crumbs: []chrome.Crumb{{Name: "Account"}}, Body: b})
 }
 
 func (p *Page) save(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
