@@ -180,6 +180,8 @@ type Integration struct {
 	Auth Raw `yaml:"auth"`
 	// What the source needs beyond that. Default: none.
 	Options Raw `yaml:"options"`
+	// JSON pointers to personal fields in payloads, which are not stored. Default: none.
+	Redact []string `yaml:"redact"`
 }
 
 // Platform is an entry of platforms.

@@ -93,6 +93,8 @@ type Window struct {
 	TimeZone Zone `yaml:"time_zone,required"`
 	// CEL over change and resource: what the window is for. Default: everything.
 	Applies string `yaml:"applies"`
+	// Whether it is for maintenance: alerts of what it applies to are muted meanwhile, and it lets no change run. Default: false.
+	Mute bool `yaml:"mute"`
 }
 
 // Freeze is an entry of freezes.
@@ -176,6 +178,8 @@ type Runbook struct {
 	Window string `yaml:"window"`
 	// How its success is checked.
 	Verify Verify `yaml:"verify"`
+	// Risk of its changes from 0 to 1, for policies. Default: unknown, which counts as 1.
+	Risk *float64 `yaml:"risk"`
 	// What is done, in this order.
 	Steps []Step `yaml:"steps,required"`
 }

@@ -93,6 +93,8 @@ func describe(t *testing.T, typ reflect.Type, def reflect.Value, docs map[string
 		return scalar("boolean")
 	case reflect.Int:
 		return scalar("integer")
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
 	case reflect.Pointer:
 		v := reflect.New(typ.Elem())
 		strictyaml.SetDefaults(v.Interface())

@@ -43,7 +43,9 @@ type Registrar interface {
 	// Hear names a room's listener for a kind of fact.
 	Hear(room string, kind ops.FactKind, l Listener)
 	// Every runs f on one replica at a time, about every interval, starting at
-	// once. f must be safe to run again too early or too late.
+	// once unless it ran within the last interval. A run that fails is tried
+	// again after a minute or the interval, whichever is shorter. f must be safe
+	// to run again too early or too late.
 	Every(name string, interval time.Duration, f func(ctx context.Context) error)
 }
 

@@ -38,7 +38,7 @@ var changeMoves = map[ChangeState][]ChangeState{
 	ChangeAssess:    {ChangeAuthorize, ChangeCancelled},
 	ChangeAuthorize: {ChangeScheduled, ChangeAssess, ChangeCancelled}, // back to assess: plan again
 	ChangeScheduled: {ChangeImplement, ChangeAssess, ChangeCancelled}, // back to assess: the plan moved
-	ChangeImplement: {ChangeReview},
+	ChangeImplement: {ChangeReview, ChangeAssess},                     // back to assess: the plan moved before anything was applied
 	ChangeReview:    {ChangeClosed},
 	ChangeClosed:    {},
 	ChangeCancelled: {},
@@ -92,7 +92,7 @@ const (
 var runMoves = map[RunState][]RunState{
 	RunQueued:      {RunRunning, RunFailed},
 	RunRunning:     {RunVerifying, RunRollingBack, RunFailed, RunHeld},
-	RunVerifying:   {RunSucceeded, RunRollingBack, RunHeld},
+	RunVerifying:   {RunSucceeded, RunRollingBack, RunFailed, RunHeld}, // failed: did not help and cannot be undone
 	RunRollingBack: {RunRolledBack, RunHeld},
 	RunHeld:        {RunSucceeded, RunFailed, RunRollingBack},
 	RunSucceeded:   {},
@@ -137,6 +137,9 @@ type Change struct {
 	ExpiresAt    time.Time     `json:"expires_at,omitzero"` // of the approval request
 	Policy       string        `json:"policy,omitempty"`    // digest of the policy it was decided under
 	Approve      string        `json:"approve,omitempty"`   // why it needed no person, or who must approve
+	Approvers    []Approvers   `json:"approvers,omitempty"` // who must approve, in this order; empty: no person
+	Waiting      string        `json:"waiting,omitempty"`   // why it does not go on, as last told
+	Missed       int           `json:"missed,omitempty"`    // windows that passed without a start
 	VerifyWithin time.Duration `json:"verify_within"`       // the cause must be gone this long after the run
 	Run          *Run          `json:"run,omitempty"`
 	Verdict      *Verdict      `json:"verdict,omitempty"`
@@ -149,6 +152,15 @@ type Change struct {
 
 // Key returns the number people use, CHG-42.
 func (c Change) Key() string { return fmt.Sprintf("CHG-%d", c.Number) }
+
+// Lock names what at most one unfinished run may hold: the resource, or the
+// executor where no resource is known.
+func (c Change) Lock() string {
+	if c.ResourceID != "" {
+		return "resource/" + c.ResourceID
+	}
+	return "executor/" + c.Executor
+}
 
 // Subject returns the subject of the change's facts.
 func (c Change) Subject() string { return ChangeSubject(c.ID) }
@@ -177,6 +189,12 @@ type Approval struct {
 	At        time.Time `json:"at"`
 	Via       string    `json:"via"`            // api, cli, page, policy or the platform's name
 	Void      string    `json:"void,omitempty"` // why it no longer counts
+}
+
+// Approvers asks for Count different persons who hold Role.
+type Approvers struct {
+	Role  Role `json:"role"`
+	Count int  `json:"count"`
 }
 
 // Run is one execution of one approved plan. A plan has at most one.
@@ -216,4 +234,12 @@ type Verdict struct {
 	After    string        `json:"after,omitempty"`
 	Waited   time.Duration `json:"waited"` // how long after the run it was decided
 	At       time.Time     `json:"at"`
+}
+
+// ParseChangeState returns the state named s.
+func ParseChangeState(s string) (ChangeState, error) {
+	if slices.Contains(ChangeStates, ChangeState(s)) {
+		return ChangeState(s), nil
+	}
+	return "", fmt.Errorf("change state %q is none of new, assess, authorize, scheduled, implement, review, closed, cancelled: %w", s, ErrInvalid)
 }

@@ -31,6 +31,8 @@ const (
 	ChangeScheduledAt FactKind = "ChangeScheduled"
 	ChangeWaiting     FactKind = "ChangeWaiting"
 	RunStarted        FactKind = "RunStarted"
+	RunMoved          FactKind = "RunMoved"
+	ChangeEdited      FactKind = "ChangeEdited"
 	ChangeReviewed    FactKind = "ChangeReviewed"
 	ChangeEnded       FactKind = "ChangeEnded"
 
@@ -84,6 +86,8 @@ var Facts = []Route{
 	{ChangeScheduledAt, []string{"change"}, []string{"ticket"}},
 	{ChangeWaiting, []string{"change"}, []string{"ticket"}},
 	{RunStarted, []string{"change"}, []string{"ticket"}},
+	{RunMoved, []string{"change"}, nil},
+	{ChangeEdited, []string{"change"}, nil},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
 	{ChangeEnded, []string{"change"}, []string{"ticket", "verify"}},
 
@@ -268,6 +272,7 @@ type ApprovalGivenBody struct {
 type ApprovalVoidedBody struct {
 	ChangeID string `json:"change_id"`
 	Digest   string `json:"digest"`
+	Revision int    `json:"revision"` // approvals up to this one are void
 	Why      string `json:"why"`
 }
 
@@ -288,6 +293,22 @@ type RunStartedBody struct {
 	Run    Run        `json:"run"`
 	Window Occurrence `json:"window"`
 	Why    string     `json:"why"`
+}
+
+// RunMovedBody tells that a run went from one state to another, and why. The
+// change carries the run as it stands now.
+type RunMovedBody struct {
+	Change Change   `json:"change"`
+	From   RunState `json:"from"`
+	Why    string   `json:"why"`
+}
+
+// ChangeEditedBody tells that what the change does is decided anew: by a
+// person who edited it, or because the measured value asks for another step.
+// Approvals of the earlier plan are void.
+type ChangeEditedBody struct {
+	Change Change `json:"change"`
+	Why    string `json:"why"`
 }
 
 // RunAppliedBody tells that the tool did what the plan said.
@@ -388,6 +409,8 @@ func (ApprovalVoidedBody) FactKind() FactKind    { return ApprovalVoided }
 func (ChangeScheduledBody) FactKind() FactKind   { return ChangeScheduledAt }
 func (ChangeWaitingBody) FactKind() FactKind     { return ChangeWaiting }
 func (RunStartedBody) FactKind() FactKind        { return RunStarted }
+func (RunMovedBody) FactKind() FactKind          { return RunMoved }
+func (ChangeEditedBody) FactKind() FactKind      { return ChangeEdited }
 func (RunAppliedBody) FactKind() FactKind        { return RunApplied }
 func (RunFailedBody) FactKind() FactKind         { return RunBroke }
 func (RunRolledBackBody) FactKind() FactKind     { return RunUndone }

@@ -37,6 +37,32 @@ type Ticket struct {
 	SyncNote string       `json:"sync_note,omitempty"` // why it is not in sync, for people
 	NotesOut int          `json:"notes_out"`           // work notes delivered so far
 	Version  int64        `json:"version"`
+	Work     TicketWork   `json:"-"`
+}
+
+// TicketWork is the bookkeeping behind keeping a ticket and its platform
+// equal. Nobody is shown it.
+type TicketWork struct {
+	// Asked is what the record it belongs to asked for last. Only a field that
+	// is asked for anew goes into Want, so that what a person set in the
+	// platform stands until then.
+	Asked TicketFields `json:"asked,omitzero"`
+	// Sent is what we sent last, whether or not an answer came: the platform
+	// showing it is an echo and nobody's edit.
+	Sent        TicketFields `json:"sent,omitzero"`
+	SeenVersion string       `json:"seen_version,omitempty"` // the platform's version of Seen
+	WantAt      time.Time    `json:"want_at,omitzero"`       // when Want last changed
+	// CreateSentAt is set before a create is sent and cleared by its answer: as
+	// long as it is set, nobody knows whether the ticket exists.
+	CreateSentAt time.Time `json:"create_sent_at,omitzero"`
+	// Turn counts the attempts and the looks at the platform, so that an older
+	// look never overwrites a newer one.
+	Turn  int64  `json:"turn"`
+	Muted string `json:"muted,omitempty"` // window a note was last written about
+	// Troubled is the class of the trouble people were told of, empty when all is well.
+	Troubled string `json:"troubled,omitempty"`
+	// Dirty tells that a SyncTicket command is queued or at work.
+	Dirty bool `json:"dirty"`
 }
 
 // TicketFields is the common content of a ticket, in our words. Drivers map it
@@ -73,3 +99,23 @@ type Note struct {
 	Author string    `json:"author"`
 	Text   string    `json:"text"`
 }
+
+// TicketNote is a work note of one ticket on its way out, or one read there.
+type TicketNote struct {
+	Note
+	TicketID string
+	Seq      int64 // order of delivery, set by the store
+	State    NoteState
+	SentAt   time.Time // of the last attempt
+}
+
+// NoteState says how far a work note has come.
+type NoteState string
+
+// The states of a note.
+const (
+	NoteWaiting   NoteState = "waiting"
+	NoteSending   NoteState = "sending" // sent, no answer yet: look before sending again
+	NoteDelivered NoteState = "delivered"
+	NoteRead      NoteState = "read" // somebody else's, taken into account
+)

@@ -12,7 +12,8 @@ type Window struct {
 	TimeZone string        `json:"time_zone"`         // IANA name
 	Applies  string        `json:"applies,omitempty"` // CEL over change and resource; empty means all
 	Deny     bool          `json:"deny,omitempty"`
-	From     time.Time     `json:"from,omitzero"` // a freeze's span
+	Mute     bool          `json:"mute,omitempty"` // maintenance: what it applies to is muted meanwhile
+	From     time.Time     `json:"from,omitzero"`  // a freeze's span
 	To       time.Time     `json:"to,omitzero"`
 	// BreakGlass names the roles that may override this freeze.
 	BreakGlass []Role `json:"break_glass,omitempty"`

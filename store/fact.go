@@ -49,6 +49,9 @@ func (s *Store) Tell(ctx context.Context, tx db.Tx, facts ...ops.Fact) ([]ops.Fa
 		}
 		out = append(out, f)
 	}
+	for _, f := range s.told {
+		tx.AfterCommit(f)
+	}
 	return out, nil
 }
 
@@ -108,8 +111,10 @@ func (s *Store) Cursor(ctx context.Context, name string) (int64, error) {
 // another replica has moved it already; the caller then rolls back and reads
 // the position again.
 func (s *Store) MoveCursor(ctx context.Context, tx db.Tx, name string, from, to int64) error {
-	n, err := tx.Exec(ctx, `INSERT INTO cursor (name, position) VALUES ($1, $3)
-		ON CONFLICT (name) DO UPDATE SET position = excluded.position WHERE cursor.position = $2`, name, from, to)
+	n, err := tx.Exec(ctx, "UPDATE cursor SET position = $3 WHERE name = $1 AND position = $2", name, from, to)
+	if err == nil && n == 0 && from == 0 {
+		n, err = tx.Exec(ctx, "INSERT INTO cursor (name, position) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, to)
+	}
 	if err != nil {
 		return fmt.Errorf("store: move cursor %s: %w", name, err)
 	}
@@ -117,17 +122,6 @@ func (s *Store) MoveCursor(ctx context.Context, tx db.Tx, name string, from, to 
 		return fmt.Errorf("store: cursor %s is no longer at %d: %w", name, from, ops.ErrConflict)
 	}
 	return nil
-}
-
-// NextNumber returns the next number people use for a kind of record.
-func (s *Store) NextNumber(ctx context.Context, tx db.Tx, kind string) (int64, error) {
-	var n int64
-	err := tx.QueryRow(ctx, `INSERT INTO number (kind, last) VALUES ($1, 1)
-		ON CONFLICT (kind) DO UPDATE SET last = number.last + 1 RETURNING last`, kind).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("store: next number of %s: %w", kind, err)
-	}
-	return n, nil
 }
 
 func millis(t time.Time) int64 {

@@ -74,7 +74,10 @@ func scanBody[T any](r db.Row) (T, error) {
 	if err := r.Scan(&body); err != nil {
 		return v, err
 	}
-	return v, json.Unmarshal([]byte(body), &v)
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		return v, fmt.Errorf("store: read a %T: %w: %w", v, err, ops.ErrInternal)
+	}
+	return v, nil
 }
 
 // Incident returns the incident with this id or number (INC-42 or 42).

@@ -19,7 +19,14 @@ type Store struct {
 	db    *db.DB
 	clock clock.Clock
 	newID func() string
+	told  []func()
+	seal  Sealer // of the signal log; nil keeps it readable
 }
+
+// OnFact has f called after every commit that recorded facts, on the writer's
+// goroutine: f must not block and must not write. Call it before the store is
+// used.
+func (s *Store) OnFact(f func()) { s.told = append(s.told, f) }
 
 // New returns the store on an open, migrated database.
 func New(d *db.DB, now clock.Clock) *Store {

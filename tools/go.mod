@@ -1,3 +1,7 @@
+// The tools of the Makefile and .ci/run, in a module of their own so that the
+// product's go.mod stays the product's. Run one with
+// `go tool -modfile=tools/go.mod NAME`. golang.org/x/vuln stays at v1.8.0: v1.9.0
+// needs a golang.org/x/telemetry that the module proxy in use refuses.
 module github.com/fettleops/fettle/tools
 
 go 1.26.0

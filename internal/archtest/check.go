@@ -61,6 +61,7 @@ func Check(fsys fs.FS, module string) ([]Violation, error) {
 	}
 	rooms := Rooms()
 	var all []Violation
+	// A new kind of rule is one more function here and a name in Rules.
 	for _, check := range []func(*tree, []Room) []Violation{
 		checkFolders, checkImports, checkDriverNames, checkComments,
 	} {

@@ -180,7 +180,7 @@ func Rooms() []Room {
 		},
 		{
 			Path: "cli/...", May: []string{
-				"app/...", "api/client/...", "config/...", "detect/...", "internal/...", "connector/servicenow/simulator/...",
+				"ops/...", "app/...", "api/client/...", "config/...", "detect/...", "internal/...", "connector/servicenow/simulator/...",
 			},
 			Purpose: "command line",
 			Why:     "a command works through the application or its API; reaching into a room would be a second way in",

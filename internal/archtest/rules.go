@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
+const whyPlan = "the first screen of the repository is the floor plan: a new room is a decision (an ADR and a row in internal/archtest/rooms.go)"
+
 // checkFolders finds top-level folders and packages that have no row.
 func checkFolders(t *tree, rooms []Room) []Violation {
-	const why = "the first screen of the repository is the floor plan: a new room is a decision (an ADR and a row in internal/archtest/rooms.go)"
 	var found []Violation
 	for _, top := range t.tops {
 		known := slices.ContainsFunc(rooms, func(r Room) bool {
@@ -19,7 +20,7 @@ func checkFolders(t *tree, rooms []Room) []Violation {
 			return head == top
 		})
 		if !known {
-			found = append(found, Violation{"folder", top, "top-level folder is not in the floor plan", why})
+			found = append(found, Violation{"folder", top, "top-level folder is not in the floor plan", whyPlan})
 		}
 	}
 	dirs, byDir := t.packages()
@@ -29,7 +30,7 @@ func checkFolders(t *tree, rooms []Room) []Violation {
 		}
 		top, _, _ := strings.Cut(dir, "/")
 		if dir == "." || slices.ContainsFunc(rooms, func(r Room) bool { return strings.HasPrefix(r.Path, top+"/") }) {
-			found = append(found, Violation{"row", byDir[dir][0].name, "package " + dir + " is in no row of the floor plan", why})
+			found = append(found, Violation{"row", byDir[dir][0].name, "package " + dir + " is in no row of the floor plan", whyPlan})
 		}
 	}
 	return found
@@ -60,7 +61,7 @@ func checkImports(t *tree, rooms []Room) []Violation {
 
 func judge(rooms []Room, f file, from place, module, target string) (Violation, bool) {
 	if target == module {
-		return Violation{Rule: "row", What: "imports the module's root, which holds no package", Why: from.room.Why}, true
+		return Violation{Rule: "row", What: "imports the module's root, which holds no package", Why: whyPlan}, true
 	}
 	if ours, ok := strings.CutPrefix(target, module+"/"); ok {
 		return judgeOurs(rooms, f, from, ours)

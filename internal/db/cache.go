@@ -66,8 +66,13 @@ func (c *cachingConn) statement(ctx context.Context, query string) (*keptStmt, e
 		}
 		return k, nil
 	}
-	if len(c.kept) >= maxStatements || !cacheable(query) {
+	if !cacheable(query) {
 		return nil, nil
+	}
+	if len(c.kept) >= maxStatements {
+		if err := c.forget(); err != nil {
+			return nil, err
+		}
 	}
 	s, err := c.PrepareContext(ctx, query)
 	if err != nil {
@@ -82,16 +87,39 @@ func (c *cachingConn) statement(ctx context.Context, query string) (*keptStmt, e
 	return k, nil
 }
 
+// forget closes every statement that is not being read. It is the crudest
+// eviction there is, and enough: a program that stays under maxStatements
+// never sees it, one that makes its SQL up as it goes pays only the parsing it
+// would pay without a cache.
+func (c *cachingConn) forget() error {
+	var errs []error
+	for query, k := range c.kept {
+		if k.busy {
+			continue
+		}
+		delete(c.kept, query)
+		errs = append(errs, k.stmt.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // cacheable keeps schema changes, pragmas and scripts of several statements
 // out of the cache: a prepared script would run its first statement only once
 // prepared.
 func cacheable(query string) bool {
 	q := strings.TrimSpace(query)
+	for strings.HasPrefix(q, "--") { // the job queue's statements begin with their name
+		_, rest, _ := strings.Cut(q, "\n")
+		q = strings.TrimSpace(rest)
+	}
 	if strings.Contains(strings.TrimSuffix(q, ";"), ";") {
 		return false
 	}
-	word, _, _ := strings.Cut(q, " ")
-	switch strings.ToUpper(strings.TrimSpace(strings.SplitN(word, "\n", 2)[0])) {
+	word := q
+	if end := strings.IndexAny(q, " \t\r\n"); end >= 0 {
+		word = q[:end]
+	}
+	switch strings.ToUpper(word) {
 	case "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "SAVEPOINT", "RELEASE", "ROLLBACK":
 		return true
 	}

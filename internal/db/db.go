@@ -74,8 +74,9 @@ const maxGroup = 512
 // DB is an open database.
 type DB struct {
 	engine Engine
-	write  *sql.DB // SQLite: the one writing connection
-	read   *sql.DB // SQLite: the read-only pool
+	lock   *lockFile // SQLite: proves that this process is alone with the file
+	write  *sql.DB   // SQLite: the one writing connection
+	read   *sql.DB   // SQLite: the read-only pool
 	pool   *pgxpool.Pool
 
 	requests chan *request
@@ -120,7 +121,9 @@ func (d *DB) Read() Reader {
 // behind a savepoint of its own, so that one failure does not undo its
 // neighbours. Therefore fn does SQL only, sets (never adds to) what it
 // captured, and calls neither Write nor anything slow. An error of fn rolls
-// its own work back and is returned as it is.
+// its own work back and is returned as it is. A statement that failed fails
+// fn's part on both engines even if fn overlooks it: PostgreSQL would refuse
+// the commit, and the neighbours with it.
 func (d *DB) Write(ctx context.Context, fn func(tx Tx) error) error {
 	r := &request{ctx: ctx, fn: fn, done: make(chan struct{})}
 	if failpoint.Armed() {
@@ -157,7 +160,7 @@ func caller() string {
 	return strings.TrimPrefix(name, "github.com/fettleops/fettle/")
 }
 
-// Close waits for the writes in hand, refuses new ones and closes the
+// Close commits the writes that wait, refuses new ones and closes the
 // connections. It may be called twice.
 func (d *DB) Close() error {
 	d.stopOnce.Do(func() { close(d.stop) })
@@ -166,7 +169,7 @@ func (d *DB) Close() error {
 		d.pool.Close()
 		return nil
 	}
-	return errors.Join(d.read.Close(), d.write.Close())
+	return errors.Join(d.read.Close(), d.write.Close(), d.lock.release())
 }
 
 // run is the writer: it gathers what waits and commits it together.
@@ -179,19 +182,27 @@ func (d *DB) run() {
 		case r := <-d.requests:
 			group = append(group, r)
 		case <-d.stop:
+			for group = d.waiting(group); len(group) > 0; group = d.waiting(group[:0]) {
+				d.commit(group)
+			}
 			return
 		}
-	drain:
-		for len(group) < maxGroup {
-			select {
-			case r := <-d.requests:
-				group = append(group, r)
-			default:
-				break drain
-			}
-		}
+		group = d.waiting(group)
 		d.commit(group)
 	}
+}
+
+// waiting adds the requests that wait by now to group, up to maxGroup.
+func (d *DB) waiting(group []*request) []*request {
+	for len(group) < maxGroup {
+		select {
+		case r := <-d.requests:
+			group = append(group, r)
+		default:
+			return group
+		}
+	}
+	return group
 }
 
 func (d *DB) commit(group []*request) {
@@ -246,6 +257,9 @@ func (d *DB) attempt(group []*request, savepoints bool) (failed bool, err error)
 			}
 		}
 		r.err = call(r.fn, part)
+		if r.err == nil {
+			r.err = part.failed()
+		}
 		switch {
 		case r.err != nil && !savepoints:
 			return true, nil // a group of one ends here, rolled back, its error kept

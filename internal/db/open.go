@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -16,12 +17,23 @@ const readers = 4
 
 // OpenSQLite opens or creates the database file at path: write-ahead log,
 // every commit flushed to disk (synchronous=FULL), one writing connection and
-// a read-only pool.
-func OpenSQLite(ctx context.Context, path string) (*DB, error) {
+// a read-only pool. It holds the lock file path.lock until Close or the end of
+// the process, and returns ops.ErrConflict naming the holder when another
+// process, or another DB of this one, has it.
+func OpenSQLite(ctx context.Context, path string) (db *DB, err error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
+	lock, err := acquire(abs + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.release())
+		}
+	}()
 	dsn := func(extra ...string) string {
 		v := url.Values{}
 		for _, p := range append([]string{
@@ -42,7 +54,7 @@ func OpenSQLite(ctx context.Context, path string) (*DB, error) {
 	read := sql.OpenDB(&cachingConnector{dsn: dsn("query_only(1)")})
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	d := &DB{engine: SQLite, write: write, read: read}
+	d := &DB{engine: SQLite, lock: lock, write: write, read: read}
 	d.start()
 	return d, nil
 }
@@ -58,6 +70,10 @@ func OpenPostgres(ctx context.Context, url string) (*DB, error) {
 	cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10000"
 	cfg.ConnConfig.RuntimeParams["application_name"] = "fettle"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "60000"
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	if cfg.MaxConns < 12 {
 		cfg.MaxConns = 12

@@ -73,6 +73,7 @@ func (c *conn) rollback() {
 type part struct {
 	*conn
 	*request
+	broken error // the first statement that failed
 }
 
 var _ Tx = (*part)(nil)
@@ -81,39 +82,84 @@ func (p *part) SQL() *sql.Tx         { return p.sql }
 func (p *part) PGX() pgx.Tx          { return p.pgx }
 func (p *part) AfterCommit(f func()) { p.after = append(p.after, f) }
 
+// note remembers a failed statement. PostgreSQL aborts the transaction at the
+// first one; SQLite would carry on and commit half of what fn meant.
+func (p *part) note(err error) error {
+	if err != nil && p.broken == nil && !errors.Is(err, ErrNoRows) {
+		p.broken = err
+	}
+	return err
+}
+
+func (p *part) failed() error {
+	if p.broken == nil {
+		return nil
+	}
+	return fmt.Errorf("a statement failed and its caller went on: %w", p.broken)
+}
+
 func (p *part) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	ctx = context.WithoutCancel(ctx)
 	if p.pgx != nil {
 		tag, err := p.pgx.Exec(ctx, query, args...)
-		return tag.RowsAffected(), err
+		return tag.RowsAffected(), p.note(err)
 	}
 	res, err := p.sql.ExecContext(ctx, query, args...)
 	if err != nil {
-		return 0, err
+		return 0, p.note(err)
 	}
 	return res.RowsAffected()
 }
 
 func (p *part) Query(ctx context.Context, query string, args ...any) (Rows, error) {
 	ctx = context.WithoutCancel(ctx)
+	var rows Rows
+	var err error
 	if p.pgx != nil {
-		return pgQuery(p.pgx, ctx, query, args)
+		rows, err = pgQuery(ctx, p.pgx, query, args)
+	} else {
+		rows, err = sqlQuery(ctx, p.sql, query, args)
 	}
-	return sqlQuery(p.sql, ctx, query, args)
+	if err != nil {
+		return nil, p.note(err)
+	}
+	return partRows{rows, p}, nil
 }
 
 func (p *part) QueryRow(ctx context.Context, query string, args ...any) Row {
 	ctx = context.WithoutCancel(ctx)
 	if p.pgx != nil {
-		return pgRow{p.pgx.QueryRow(ctx, query, args...)}
+		return partRow{pgRow{p.pgx.QueryRow(ctx, query, args...)}, p}
 	}
-	return p.sql.QueryRowContext(ctx, query, args...)
+	return partRow{p.sql.QueryRowContext(ctx, query, args...), p}
 }
+
+type partRow struct {
+	row  Row
+	part *part
+}
+
+func (r partRow) Scan(dest ...any) error { return r.part.note(r.row.Scan(dest...)) }
+
+type partRows struct {
+	Rows
+	part *part
+}
+
+func (r partRows) Next() bool {
+	more := r.Rows.Next()
+	if !more {
+		_ = r.part.note(r.Rows.Err())
+	}
+	return more
+}
+
+func (r partRows) Scan(dest ...any) error { return r.part.note(r.Rows.Scan(dest...)) }
 
 type sqlReader struct{ db *sql.DB }
 
 func (r sqlReader) Query(ctx context.Context, query string, args ...any) (Rows, error) {
-	return sqlQuery(r.db, ctx, query, args)
+	return sqlQuery(ctx, r.db, query, args)
 }
 
 func (r sqlReader) QueryRow(ctx context.Context, query string, args ...any) Row {
@@ -123,7 +169,7 @@ func (r sqlReader) QueryRow(ctx context.Context, query string, args ...any) Row 
 type pgReader struct{ pool *pgxpool.Pool }
 
 func (r pgReader) Query(ctx context.Context, query string, args ...any) (Rows, error) {
-	return pgQuery(r.pool, ctx, query, args)
+	return pgQuery(ctx, r.pool, query, args)
 }
 
 func (r pgReader) QueryRow(ctx context.Context, query string, args ...any) Row {
@@ -134,7 +180,7 @@ type sqlQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func sqlQuery(q sqlQuerier, ctx context.Context, query string, args []any) (Rows, error) {
+func sqlQuery(ctx context.Context, q sqlQuerier, query string, args []any) (Rows, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -146,7 +192,7 @@ type pgQuerier interface {
 	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
 }
 
-func pgQuery(q pgQuerier, ctx context.Context, query string, args []any) (Rows, error) {
+func pgQuery(ctx context.Context, q pgQuerier, query string, args []any) (Rows, error) {
 	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err

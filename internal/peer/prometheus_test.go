@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,24 @@ func TestNodeExporterMeasuresThisMachine(t *testing.T) {
 	}
 	if !strings.Contains(string(text), "\nnode_memory_MemTotal_bytes ") {
 		t.Errorf("no memory size in %d bytes of metrics", len(text))
+	}
+}
+
+// TestServeTriesAnotherPort plays a peer whose port was taken between finding
+// and using it: such a peer ends at once.
+func TestServeTriesAnotherPort(t *testing.T) {
+	const pkg = "prometheus-node-exporter"
+	bin := program(t, pkg, pkg)
+	var ports []int
+	url := serve(t, "node_exporter", "/metrics", func(port int) *exec.Cmd {
+		ports = append(ports, port)
+		if len(ports) == 1 {
+			return exec.Command("false")
+		}
+		return exec.Command(bin, "--web.listen-address="+loopback(port))
+	})
+	if len(ports) != 2 || url != "http://"+loopback(ports[1]) {
+		t.Errorf("ports %v were tried and %s returned, want the second of two", ports, url)
 	}
 }
 

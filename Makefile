@@ -1,0 +1,89 @@
+# `make check` is what .ci/run checks first; `make help` lists every target.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO        ?= go
+TOOL      := $(GO) tool -modfile=tools/go.mod
+FUZZTIME  ?= 10s
+BENCHTIME ?= 1s
+# The largest static binary the product may ship, in bytes.
+MAX_SIZE  := 80000000
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sort | while IFS=$$'\t' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
+
+.PHONY: check
+check: format-check lint vet shuffle generate-check ## format, lint, vet, shuffled tests, generated files current
+
+.PHONY: test
+test: ## the quick tests, as in the README
+	$(GO) test ./...
+
+.PHONY: shuffle
+shuffle: ## the quick tests in random order
+	$(GO) test -shuffle=on ./...
+
+.PHONY: test-long
+test-long: ## all tests, with real peers (Debian packages) and the long ones
+	FETTLE_LONG=1 $(GO) test -timeout 25m ./...
+
+.PHONY: check-race
+check-race: ## the quick tests in random order under the race detector; needs gcc
+	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 25m ./...
+
+.PHONY: format
+format: ## rewrite all Go files as gofumpt and goimports want them
+	$(TOOL) golangci-lint fmt
+
+.PHONY: format-check
+format-check: ## fail, with the difference, when a Go file is not formatted
+	$(TOOL) golangci-lint fmt --diff
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yml
+	$(TOOL) golangci-lint config verify
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: generate
+generate: ## write every generated file anew
+	$(GO) generate ./...
+
+.PHONY: generate-check
+generate-check: generate ## fail when generating changes a file that is committed or staged
+	@git diff --exit-code || { echo "generate-check: files differ from what is staged: stage your work (git add -A), run make generate, look at the difference" >&2; exit 1; }
+	@new=$$(git ls-files --others --exclude-standard); [[ -z "$$new" ]] || { printf 'generate-check: files that git does not know, stage or ignore them:\n%s\n' "$$new" >&2; exit 1; }
+
+.PHONY: vuln
+vuln: ## known vulnerabilities that our code reaches; says so when the database cannot be reached
+	@set +e; out=$$($(TOOL) govulncheck ./... 2>&1); rc=$$?; set -e; printf '%s\n' "$$out"; \
+	if (( rc != 0 && rc != 3 )) && grep -qE 'fetching vulnerabilities|vuln\.go\.dev' <<<"$$out"; then \
+		echo "vuln: did NOT run: the vulnerability database is not reachable from here"; \
+	else exit $$rc; fi
+
+.PHONY: fuzz
+fuzz: ## every fuzz target of the tree for FUZZTIME (10s) each
+	@git ls-files -co --exclude-standard -- '*_test.go' ':!:**/testdata/**' | sort | { xargs -r grep -HoE '^func Fuzz[A-Za-z0-9_]+' || true; } | \
+	{ n=0; failed=0; while IFS=: read -r file func; do \
+		name=$${func#func }; n=$$((n+1)); echo "fuzz: $$name in $${file%/*}"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$${file%/*}" </dev/null || { failed=$$((failed+1)); echo "fuzz: $$name FAILED" >&2; }; \
+	done; echo "fuzz: $$n targets, $$failed of them found something"; (( failed == 0 )); }
+
+.PHONY: bench
+bench: ## every benchmark of the tree; BENCHTIME=1x runs each once
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 25m ./...
+
+.PHONY: build
+build: ## the product: bin/fettle, static and stripped
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/fettle ./cmd/fettle
+
+.PHONY: size-check
+size-check: build ## fail when bin/fettle is not static or too large
+	@if ldd bin/fettle >/dev/null 2>&1; then echo "size-check: bin/fettle is linked dynamically" >&2; exit 1; fi
+	@size=$$(wc -c <bin/fettle); echo "size-check: bin/fettle has $$size bytes, allowed are $(MAX_SIZE)"; (( size < $(MAX_SIZE) ))

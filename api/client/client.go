@@ -1,0 +1,207 @@
+// Package client is a typed client of the JSON API. It sees no more than any
+// program on the network with the same token.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fettleops/fettle/api"
+	"github.com/fettleops/fettle/ops"
+)
+
+// Client talks to one server. It is safe for concurrent use.
+type Client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// New returns a client of the server at base, such as http://127.0.0.1:8420.
+func New(base, token string) *Client {
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{Timeout: 60 * time.Second}}
+}
+
+// maxAnswer bounds what one answer may hold.
+const maxAnswer = 64 << 20
+
+// classes gives an answer's status the class of error it stands for.
+var classes = map[int]error{
+	http.StatusUnauthorized: ops.ErrDenied, http.StatusForbidden: ops.ErrDenied, http.StatusNotFound: ops.ErrNotFound,
+	http.StatusConflict: ops.ErrConflict, http.StatusBadRequest: ops.ErrInvalid, http.StatusUnprocessableEntity: ops.ErrInvalid,
+	http.StatusTooManyRequests: ops.ErrThrottled, http.StatusServiceUnavailable: ops.ErrUnavailable,
+}
+
+// problem is an RFC 9457 answer.
+type problem struct {
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Errors []struct {
+		Message  string `json:"message"`
+		Location string `json:"location"`
+	} `json:"errors"`
+}
+
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, contentType string, in []byte, out any) error {
+	u := c.base + "/api/v1" + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(in))
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", c.base, err, ops.ErrInvalid)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if in != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("no server answers at %s (is fettle serve running?): %w: %w", c.base, err, ops.ErrUnavailable)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer of %s: %w: %w", c.base, err, ops.ErrUnavailable)
+	}
+	if resp.StatusCode/100 != 2 {
+		return refusal(resp, b)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("%s answered %s with something that is no JSON (is it Fettle?): %w", c.base, resp.Status, ops.ErrUnavailable)
+	}
+	return nil
+}
+
+func refusal(resp *http.Response, b []byte) error {
+	var p problem
+	text := resp.Status
+	if json.Unmarshal(b, &p) == nil && p.Detail != "" {
+		text = p.Detail
+		for _, e := range p.Errors {
+			text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
+		}
+	}
+	class, ok := classes[resp.StatusCode]
+	if !ok {
+		class = ops.ErrInternal
+	}
+	return &answer{text: text, class: class}
+}
+
+// answer is what the server said, without our class's word in its text.
+type answer struct {
+	text  string
+	class error
+}
+
+func (a *answer) Error() string        { return a.text }
+func (a *answer) Is(target error) bool { return errors.Is(a.class, target) }
+
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	var out T
+	return out, c.do(ctx, http.MethodGet, path, query, "", nil, &out)
+}
+
+func send[T any](ctx context.Context, c *Client, method, path string, in any) (T, error) {
+	var out T
+	b, err := json.Marshal(in)
+	if err != nil {
+		return out, fmt.Errorf("encode the request: %w", err)
+	}
+	return out, c.do(ctx, method, path, nil, "application/json", b, &out)
+}
+
+// Incidents lists incidents; see the API for the query.
+func (c *Client) Incidents(ctx context.Context, query url.Values) (api.List[api.IncidentSummary], error) {
+	return get[api.List[api.IncidentSummary]](ctx, c, "/incidents", query)
+}
+
+// Incident shows one, by id or number.
+func (c *Client) Incident(ctx context.Context, id string) (api.IncidentView, error) {
+	return get[api.IncidentView](ctx, c, "/incidents/"+url.PathEscape(id), nil)
+}
+
+// MoveIncident takes an incident to another state.
+func (c *Client) MoveIncident(ctx context.Context, id, state, why string) (ops.Incident, error) {
+	return send[ops.Incident](ctx, c, http.MethodPost, "/incidents/"+url.PathEscape(id)+"/move", map[string]string{"state": state, "why": why})
+}
+
+// Changes lists changes; see the API for the query.
+func (c *Client) Changes(ctx context.Context, query url.Values) (api.List[api.ChangeView], error) {
+	return get[api.List[api.ChangeView]](ctx, c, "/changes", query)
+}
+
+// Change shows one with its plan, by id or number.
+func (c *Client) Change(ctx context.Context, id string) (api.ChangeView, error) {
+	return get[api.ChangeView](ctx, c, "/changes/"+url.PathEscape(id), nil)
+}
+
+// Decide approves or denies exactly the plan with this digest.
+func (c *Client) Decide(ctx context.Context, id string, d ops.Decision, digest, comment, via string) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/decisions",
+		map[string]string{"decision": string(d), "digest": digest, "comment": comment, "via": via})
+}
+
+// CancelChange withdraws a change.
+func (c *Client) CancelChange(ctx context.Context, id, why string) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/cancel", map[string]string{"why": why})
+}
+
+// Trail returns the story of an incident or a change.
+func (c *Client) Trail(ctx context.Context, id string, verify bool) (api.TrailView, error) {
+	q := url.Values{}
+	if verify {
+		q.Set("verify", "true")
+	}
+	return get[api.TrailView](ctx, c, "/trail/"+url.PathEscape(id), q)
+}
+
+// SetExecution stops or resumes all execution.
+func (c *Client) SetExecution(ctx context.Context, stopped bool, reason string) (api.Execution, error) {
+	return send[api.Execution](ctx, c, http.MethodPut, "/execution", api.Execution{Stopped: stopped, Reason: reason})
+}
+
+// BacklogSnapshots lists the daily counts.
+func (c *Client) BacklogSnapshots(ctx context.Context, query url.Values) (api.List[ops.BacklogSnapshot], error) {
+	return get[api.List[ops.BacklogSnapshot]](ctx, c, "/analytics/backlog-snapshots", query)
+}
+
+// Tokens lists tokens.
+func (c *Client) Tokens(ctx context.Context) (api.List[api.TokenView], error) {
+	return get[api.List[api.TokenView]](ctx, c, "/tokens", nil)
+}
+
+// CreateToken makes a token.
+func (c *Client) CreateToken(ctx context.Context, r api.NewToken) (api.CreatedToken, error) {
+	return send[api.CreatedToken](ctx, c, http.MethodPost, "/tokens", r)
+}
+
+// RevokeToken makes a token open nothing.
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/tokens/"+url.PathEscape(id), nil, "", nil, nil)
+}
+
+// Integrations lists integrations with what is wrong with each.
+func (c *Client) Integrations(ctx context.Context) (api.List[api.IntegrationView], error) {
+	return get[api.List[api.IntegrationView]](ctx, c, "/integrations", nil)
+}
+
+// Send delivers a payload to an integration and returns what became of it.
+func (c *Client) Send(ctx context.Context, name, contentType string, payload []byte) (string, error) {
+	var out struct {
+		Outcome string `json:"outcome"`
+	}
+	return out.Outcome, c.do(ctx, http.MethodPost, "/integrations/"+url.PathEscape(name)+"/send", nil, contentType, payload, &out)
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"time"
+
+	"github.com/fettleops/fettle/ops"
+)
+
+// IncidentView is an incident with its alerts and tickets.
+type IncidentView struct {
+	ops.Incident
+	Key     string       `json:"key" doc:"the number people use, INC-42"`
+	Alerts  []ops.Member `json:"alerts"`
+	Tickets []ops.Ticket `json:"tickets"`
+}
+
+// ChangeView is a change with the plan that counts.
+type ChangeView struct {
+	ops.Change
+	Key  string    `json:"key" doc:"the number people use, CHG-42"`
+	Plan *ops.Plan `json:"plan,omitempty"`
+}
+
+// TrailView is the story of a record.
+type TrailView struct {
+	Subject  string           `json:"subject"`
+	Key      string           `json:"key"`
+	Entries  []ops.TrailEntry `json:"entries"`
+	Verified string           `json:"verified,omitempty" doc:"what checking the hash chain found; only when it was asked for"`
+	Intact   bool             `json:"intact" doc:"the hash chain holds; only meaningful with verified"`
+}
+
+// NewToken asks for a token.
+type NewToken struct {
+	For   string   `json:"for" minLength:"1" maxLength:"100" doc:"name of the principal; made when it does not exist"`
+	Roles []string `json:"roles,omitempty" doc:"roles of a principal that is made; an existing one keeps its own unless it is no person of the configuration"`
+	Kind  string   `json:"kind,omitempty" enum:"person,service" default:"person" doc:"only persons approve"`
+	Name  string   `json:"name,omitempty" doc:"what the token is for"`
+	Days  int      `json:"days,omitempty" minimum:"0" doc:"days until it expires; 0 means never"`
+}
+
+// CreatedToken holds a secret that cannot be had again.
+type CreatedToken struct {
+	TokenView
+	Token string `json:"token"`
+}
+
+// TokenView is a token without its secret.
+type TokenView struct {
+	ID         string     `json:"id"`
+	For        string     `json:"for"`
+	Roles      []ops.Role `json:"roles"`
+	Name       string     `json:"name,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+	ExpiresAt  time.Time  `json:"expires_at,omitzero"`
+	RevokedAt  time.Time  `json:"revoked_at,omitzero"`
+	LastUsedAt time.Time  `json:"last_used_at,omitzero"`
+}
+
+// IntegrationView is an integration with what is wrong with it.
+type IntegrationView struct {
+	Name     string    `json:"name"`
+	Source   string    `json:"source"`
+	URL      string    `json:"url"`
+	Findings []Finding `json:"findings"`
+}
+
+// Finding is one thing that is wrong with a set-up.
+type Finding struct {
+	What string `json:"what"`
+	Fix  string `json:"fix"`
+}
+
+// Execution is the switch that stops all execution.
+type Execution struct {
+	Stopped bool   `json:"stopped"`
+	Reason  string `json:"reason"`
+}

@@ -1,0 +1,88 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/change/window"
+	"github.com/fettleops/fettle/config"
+	"github.com/fettleops/fettle/execute"
+	executors "github.com/fettleops/fettle/execute/all"
+	sources "github.com/fettleops/fettle/intake/all"
+	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/policy"
+)
+
+// words says what each expression of the configuration is about.
+var words = map[string]policy.Word{
+	"routes.match": policy.Incident, "windows.applies": policy.Change, "freezes.applies": policy.Change, "policies.approval.match": policy.Change,
+	"runbooks.trigger": policy.Alert, "runbooks.steps.when": policy.Step,
+}
+
+// CheckConfig finds what the configuration package cannot: expressions that do
+// not compile, schedules that never come, drivers that do not exist and what
+// their own parts of the file get wrong. It does no I/O.
+func CheckConfig(c *config.Config) error {
+	var faults []string
+	note := func(err error) {
+		if err != nil {
+			faults = append(faults, err.Error())
+		}
+	}
+	note(c.Validate(config.Checks{
+		Schedule: func(schedule string) error {
+			_, err := window.Compile(ops.Window{Name: "check", Schedule: schedule, Duration: 1, TimeZone: "UTC"})
+			return err
+		},
+		Expression: func(where, text string) error {
+			if strings.HasPrefix(where, "detect.") {
+				_, err := policy.CompileCondition(text)
+				return err
+			}
+			word, ok := words[where]
+			if !ok {
+				return fmt.Errorf("nobody reads expressions at %s: %w", where, ops.ErrInternal)
+			}
+			_, err := policy.Compile(word, text)
+			return err
+		},
+	}))
+	for _, p := range c.Platforms {
+		d, err := connectorDriver(p.Connector)
+		if err == nil {
+			err = d.Validate(settings(p))
+		}
+		if err != nil {
+			note(fmt.Errorf("platform %s: %w", p.Name, err))
+		}
+	}
+	for _, e := range c.Executors {
+		if _, err := execute.Find(executors.Drivers(), e.Tool); err != nil {
+			note(fmt.Errorf("executor %s: %w", e.Name, err))
+		}
+	}
+	known := map[string]bool{}
+	var names []string
+	for _, d := range sources.Drivers() {
+		known[d.Name] = true
+		names = append(names, d.Name)
+	}
+	for _, i := range c.Integrations {
+		if !known[i.Source] {
+			note(fmt.Errorf("integration %s: source %q is none of %s", i.Name, i.Source, strings.Join(names, ", ")))
+		}
+	}
+	if len(faults) == 0 { // the gate repeats what was said above
+		gate, err := gateConfig(c, Tune{})
+		note(err)
+		if err == nil {
+			_, err = change.NewGate(gate)
+			note(err)
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%s: %w", strings.Join(faults, "\n"), ops.ErrInvalid)
+	}
+	return nil
+}

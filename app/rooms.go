@@ -1,0 +1,357 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fettleops/fettle/analytics"
+	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/change/runbook"
+	"github.com/fettleops/fettle/change/window"
+	"github.com/fettleops/fettle/config"
+	"github.com/fettleops/fettle/connector"
+	connectors "github.com/fettleops/fettle/connector/all"
+	"github.com/fettleops/fettle/correlate"
+	"github.com/fettleops/fettle/execute"
+	executors "github.com/fettleops/fettle/execute/all"
+	"github.com/fettleops/fettle/internal/httpx"
+	"github.com/fettleops/fettle/internal/redact"
+	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/policy"
+	"github.com/fettleops/fettle/store"
+	"github.com/fettleops/fettle/ticket"
+	"github.com/fettleops/fettle/verify"
+)
+
+func (a *App) buildCorrelate(context.Context) error {
+	c := a.Config.Correlate
+	routes, err := compileRoutes(a.Config)
+	if err != nil {
+		return err
+	}
+	a.Correlate = correlate.New(correlate.Config{
+		GroupBy: c.GroupBy, Within: c.Within.D, ReopenWithin: c.ReopenWithin.D, FlapChanges: c.Flap.Changes, FlapWithin: c.Flap.Within.D, StatelessAfter: c.StatelessAfter.D,
+	}, correlate.Deps{
+		Log: a.Store, Store: a.Store, Facts: a.Store, Resources: a.Store, Windows: mutes{a}, Teams: routes, DB: a.DB,
+		Clock: a.Clock, NewID: a.Store.NewID, Logger: a.Logger,
+	})
+	a.Correlate.Register(a.Queue)
+	a.loops = append(a.loops, loop{"correlate", a.Correlate.Run})
+	return nil
+}
+
+// mutes asks the change room, which is built later, about maintenance windows.
+type mutes struct{ app *App }
+
+// Muted reports whether a maintenance window mutes an alert.
+func (m mutes) Muted(ctx context.Context, a ops.Alert, at time.Time) (string, bool) {
+	return m.app.Change.Muted(ctx, ops.Resource{Kind: a.Resource.Kind, Name: a.Resource.Name, Aliases: a.Resource.Aliases}, a.Labels, at)
+}
+
+// routes are the compiled routes, which also say whose an incident is.
+type routes []compiledRoute
+
+type compiledRoute struct {
+	config.Route
+	match *policy.Program
+}
+
+func compileRoutes(c *config.Config) (routes, error) {
+	var out routes
+	var faults []error
+	for i, r := range c.Routes {
+		p, err := policy.Compile(policy.Incident, r.Match)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("routes[%d].match: %w", i, err))
+		}
+		out = append(out, compiledRoute{r, p})
+	}
+	return out, errors.Join(faults...)
+}
+
+// TeamOf returns the team of the first route with a team that an incident meets.
+func (r routes) TeamOf(i ops.Incident) string {
+	for _, route := range r {
+		if route.Team == "" {
+			continue
+		}
+		if ok, err := route.match.Match(policy.Vars{Incident: &i}); err == nil && ok {
+			return route.Team
+		}
+	}
+	return ""
+}
+
+// Match tells whether an incident meets the route with this condition.
+func (r routes) Match(expr string, i ops.Incident) (bool, error) {
+	for _, route := range r {
+		if route.Route.Match == expr {
+			return route.match.Match(policy.Vars{Incident: &i})
+		}
+	}
+	return false, fmt.Errorf("no route has the condition %q: %w", expr, ops.ErrInternal)
+}
+
+func connectorDriver(name string) (connector.Driver, error) {
+	var names []string
+	for _, d := range connectors.Drivers() {
+		if d.Name() == name {
+			return d, nil
+		}
+		names = append(names, d.Name())
+	}
+	slices.Sort(names)
+	return connector.Driver{}, fmt.Errorf("connector %q is none of %v: %w", name, names, ops.ErrInvalid)
+}
+
+func settings(p config.Platform) connector.Settings {
+	s := connector.Settings{URL: p.URL}
+	if !p.Auth.IsZero() {
+		s.Auth = p.Auth
+	}
+	if !p.Options.IsZero() {
+		s.Options = p.Options
+	}
+	return s
+}
+
+func (a *App) buildTicket(ctx context.Context) error {
+	installation, err := a.Store.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	client := httpx.New(httpx.Options{Transport: a.Transport, Logger: a.Logger, Clock: a.Clock, UserAgent: "fettle/" + a.Version, Timeout: 20 * time.Second, MaxWait: 5 * time.Second})
+	observe := a.connectorMetrics()
+	a.Platforms = map[string]*connector.Conn{}
+	var platforms []ticket.Platform
+	for _, p := range a.Config.Platforms {
+		d, err := connectorDriver(p.Connector)
+		if err != nil {
+			return fmt.Errorf("platform %s: %w", p.Name, err)
+		}
+		conn, err := d.Open(ctx, settings(p), connector.Env{
+			Name: p.Name, Installation: installation, PublicURL: a.publicURL(), Clock: a.Clock, Log: a.Logger.With(slog.String("connector", p.Name)),
+			HTTP: outgoing{client}, Secrets: references{}, Records: a.Store.Records("connector/" + p.Name), Observe: observe(p.Name),
+		})
+		if err != nil {
+			return err
+		}
+		a.Platforms[p.Name] = conn
+		platforms = append(platforms, ticket.Platform{Conn: conn, Every: p.Sync.Every.D, Conflict: ticket.Conflict(p.Sync.Conflict)})
+	}
+	compiled, err := compileRoutes(a.Config)
+	if err != nil {
+		return err
+	}
+	var rs []ticket.Route
+	for _, r := range a.Config.Routes {
+		rs = append(rs, ticket.Route{Match: r.Match, Platform: r.Platform, Kind: ops.TicketKind(r.Kind), Team: r.Team})
+	}
+	groups := map[string]string{}
+	for _, t := range a.Config.Teams {
+		if t.AssignmentGroup != "" {
+			groups[t.Name] = t.AssignmentGroup
+		}
+	}
+	a.Ticket, err = ticket.New(ticket.Options{
+		Installation: installation, PublicURL: a.publicURL(), Clock: a.Clock, Log: a.Logger, DB: a.DB, Store: a.Store,
+		Cursors: a.Store.Records("ticket"), Ask: questions{a}, Jobs: a.Queue, Platforms: platforms, Routes: rs, Groups: groups,
+		Match: compiled.Match, Person: a.person,
+	})
+	if err != nil {
+		return err
+	}
+	a.Ticket.Register(a.Queue)
+	return nil
+}
+
+// person returns who is a user of a platform, by the configuration.
+func (a *App) person(platform, user string) string {
+	for _, p := range a.Config.People {
+		if p.Platforms[platform] == user {
+			return p.Name
+		}
+	}
+	return ""
+}
+
+// questions answers what the ticket room asks.
+type questions struct{ app *App }
+
+// Incident returns an incident.
+func (q questions) Incident(ctx context.Context, id string) (ops.Incident, error) {
+	return q.app.Store.Incident(ctx, id)
+}
+
+// Members returns the alerts of an incident.
+func (q questions) Members(ctx context.Context, incidentID string) ([]ops.Member, error) {
+	return q.app.Store.Members(ctx, incidentID)
+}
+
+// Change returns a change.
+func (q questions) Change(ctx context.Context, id string) (ops.Change, error) {
+	return q.app.Store.Change(ctx, id)
+}
+
+// FactsAbout returns the facts of a subject.
+func (q questions) FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error) {
+	return q.app.Store.FactsAbout(ctx, subject)
+}
+
+// Recent returns what was measured of a resource.
+func (q questions) Recent(ctx context.Context, resourceID string, from, to time.Time) ([]ops.Series, error) {
+	return q.app.History.Recent(ctx, resourceID, from, to)
+}
+
+// gateConfig turns the configuration into the gate's.
+func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
+	out := change.Config{Recheck: tune.GateRecheck, Limits: change.Limits{
+		Count: c.Policies.Limits.AutomatedChanges.Count, Per: c.Policies.Limits.AutomatedChanges.Per, BlastRadius: float64(c.Policies.Limits.BlastRadius),
+	}}
+	for _, w := range c.Windows {
+		out.Windows = append(out.Windows, ops.Window{
+			Name: w.Name, Schedule: w.Schedule, Duration: w.Duration.D, Cutoff: w.Cutoff.D, TimeZone: w.TimeZone.String(), Applies: w.Applies, Mute: w.Mute,
+		})
+	}
+	var faults []error
+	for i, f := range c.Freezes {
+		from, err := window.ParseLocal(f.From.String(), f.TimeZone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("freezes[%d].from: %w", i, err))
+		}
+		to, err := window.ParseLocal(f.To.String(), f.TimeZone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("freezes[%d].to: %w", i, err))
+		}
+		w := ops.Window{Name: f.Name, Deny: true, From: from, To: to, TimeZone: f.TimeZone.String(), Applies: f.Applies}
+		for _, r := range f.BreakGlass {
+			w.BreakGlass = append(w.BreakGlass, ops.Role(r))
+		}
+		out.Freezes = append(out.Freezes, w)
+	}
+	for _, r := range c.Policies.Approval {
+		rule := change.ApprovalRule{Match: r.Match, Automatically: r.Approve != "", Expires: r.Expires.D}
+		if r.Approvers != nil {
+			rule.Approvers = []ops.Approvers{{Role: ops.Role(r.Approvers.Role), Count: r.Approvers.Count}}
+		}
+		out.Approval = append(out.Approval, rule)
+	}
+	for _, e := range c.Executors {
+		out.Executors = append(out.Executors, change.Executor{Name: e.Name})
+	}
+	for _, b := range c.Runbooks {
+		rc := runbook.Config{Name: b.Name, Trigger: b.Trigger, Window: b.Window, VerifyWithin: b.Verify.Within.D, Cooldown: tune.RunbookCooldown, Risk: b.Risk}
+		for _, s := range b.Steps {
+			rc.Steps = append(rc.Steps, runbook.Step{When: s.When, Executor: s.Executor, Action: s.Action, Args: s.Args})
+		}
+		out.Runbooks = append(out.Runbooks, rc)
+	}
+	return out, errors.Join(faults...)
+}
+
+func (a *App) buildGate(ctx context.Context) error {
+	gate, err := gateConfig(a.Config, a.Tune)
+	if err != nil {
+		return err
+	}
+	a.Change, err = change.New(gate, change.Deps{
+		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, Clock: a.Clock, Log: a.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	a.Change.Register(a.Queue)
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("read the host name: %w", err)
+	}
+	tools := map[string]execute.Executor{}
+	for _, e := range a.Config.Executors {
+		d, err := execute.Find(executors.Drivers(), e.Tool)
+		if err != nil {
+			return fmt.Errorf("executor %s: %w", e.Name, err)
+		}
+		dir := filepath.Join(a.DataDir, "executors", e.Name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("executor %s: %w", e.Name, err)
+		}
+		tools[e.Name], err = d.Open(ctx, e.Options.Decode, execute.Env{
+			Name: e.Name, Host: host, Dir: dir, Marks: a.Store.ExecutionMarks(e.Name), Redact: redacted, Clock: a.Clock, Log: a.Logger.With(slog.String("executor", e.Name)),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	a.Execute = execute.New(execute.Options{
+		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: a.Store, Executors: tools, Measurer: a.Detect,
+		NewID: a.Store.NewID, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
+	})
+	a.Execute.Register(a.Queue)
+	a.Verify = verify.New(verify.Options{
+		DB: a.DB, Journal: a.Store, Facts: a.Store, Queue: a.Queue, Changes: a.Store, Causes: causes{a.Store}, Samples: a.History,
+		Clock: a.Clock, Log: a.Logger, Poll: a.Tune.VerifyPoll, Hold: a.Tune.VerifyHold,
+	})
+	a.Verify.Register(a.Queue)
+	return nil
+}
+
+// redacted takes credentials out of URLs in text that tools print.
+func redacted(s string) string { return redact.Text(s) }
+
+// measure answers the gate's question with the newest value of our own senses.
+type measure struct{ app *App }
+
+// Measure returns the present value of an alert's metric.
+func (m measure) Measure(ctx context.Context, a ops.Alert) (float64, bool) {
+	v, ok, err := m.app.Detect.Measure(ctx, a)
+	return v, ok && err == nil
+}
+
+// causes answers from the alerts whether the cause of a change still holds.
+type causes struct{ store *store.Store }
+
+// Incident returns an incident.
+func (c causes) Incident(ctx context.Context, id string) (ops.Incident, error) {
+	return c.store.Incident(ctx, id)
+}
+
+// Cause reports whether a change's trigger fires.
+func (c causes) Cause(ctx context.Context, x ops.Change) (firing bool, since time.Time, note string, err error) {
+	if x.Trigger == nil {
+		i, err := c.store.Incident(ctx, x.IncidentID)
+		if err != nil {
+			return false, time.Time{}, "", err
+		}
+		if i.State.Open() {
+			return true, i.OpenedAt, i.Key() + " is " + string(i.State), nil
+		}
+		return false, i.ResolvedAt, i.Key() + " is " + string(i.State), nil
+	}
+	m, err := c.store.LatestMember(ctx, x.Trigger.Fingerprint)
+	if err != nil {
+		return false, time.Time{}, "", err
+	}
+	if m.State == ops.Firing {
+		return true, m.StartsAt, fmt.Sprintf("the alert %s fires", m.Rule), nil
+	}
+	return false, m.EndsAt, fmt.Sprintf("the alert %s resolved", m.Rule), nil
+}
+
+func (a *App) buildAnalytics(context.Context) error {
+	a.Analytics = &analytics.Room{Record: a.Store, Facts: a.Store, DB: a.DB, Clock: a.Clock, Logger: a.Logger}
+	for _, t := range a.Config.Teams {
+		a.Analytics.Teams = append(a.Analytics.Teams, analytics.Team{Name: t.Name, Zone: t.TimeZone.Location(), Hour: t.BacklogSnapshot.Hour, Minute: t.BacklogSnapshot.Minute})
+	}
+	a.Queue.Every("analytics.count", time.Minute, a.Analytics.Count)
+	a.Queue.Every("store.retain", time.Hour, func(ctx context.Context) error {
+		_, err := a.Store.Retain(ctx, store.Retention{Raw: a.Config.Retention.Raw.D, Alerts: a.Config.Retention.Alerts.D}, a.Clock())
+		return err
+	})
+	return nil
+}

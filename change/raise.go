@@ -1,0 +1,210 @@
+package change
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/fettleops/fettle/change/runbook"
+	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/ops"
+)
+
+// hearIncident raises the standard changes that runbooks want for the alerts
+// of an incident.
+func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
+	incident, alerts, err := opened(f)
+	if err != nil {
+		return err
+	}
+	g := r.gate.Load()
+	for _, b := range g.runbooks {
+		for _, a := range alerts {
+			wanted, err := b.Triggered(a, incident)
+			if err != nil {
+				r.skip(tx, f, b, "the trigger of a runbook cannot be evaluated", err.Error())
+				continue
+			}
+			if !wanted {
+				continue
+			}
+			if err := r.remediate(ctx, tx, f, b, a, incident); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func opened(f ops.Fact) (ops.Incident, []ops.Alert, error) {
+	switch f.Kind {
+	case ops.IncidentOpened:
+		b, err := ops.Body[ops.IncidentOpenedBody](f)
+		return b.Incident, b.Alerts, err
+	case ops.IncidentGrew:
+		b, err := ops.Body[ops.IncidentGrewBody](f)
+		return b.Incident, b.Alerts, err
+	default:
+		b, err := ops.Body[ops.IncidentReopenedBody](f)
+		return b.Incident, b.Alerts, err
+	}
+}
+
+// remediate raises one change, unless the runbook has a live one on the
+// resource or the last one ended too recently.
+func (r *Room) remediate(ctx context.Context, tx db.Tx, f ops.Fact, b *runbook.Runbook, a ops.Alert, i ops.Incident) error {
+	id, name := a.Resource.ID, a.Resource.Name
+	if id == "" {
+		id, name = i.ResourceID, i.Resource
+	}
+	live, ended, err := r.Rows.RunbookHistory(ctx, tx, b.Name, id)
+	if err != nil {
+		return err
+	}
+	if live != "" {
+		r.skip(tx, f, b, "the runbook has a live change on this resource", live)
+		return nil
+	}
+	if cool := ended.Add(b.Cooldown); !ended.IsZero() && r.now().Before(cool) {
+		r.skip(tx, f, b, "the runbook cools down on this resource", cool.Format(time.RFC3339))
+		return nil
+	}
+	value := a.Context.Value
+	if r.Senses != nil {
+		if v, ok := r.Senses.Measure(ctx, a); ok {
+			value = &v
+		}
+	}
+	step, why, ok, err := b.Choose(a, value)
+	if err != nil {
+		why = err.Error()
+	}
+	if !ok {
+		r.skip(tx, f, b, "no step of the runbook applies", why)
+		return nil
+	}
+	return r.raise(ctx, tx, f.ID, Raised{By: b.Principal(), Why: fmt.Sprintf("alert %s of %s: %s", a.Rule, i.Key(), why), Change: ops.Change{
+		Type: ops.ChangeStandard, Title: fmt.Sprintf("%s: %s on %s", b.Name, step.Action, name), Reason: why,
+		Runbook: b.Name, Team: i.Team, ResourceID: id, Resource: name, IncidentID: i.ID,
+		Executor: step.Executor, Action: step.Action, Args: step.Args, Trigger: &a,
+		Risk: b.RiskOrUnknown(), VerifyWithin: b.VerifyWithin,
+	}})
+}
+
+// skip logs, once the transaction stands, why a runbook raised nothing.
+func (r *Room) skip(tx db.Tx, f ops.Fact, b *runbook.Runbook, message, why string) {
+	tx.AfterCommit(func() {
+		r.Log.LogAttrs(context.Background(), slog.LevelInfo, message,
+			slog.String("runbook", b.Name), slog.String("subject", f.Subject), slog.String("fact", f.ID), slog.String("why", why))
+	})
+}
+
+func (r *Room) raise(ctx context.Context, tx db.Tx, cause string, e Raised) error {
+	_, err := r.raised(ctx, tx, cause, e)
+	return err
+}
+
+func (r *Room) raised(ctx context.Context, tx db.Tx, cause string, e Raised) (ops.Change, error) {
+	n, err := r.Ledger.NextNumber(ctx, tx, "change")
+	if err != nil {
+		return ops.Change{}, err
+	}
+	e.Change.ID, e.Change.Number = r.Ledger.NewID(), n
+	e.Cause = cause
+	return r.commit(ctx, tx, State{}, time.Time{}, e)
+}
+
+// Request is a change a person asks for by hand.
+type Request struct {
+	Type         ops.ChangeType // normal or emergency; empty: normal
+	Title        string
+	Reason       string
+	Team         string
+	ResourceID   string // optional
+	IncidentID   string // optional
+	Executor     string // a configured one
+	Action       string
+	Args         []string
+	Risk         *float64      // nil: unknown, which counts as 1
+	VerifyWithin time.Duration // default: 10 minutes
+}
+
+// Raise raises a change for a person who may manage changes or approve them.
+// It goes through the same gate as every other, and who raised it cannot
+// approve it.
+func (r *Room) Raise(ctx context.Context, by ops.Principal, q Request, via string) (ops.Change, error) {
+	if by.Kind != ops.Person {
+		return ops.Change{}, fmt.Errorf("change: only a person raises a change by hand, %s is a %s: %w", by.Name, by.Kind, ops.ErrDenied)
+	}
+	if err := by.Require(ops.MayApprove); err != nil {
+		return ops.Change{}, err
+	}
+	if q.Type == "" {
+		q.Type = ops.ChangeNormal
+	}
+	fault := func(format string, args ...any) (ops.Change, error) {
+		return ops.Change{}, fmt.Errorf("change: %w: %w", fmt.Errorf(format, args...), ops.ErrInvalid)
+	}
+	switch {
+	case q.Type != ops.ChangeNormal && q.Type != ops.ChangeEmergency:
+		return fault("type %q is neither normal nor emergency; standard changes come from runbooks", q.Type)
+	case strings.TrimSpace(q.Title) == "":
+		return fault("title is empty; say what is changed")
+	case q.Action == "":
+		return fault("action is empty; say what executor %s is to do", q.Executor)
+	case q.Risk != nil && !(*q.Risk >= 0 && *q.Risk <= 1):
+		return fault("risk %v is not within 0 and 1", *q.Risk)
+	case q.VerifyWithin < 0:
+		return fault("verify_within %s is negative", q.VerifyWithin)
+	}
+	if _, ok := r.gate.Load().executors[q.Executor]; !ok {
+		return fault("there is no executor %q", q.Executor)
+	}
+	name := ""
+	if q.ResourceID != "" {
+		found, err := r.Inventory.Resource(ctx, q.ResourceID)
+		if err != nil {
+			return ops.Change{}, fmt.Errorf("change: resource_id: %w", err)
+		}
+		name = found.Name
+	}
+	risk := 1.0
+	if q.Risk != nil {
+		risk = *q.Risk
+	}
+	within := q.VerifyWithin
+	if within == 0 {
+		within = runbook.DefaultVerifyWithin
+	}
+	var out ops.Change
+	err := r.DB.Write(ctx, func(tx db.Tx) (err error) {
+		out, err = r.raised(ctx, tx, "", Raised{By: by, Why: fmt.Sprintf("raised by %s via %s", by.Name, via), Change: ops.Change{
+			Type: q.Type, Title: q.Title, Reason: q.Reason, Team: q.Team, ResourceID: q.ResourceID, Resource: name, IncidentID: q.IncidentID,
+			Executor: q.Executor, Action: q.Action, Args: q.Args, Risk: risk, VerifyWithin: within,
+		}})
+		return err
+	})
+	return out, err
+}
+
+// Muted returns the name of the maintenance window that mutes alerts of a
+// resource at an instant. Labels are the alert's; where the resource has none
+// of that name they count as the resource's.
+func (r *Room) Muted(_ context.Context, res ops.Resource, labels map[string]string, at time.Time) (window string, ok bool) {
+	merged := map[string]string{}
+	maps.Copy(merged, labels)
+	maps.Copy(merged, res.Labels)
+	res.Labels = merged
+	for _, w := range r.gate.Load().mutes {
+		if _, open := w.At(at); !open {
+			continue
+		}
+		if holds, err := w.ForResource(res); err == nil && holds {
+			return w.Name, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,73 @@
+package desk_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fettleops/fettle/connector"
+	"github.com/fettleops/fettle/connector/connectortest"
+	"github.com/fettleops/fettle/connector/desk"
+	"github.com/fettleops/fettle/internal/record"
+	"github.com/fettleops/fettle/ops"
+)
+
+func TestDriver(t *testing.T) {
+	connectortest.Run(t, desk.Driver, func(t *testing.T) connectortest.Harness {
+		var table record.Memory
+		people := openDesk(t, &table)
+		now := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
+		return connectortest.Harness{
+			User: "fettle", Records: &table, People: [2]string{"anna", "ben"}, Missing: "DESK-999999",
+			Fields: ops.TicketFields{Group: "Cloud operations", Resource: "web-1", Extra: map[string]string{"category": "hardware"}},
+			Now:    func() time.Time { return now },
+			Wait:   func(d time.Duration) { now = now.Add(d) },
+			Edit: func(t *testing.T, ref, user string, changed []connector.Field, f ops.TicketFields, note string) {
+				t.Helper()
+				if _, err := people.Edit(context.Background(), ref, user, changed, f, note); err != nil {
+					t.Fatal(err)
+				}
+			},
+			Count: func(t *testing.T, key string) int {
+				t.Helper()
+				all, err := people.List(context.Background(), 0, 1000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for _, c := range all {
+					if c.Key == key {
+						n++
+					}
+				}
+				return n
+			},
+			Writes: func(t *testing.T) int {
+				t.Helper()
+				// The counter of moves is written with every ticket.
+				r, err := table.Get(context.Background(), "counter")
+				if errors.Is(err, record.ErrMissing) {
+					return 0
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return int(r.Version)
+			},
+		}
+	})
+}
+
+func openDesk(t *testing.T, table connector.Records) *desk.Desk {
+	t.Helper()
+	c, err := desk.Driver.Open(context.Background(), connector.Settings{}, connector.Env{Name: "desk", Clock: time.Now, Records: table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, ok := c.Inner().(*desk.Desk)
+	if !ok {
+		t.Fatalf("the desk is a %T", c.Inner())
+	}
+	return d
+}

@@ -1,0 +1,122 @@
+// Package intake is the front door: it authenticates a sender, bounds what it
+// may send, decodes it into signals and makes them durable before the sender
+// gets a success answer.
+//
+// A sender repeats what it got no success for and gives up on some answers at
+// once. The answer codes are chosen so that none of the supported senders
+// gives up on a failure of ours: whatever is our fault is 503 with
+// Retry-After, the one code all of them retry (Azure drops an alert on 500,
+// Alertmanager on 429). What a retry cannot mend is 4xx.
+//
+// Each kind of sender is a folder below this one and implements Source.
+package intake
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/fettleops/fettle/internal/clock"
+	"github.com/fettleops/fettle/ops"
+)
+
+// Decoder fills a struct from a subtree of the configuration. Keys are the
+// yaml tags of its fields; unknown keys are errors. A Decoder of nothing leaves
+// the struct as it is.
+type Decoder interface{ Decode(v any) error }
+
+// Source decodes the deliveries of one integration. It is safe for concurrent
+// use.
+type Source interface {
+	// Decode turns a delivery into signals. It does no I/O and is called again
+	// with the same delivery when the sender repeats it, so equal requests give
+	// equal results. A payload that cannot be taken is a *Fault.
+	Decode(r *Request) (Delivery, error)
+}
+
+// Request is one authenticated delivery. It is valid during Decode only: the
+// body is reused afterwards.
+type Request struct {
+	Integration string
+	Header      http.Header
+	RawQuery    string
+	// Body is the payload, decompressed, within the size limit, with the
+	// configured personal fields taken out.
+	Body       []byte
+	ReceivedAt time.Time
+	// Passed names the methods of authentication the delivery passed: bearer,
+	// basic, header, hmac, sns, entra.
+	Passed []string
+}
+
+// HasPassed reports whether the delivery passed the method of authentication.
+func (r *Request) HasPassed(method string) bool { return slices.Contains(r.Passed, method) }
+
+// Delivery is what a request carried.
+type Delivery struct {
+	// Signals may be empty: a delivery can be of no interest.
+	Signals []ops.Signal
+	// Dedupe is the sender's own id of this message, stable over its retries,
+	// empty when it has none. A second message with the same id is acknowledged
+	// and not stored.
+	Dedupe string
+	// Outcome says what became of it; empty is Accepted with signals and
+	// Ignored without.
+	Outcome Outcome
+	// Note is logged: what a person should know about this delivery. No payload
+	// text that could be personal.
+	Note string
+	// Then holds the side conversation the sender asks for, such as confirming
+	// a subscription. It runs once per delivery, before the answer and with a
+	// deadline; when it fails the sender is asked to try again.
+	Then func(ctx context.Context) error
+}
+
+// Outcome is what became of a delivery, as the metrics count it.
+type Outcome string
+
+// The outcomes. Those up to Ignored were answered with success.
+const (
+	Accepted    Outcome = "accepted"
+	Duplicate   Outcome = "duplicate"
+	WrongSchema Outcome = "wrong_schema" // understood as far as to say what to change at the sender
+	Confirmed   Outcome = "confirmed"    // a subscription
+	Ignored     Outcome = "ignored"
+	Denied      Outcome = "denied"
+	Invalid     Outcome = "invalid"
+	TooLarge    Outcome = "too_large"
+	Overload    Outcome = "overload"
+	Unavailable Outcome = "unavailable"
+	Cut         Outcome = "cut" // the sender went away in the middle of the body
+)
+
+// Env is what a source may use besides its request.
+type Env struct {
+	Integration string
+	Clock       clock.Clock
+	Log         *slog.Logger
+	Fetch       Fetcher
+}
+
+// Fetcher gets a document from a URL a sender named. Callers check the host
+// first: a URL from outside is how a server is made to talk to the wrong one.
+type Fetcher interface {
+	// Fetch returns the body of a 200 answer. Anything else is an error of
+	// class ErrUnavailable. Redirects are not followed.
+	Fetch(ctx context.Context, url string) ([]byte, error)
+}
+
+// Driver is a kind of sender.
+type Driver struct {
+	// Name is the word of `source:` in the configuration.
+	Name string
+	// Open makes the source of one integration from its options.
+	Open func(options Decoder, env Env) (Source, error)
+}
+
+// Define names a driver.
+func Define(name string, open func(options Decoder, env Env) (Source, error)) Driver {
+	return Driver{Name: name, Open: open}
+}

@@ -1,0 +1,166 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+
+	"golang.org/x/time/rate"
+
+	"github.com/fettleops/fettle/internal/clock"
+	"github.com/fettleops/fettle/internal/db"
+)
+
+// Integration is one configured sender.
+type Integration struct {
+	// Name is the last part of the URL.
+	Name string
+	// Source is the name of a driver.
+	Source string
+	// Auth is decoded into an AuthConfig.
+	Auth Decoder
+	// Options are decoded by the driver; nil is none.
+	Options Decoder
+	// Redact lists JSON pointers of personal fields in payloads; `*` stands for
+	// every element.
+	Redact []string
+}
+
+// Options are what a door is made of.
+type Options struct {
+	DB           *db.DB
+	Log          Log
+	Drivers      []Driver
+	Integrations []Integration
+	Limits       Limits
+	Clock        clock.Clock
+	Logger       *slog.Logger
+	Metrics      *Metrics
+	Secret       SecretFunc
+	Fetch        Fetcher
+	// LoopbackDemo says that this is a demo whose listener is on loopback, the
+	// only place for an integration without authentication.
+	LoopbackDemo bool
+}
+
+type builder struct{ Options }
+
+// Open builds a door. It resolves secrets and decodes every integration; the
+// error holds all that is wrong with any of them. Drivers are looked up by
+// name and never by order.
+func Open(ctx context.Context, o Options) (*Door, error) {
+	o.Limits.defaults()
+	o.Logger = o.Logger.With(slog.String("room", "intake"))
+	b := &builder{o}
+	d := &Door{
+		options:      o,
+		integrations: map[string]*integration{},
+		retryAfter:   strconv.Itoa(int(math.Ceil(o.Limits.RetryAfter.Seconds()))),
+		chatter:      rate.NewLimiter(5, 50),
+	}
+	var errs []error
+	for _, c := range o.Integrations {
+		in, err := b.integration(ctx, c)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("integration %s: %w", c.Name, err))
+			continue
+		}
+		if d.integrations[c.Name] != nil {
+			errs = append(errs, fmt.Errorf("integration %s: %w", c.Name, &Fault{Field: "name", Value: c.Name, Fix: "give each integration a name of its own"}))
+		}
+		d.integrations[c.Name] = in
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	read := func() int64 {
+		n, err := o.Log.SignalDepth(context.Background())
+		if err != nil {
+			return d.depth.known.Load()
+		}
+		return n
+	}
+	o.Metrics.depth.Store(&read)
+	return d, nil
+}
+
+func (b *builder) integration(ctx context.Context, c Integration) (*integration, error) {
+	in := &integration{name: c.Name, source: c.Source, log: b.Logger.With(slog.String("integration", c.Name))}
+	var errs []error
+	auth, err := decodeAuth(c.Auth)
+	if err != nil {
+		errs = append(errs, err)
+	} else {
+		proofs, err := b.proofs(ctx, auth)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		in.admit(proofs)
+	}
+	if in.redact, err = parsePointers(c.Redact); err != nil {
+		errs = append(errs, err)
+	}
+	if in.decoder, err = b.source(c, in.log); err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	in.count = b.Metrics.of(c.Name)
+	return in, nil
+}
+
+func (in *integration) admit(proofs []proof) {
+	for _, p := range proofs {
+		in.passed = append(in.passed, p.name)
+		if p.head != nil {
+			in.head = append(in.head, p)
+		} else {
+			in.body = append(in.body, p)
+		}
+		if p.challenge != "" && !slices.Contains(in.challenge, p.challenge) {
+			in.challenge = append(in.challenge, p.challenge)
+		}
+	}
+}
+
+func decodeAuth(d Decoder) (AuthConfig, error) {
+	var c AuthConfig
+	if d == nil {
+		return c, nil
+	}
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("auth: %w", err)
+	}
+	return c, nil
+}
+
+func (b *builder) source(c Integration, log *slog.Logger) (Source, error) {
+	var known []string
+	for _, d := range b.Drivers {
+		if d.Name != c.Source {
+			known = append(known, d.Name)
+			continue
+		}
+		options := c.Options
+		if options == nil {
+			options = Nothing{}
+		}
+		s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch})
+		if err != nil {
+			return nil, fmt.Errorf("options: %w", err)
+		}
+		return s, nil
+	}
+	return nil, &Fault{Field: "source", Value: c.Source, Fix: fmt.Sprintf("%q is no source; write one of %q", c.Source, known)}
+}
+
+// Nothing is the Decoder of options that were not written.
+type Nothing struct{}
+
+// Decode leaves v as it is.
+func (Nothing) Decode(any) error { return nil }

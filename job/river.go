@@ -1,0 +1,189 @@
+package job
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/fettleops/fettle/internal/clock"
+	"github.com/fettleops/fettle/internal/db"
+)
+
+const (
+	// jobTimeout bounds one attempt of a command; longer work is polled by a
+	// command that snoozes.
+	jobTimeout = 60 * time.Second
+	// rescueAfter is how long a job of a dead replica stays put. It must exceed
+	// jobTimeout, or the living would be robbed.
+	rescueAfter = 90 * time.Second
+	// fetchCooldown is the shortest pause between two fetches; River's default
+	// of 100 ms caps a short queue (engine.md, pitfall 5).
+	fetchCooldown = 5 * time.Millisecond
+	// dueSoon is how far ahead a job may be due and still be put straight among
+	// the available ones, where the fetch finds it on time. Later ones wait for
+	// River's scheduler, which looks every 5 s.
+	dueSoon = 10 * time.Second
+	// maxAttempts is out of reach: what ends a command is the class of its
+	// error, never a count. River counts only crashes here.
+	maxAttempts = 30_000
+	// keepJobs is how long River's copy of finished work stays; the table
+	// command keeps the story.
+	keepJobs = 2 * time.Minute
+)
+
+// runner is River on one engine, without its type parameters.
+type runner interface {
+	migrate(ctx context.Context, log *slog.Logger) error
+	start(ctx context.Context) error
+	// stop waits for the commands being carried out.
+	stop(ctx context.Context) error
+	// halt cancels them and waits.
+	halt(ctx context.Context) error
+	insert(ctx context.Context, tx db.Tx, jobs []river.InsertManyParams) ([]*rivertype.JobInsertResult, error)
+	// complete ends a job in tx. A job that is no longer running was given to
+	// another worker, which is no error.
+	complete(ctx context.Context, tx db.Tx, j *river.Job[work]) error
+}
+
+type riverOn[T any] struct {
+	driver   riverdriver.Driver[T]
+	client   *river.Client[T]
+	unwrap   func(db.Tx) T
+	finished func(context.Context, T, *river.Job[work]) (*river.Job[work], error)
+}
+
+func newRunner(d *db.DB, c *river.Config, b *bell) (runner, error) {
+	if d.Engine() == db.Postgres {
+		return runOn(riverpgxv5.New(d.Pool()), c, db.Tx.PGX, river.JobCompleteTx[*riverpgxv5.Driver, pgx.Tx, work])
+	}
+	driver := &sqliteDriver{Driver: riversqlite.New(d.SQL()), bell: b}
+	return runOn(driver, c, db.Tx.SQL, river.JobCompleteTx[*sqliteDriver, *sql.Tx, work])
+}
+
+func runOn[T any](driver riverdriver.Driver[T], c *river.Config, unwrap func(db.Tx) T, finished func(context.Context, T, *river.Job[work]) (*river.Job[work], error)) (runner, error) {
+	client, err := river.NewClient(driver, c)
+	if err != nil {
+		return nil, fmt.Errorf("job: make the queue: %w", err)
+	}
+	return &riverOn[T]{driver: driver, client: client, unwrap: unwrap, finished: finished}, nil
+}
+
+func (r *riverOn[T]) migrate(ctx context.Context, log *slog.Logger) error {
+	m, err := rivermigrate.New(r.driver, &rivermigrate.Config{Logger: log})
+	if err != nil {
+		return fmt.Errorf("job: read the queue's migrations: %w", err)
+	}
+	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("job: migrate the queue: %w", err)
+	}
+	return nil
+}
+
+func (r *riverOn[T]) start(ctx context.Context) error { return r.client.Start(ctx) }
+func (r *riverOn[T]) stop(ctx context.Context) error  { return r.client.Stop(ctx) }
+func (r *riverOn[T]) halt(ctx context.Context) error  { return r.client.StopAndCancel(ctx) }
+
+func (r *riverOn[T]) insert(ctx context.Context, tx db.Tx, jobs []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
+	return r.client.InsertManyTx(ctx, r.unwrap(tx), jobs)
+}
+
+func (r *riverOn[T]) complete(ctx context.Context, tx db.Tx, j *river.Job[work]) error {
+	_, err := r.finished(ctx, r.unwrap(tx), j)
+	if errors.Is(err, rivertype.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// sqliteDriver is River's SQLite driver with the bell in place of its
+// notification table, which it would write at every insert and read 20 times a
+// second. One process owns the file, so its own memory is enough.
+type sqliteDriver struct {
+	*riversqlite.Driver
+	bell *bell
+}
+
+func (d *sqliteDriver) SupportsListenNotify() bool { return false }
+
+func (d *sqliteDriver) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener {
+	return d.bell
+}
+
+// bell tells River that a commit has brought work. Rings that nobody has
+// answered yet are one ring.
+type bell struct{ rung chan struct{} }
+
+func newBell() *bell { return &bell{rung: make(chan struct{}, 1)} }
+
+func (b *bell) ring() {
+	select {
+	case b.rung <- struct{}{}:
+	default:
+	}
+}
+
+// The topic and payload with which River itself tells of inserted jobs.
+const insertTopic, insertPayload = "river_insert", `{"queue": "` + river.QueueDefault + `"}`
+
+func (b *bell) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {
+	select {
+	case <-b.rung:
+		return &riverdriver.Notification{Topic: insertTopic, Payload: insertPayload}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (b *bell) Connect(context.Context) error          { return nil }
+func (b *bell) Close(context.Context) error            { return nil }
+func (b *bell) Ping(context.Context) error             { return nil }
+func (b *bell) Listen(context.Context, string) error   { return nil }
+func (b *bell) Unlisten(context.Context, string) error { return nil }
+func (b *bell) Schema() string                         { return "" }
+func (b *bell) SetAfterConnectExec(string)             {}
+
+// ourTime makes River read the clock that was handed in. On SQLite it also
+// replaces the database's clock, which runs on real time even where time is
+// virtual (engine.md, pitfall 10); replicas on PostgreSQL share the server's.
+type ourTime struct {
+	clock clock.Clock
+	alone bool
+}
+
+func (t ourTime) Now() time.Time { return t.clock() }
+
+func (t ourTime) NowOrNil() *time.Time {
+	if !t.alone {
+		return nil
+	}
+	now := t.clock()
+	return &now
+}
+
+// soon is the retry policy of River, which sees only failures to record how a
+// command went; the commands' own pauses are ours.
+type soon struct{ clock clock.Clock }
+
+func (s soon) NextRetry(*rivertype.JobRow) time.Time { return s.clock().Add(3 * time.Second) }
+
+// quiet lets only warnings through: River's everyday messages mean nothing to
+// an operator of Fettle.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && q.Handler.Enabled(ctx, l)
+}
+
+func (q quiet) WithAttrs(a []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(a)} }
+func (q quiet) WithGroup(name string) slog.Handler   { return quiet{q.Handler.WithGroup(name)} }

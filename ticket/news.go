@@ -1,0 +1,244 @@
+package ticket
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fettleops/fettle/ops"
+)
+
+// news is what a fact means for tickets.
+type news struct {
+	incident   *ops.Incident // set by facts about incidents that ask for fields
+	incidentID string        // set by all others
+	why        string
+	via        string // the platform it came from, which needs no echo
+	notes      []ops.Note
+}
+
+// read turns a fact into news.
+func (r *Room) read(ctx context.Context, f ops.Fact) (news, error) {
+	switch f.Kind {
+	case ops.IncidentOpened:
+		return told(f, func(b ops.IncidentOpenedBody) news { return news{incident: &b.Incident, why: b.Why} })
+	case ops.IncidentGrew:
+		return told(f, func(b ops.IncidentGrewBody) news {
+			head := fmt.Sprintf("%s joined; %d of %d fire.", count(b.Count, "alert"), b.Incident.Firing, b.Incident.Total)
+			if b.Count == 0 {
+				head = ""
+			}
+			return news{incident: &b.Incident, why: b.Why, notes: texts(lines(head, severityLine(b.Was, b.Incident.Severity), alertLines(b.Alerts, b.Count), b.Why))}
+		})
+	case ops.IncidentShrank:
+		return told(f, func(b ops.IncidentShrankBody) news {
+			head := fmt.Sprintf("%s resolved; %d of %d still fire.", count(b.Count, "alert"), b.Incident.Firing, b.Incident.Total)
+			return news{incident: &b.Incident, why: b.Why, notes: texts(lines(head, severityLine(b.Was, b.Incident.Severity), b.Why))}
+		})
+	case ops.IncidentResolvedFact:
+		return told(f, func(b ops.IncidentResolvedBody) news {
+			return news{incident: &b.Incident, why: b.Why, notes: texts(lines("Resolved.", b.Why))}
+		})
+	case ops.IncidentReopenedFact:
+		return told(f, func(b ops.IncidentReopenedBody) news {
+			return news{incident: &b.Incident, why: b.Why, notes: texts(lines("Reopened: it fires again.", alertLines(b.Alerts, b.Count), b.Why))}
+		})
+	case ops.IncidentMoved:
+		return told(f, func(b ops.IncidentMovedBody) news {
+			text := fmt.Sprintf("%s moved the incident from %s to %s (%s).", f.Principal, b.From, b.Incident.State, b.Via)
+			return news{incident: &b.Incident, why: b.Why, via: b.Via, notes: texts(lines(text, b.Why))}
+		})
+	case ops.IncidentCommented:
+		n, err := told(f, func(b ops.IncidentCommentedBody) news {
+			note := b.Note
+			note.Text = fmt.Sprintf("%s (%s): %s", note.Author, b.Via, note.Text)
+			return news{via: b.Via, notes: []ops.Note{note}}
+		})
+		n.incidentID = strings.TrimPrefix(f.Subject, "incident/")
+		return n, err
+	}
+	return r.readChange(ctx, f)
+}
+
+// readChange turns a fact about a change into a work note of its incident.
+func (r *Room) readChange(ctx context.Context, f ops.Fact) (news, error) {
+	var c ops.Change
+	text := ""
+	about := func(n news, err error) error { text = n.why; return err }
+	var err error
+	id := strings.TrimPrefix(f.Subject, "change/")
+	switch f.Kind {
+	case ops.ChangeRaised:
+		err = about(told(f, func(b ops.ChangeRaisedBody) news {
+			c = b.Change
+			return news{why: lines(fmt.Sprintf("raised (%s): %s", c.Type, c.Title), c.Reason, b.Why)}
+		}))
+	case ops.ApprovalRequested:
+		err = about(told(f, func(b ops.ApprovalRequestedBody) news {
+			c = b.Change
+			return news{why: lines("waits for approval of plan "+b.Digest, b.Why, r.changeLink(c), "Plan:", b.Text)}
+		}))
+	case ops.ApprovalGiven:
+		err = about(told(f, func(b ops.ApprovalGivenBody) news {
+			a := b.Approval
+			return news{why: lines(fmt.Sprintf("%s by %s (%s) for plan %s", a.Decision, a.Name, a.Via, a.Digest), a.Comment)}
+		}))
+	case ops.ApprovalVoided:
+		err = about(told(f, func(b ops.ApprovalVoidedBody) news {
+			return news{why: lines("approval of plan "+b.Digest+" no longer counts", b.Why)}
+		}))
+	case ops.ChangeScheduledAt:
+		err = about(told(f, func(b ops.ChangeScheduledBody) news {
+			c = b.Change
+			return news{why: lines("scheduled"+windowText(c.Window), b.Why)}
+		}))
+	case ops.ChangeWaiting:
+		err = about(told(f, func(b ops.ChangeWaitingBody) news { return news{why: "waits: " + b.Why} }))
+	case ops.RunStarted:
+		err = about(told(f, func(b ops.RunStartedBody) news {
+			return news{why: lines("run started with plan "+b.Run.Digest+windowText(&b.Window), b.Why)}
+		}))
+	case ops.RunApplied:
+		err = about(told(f, func(b ops.RunAppliedBody) news {
+			c = b.Change
+			return news{why: lines("applied; now being verified", output(b.Run.Output))}
+		}))
+	case ops.RunBroke:
+		err = about(told(f, func(b ops.RunFailedBody) news {
+			head := "run failed"
+			if b.Unknown {
+				head = "run ended with an unknown outcome: a person must look"
+			}
+			return news{why: lines(head, b.Error, output(b.Run.Output))}
+		}))
+	case ops.RunUndone:
+		err = about(told(f, func(b ops.RunRolledBackBody) news {
+			if b.Error != "" {
+				return news{why: lines("rollback failed: a person must look", b.Error)}
+			}
+			return news{why: "rolled back"}
+		}))
+	case ops.VerdictGiven:
+		err = about(told(f, func(b ops.VerdictGivenBody) news {
+			v := b.Verdict
+			return news{why: lines(fmt.Sprintf("verdict: %s, %s after the run", v.Word, v.Waited), v.Why, titled("Before", v.Before), titled("After", v.After))}
+		}))
+	case ops.ChangeReviewed:
+		err = about(told(f, func(b ops.ChangeReviewedBody) news { c = b.Change; return news{why: lines("in review", b.Why)} }))
+	case ops.ChangeEnded:
+		err = about(told(f, func(b ops.ChangeEndedBody) news {
+			c = b.Change
+			return news{why: lines(fmt.Sprintf("%s: %s", c.State, c.Outcome), b.Why)}
+		}))
+	default:
+		return news{}, fmt.Errorf("ticket: hears %s and does not know it: %w", f.Kind, ops.ErrInternal)
+	}
+	if err != nil {
+		return news{}, err
+	}
+	if c.ID == "" {
+		if c, err = r.incidentOf(ctx, id); err != nil {
+			return news{}, err
+		}
+	}
+	if c.IncidentID == "" {
+		return news{}, nil
+	}
+	return news{incidentID: c.IncidentID, notes: texts("Change " + c.Key() + " " + text)}, nil
+}
+
+// told decodes a fact and makes news of it.
+func told[T ops.FactBody](f ops.Fact, make func(T) news) (news, error) {
+	b, err := ops.Body[T](f)
+	if err != nil {
+		return news{}, fmt.Errorf("ticket: %w", err)
+	}
+	return make(b), nil
+}
+
+func texts(text string) []ops.Note {
+	if text == "" {
+		return nil
+	}
+	return []ops.Note{{Text: text}}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func severityLine(was, is ops.Severity) string {
+	if was == is || was == "" {
+		return ""
+	}
+	return fmt.Sprintf("Severity went from %s to %s.", was, is)
+}
+
+// shownAlerts bounds the alerts a note lists.
+const shownAlerts = 5
+
+func alertLines(alerts []ops.Alert, total int) string {
+	var out []string
+	for i, a := range alerts {
+		if i == shownAlerts {
+			break
+		}
+		out = append(out, "- "+condition(a))
+	}
+	if more := total - len(out); len(out) > 0 && more > 0 {
+		out = append(out, fmt.Sprintf("- and %d more", more))
+	}
+	return strings.Join(out, "\n")
+}
+
+func windowText(w *ops.Occurrence) string {
+	if w == nil || w.Start.IsZero() && w.Window == "" {
+		return ""
+	}
+	if w.Start.IsZero() {
+		return " in window " + w.Window
+	}
+	return fmt.Sprintf(" in window %s, %s to %s", w.Window, stamp(w.Start), stamp(w.End))
+}
+
+func titled(title, text string) string {
+	if text == "" {
+		return ""
+	}
+	return title + ": " + text
+}
+
+// shownOutput bounds the output of a tool in a note.
+const shownOutput = 2000
+
+func output(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	if len(text) > shownOutput {
+		text = "... " + strings.ToValidUTF8(text[len(text)-shownOutput:], "")
+	}
+	return "Output:\n" + text
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "an unknown time"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+func (r *Room) changeLink(c ops.Change) string { return r.link("changes", c.Key()) }
+
+// link returns the address of a page, empty when nobody knows where Fettle is.
+func (r *Room) link(page, key string) string {
+	if r.PublicURL == "" {
+		return ""
+	}
+	return r.PublicURL + "/" + page + "/" + key
+}

@@ -1,0 +1,182 @@
+package ticket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fettleops/fettle/connector"
+	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/ops"
+)
+
+// look reads a ticket from its platform and takes what it shows into account.
+// wrote and notes are what we did there since the last look.
+func (r *Room) look(ctx context.Context, p *platform, id, cause string, wrote []connector.Field, notes int) error {
+	for range rounds {
+		t, err := r.Store.Ticket(ctx, id)
+		if err != nil {
+			return err
+		}
+		var c connector.Copy
+		err = r.call(ctx, p, func(ctx context.Context) (err error) { c, err = p.Conn.Get(ctx, t.Ref); return err })
+		if err != nil {
+			return err
+		}
+		err = r.observe(ctx, p, id, t.Work.Turn, c, cause, wrote, notes)
+		if !errors.As(err, new(*moved)) {
+			return err
+		}
+	}
+	return &later{firstPause, "the ticket keeps changing"}
+}
+
+// observe takes a copy read in the given turn into account.
+func (r *Room) observe(ctx context.Context, p *platform, id string, turn int64, c connector.Copy, cause string, wrote []connector.Field, notes int) error {
+	return r.turn(ctx, id, turn, func(tx db.Tx, t *ops.Ticket) error {
+		if err := r.see(ctx, tx, p, t, c, cause, wrote); err != nil {
+			return err
+		}
+		if len(wrote) == 0 && notes == 0 {
+			return nil
+		}
+		var names []string
+		for _, f := range wrote {
+			names = append(names, string(f))
+		}
+		_, err := r.Store.Tell(ctx, tx, ops.NewFact(t.Subject, r.now(), ops.SystemPrincipal, cause, ops.TicketUpdatedBody{
+			TicketID: t.ID, Platform: t.Platform, Display: c.Display, Fields: names, Notes: notes,
+		}))
+		return err
+	})
+}
+
+// see makes a copy the last seen one, tells what a person changed in it, and
+// queues the ticket when the platform does not show what is wanted. wrote is
+// what we wrote just before. The caller saves t.
+func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c connector.Copy, cause string, wrote []connector.Field) error {
+	want, sent := p.Conn.Normal(t.Want, t.Seen), p.Conn.Normal(t.Work.Sent, t.Seen)
+	body := ops.TicketEditedBody{TicketID: t.ID, Platform: t.Platform, Display: c.Display}
+	conflict := false
+	for _, f := range connector.Diff(c.Fields, t.Seen) {
+		is, was := connector.Value(c.Fields, f), connector.Value(t.Seen, f)
+		if same(c.Fields, want, f) || same(c.Fields, sent, f) && connector.Value(sent, f) != "" {
+			continue // an echo, or what we want anyway
+		}
+		if c.Own && slices.Contains(wrote, f) {
+			continue // the platform made something else of what we wrote
+		}
+		body.Edits = append(body.Edits, ops.FieldEdit{Field: string(f), From: was, To: is})
+		ours := connector.Value(t.Want, f) != ""
+		theirs := true
+		if ours && !same(want, t.Seen, f) {
+			switch p.Conflict {
+			case FettleWins:
+				theirs = false
+			case NewestWins:
+				theirs = !c.UpdatedAt.Before(t.Work.WantAt)
+			case Ask:
+				conflict, theirs = true, false
+			}
+		}
+		if theirs && ours {
+			t.Want = connector.With(t.Want, f, is)
+		}
+		if theirs && f == connector.State {
+			body.State = ops.IncidentState(is)
+		}
+	}
+	for _, n := range c.Notes {
+		if n.Own || n.ID == "" {
+			continue
+		}
+		fresh, err := r.Store.AddNote(ctx, tx, ops.TicketNote{Note: n.Note, TicketID: t.ID, State: ops.NoteRead})
+		if err != nil {
+			return err
+		}
+		if fresh {
+			body.Notes = append(body.Notes, n.Note)
+		}
+	}
+	// What we sent has arrived or is about to be sent again: from here on, a
+	// person who sets the same value means it.
+	t.Work.Sent = ops.TicketFields{}
+	t.Seen, t.Work.SeenVersion, t.SeenAt = c.Fields, c.Version, r.now()
+	t.Display, t.URL = c.Display, c.URL
+	if conflict {
+		t.Sync, t.SyncNote = ops.SyncConflict, fmt.Sprintf("changed here and there: %v; a person must decide which stands", fieldNames(body.Edits))
+	}
+	if len(body.Edits) > 0 || len(body.Notes) > 0 {
+		if err := r.edited(ctx, tx, t, c, body, cause); err != nil {
+			return err
+		}
+	}
+	if len(p.missing(*t)) == 0 && !t.Work.Dirty {
+		t.Sync, t.SyncNote, t.Work.Troubled = ops.SyncOK, "", ""
+	}
+	if t.Work.Dirty || t.Sync == ops.SyncConflict {
+		return nil
+	}
+	// queue saves; the caller's save then writes over the version queue left.
+	return r.queue(ctx, tx, t, cause, false)
+}
+
+// edited tells a person's edit.
+func (r *Room) edited(ctx context.Context, tx db.Tx, t *ops.Ticket, c connector.Copy, body ops.TicketEditedBody, cause string) error {
+	if !c.Own {
+		body.By = c.UpdatedBy
+	}
+	if body.By == "" && len(body.Notes) > 0 {
+		body.By = body.Notes[len(body.Notes)-1].Author
+	}
+	who := ops.Principal{Name: t.Platform + ":" + body.By}
+	if body.By != "" {
+		body.Person = r.Person(t.Platform, body.By)
+	}
+	if body.Person != "" {
+		who.Name = body.Person
+	}
+	at := c.UpdatedAt
+	if at.IsZero() {
+		at = r.now()
+	}
+	_, err := r.Store.Tell(ctx, tx, ops.NewFact(t.Subject, at, who, cause, body))
+	return err
+}
+
+func same(a, b ops.TicketFields, f connector.Field) bool {
+	return !slices.Contains(connector.Diff(a, b), f)
+}
+
+func fieldNames(edits []ops.FieldEdit) []string {
+	var out []string
+	for _, e := range edits {
+		out = append(out, e.Field)
+	}
+	return out
+}
+
+// Decide ends a conflict under the policy Ask: ours writes what Fettle wanted,
+// otherwise what the platform shows stands.
+func (r *Room) Decide(ctx context.Context, ticketID string, ours bool, by ops.Principal) error {
+	return r.DB.Write(ctx, func(tx db.Tx) error {
+		t, err := r.Store.TicketIn(ctx, tx, ticketID)
+		if err != nil {
+			return err
+		}
+		p := r.platforms[t.Platform]
+		if t.Sync != ops.SyncConflict || p == nil {
+			return fmt.Errorf("ticket %s on %s has no conflict to decide: %w", t.Display, t.Platform, ops.ErrConflict)
+		}
+		if err := by.Require(ops.MayWorkIncidents); err != nil {
+			return err
+		}
+		t.Sync, t.SyncNote = ops.SyncPending, ""
+		if !ours {
+			t.Want = connector.Overlay(t.Want, t.Seen, p.missing(t))
+			t.Sync = ops.SyncOK
+		}
+		return r.queue(ctx, tx, &t, "", false)
+	})
+}
