@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -321,10 +322,42 @@ func MayDecide(p ops.Principal, c ops.Change) string {
 			return "You worked on this plan. Somebody else has to approve it."
 		}
 	}
+	have := 0
 	for _, a := range c.Approvals {
-		if a.Principal == p.ID && a.Void == "" && a.Digest == c.PlanDigest {
-			return "You decided about this plan already: " + string(a.Decision) + "."
+		if a.Void != "" || a.Digest != c.PlanDigest || a.Revision != c.Revision || a.Decision != ops.Approved {
+			continue
 		}
+		have++
+		if a.Principal == p.ID {
+			return "You approved this plan already. Another person has to as well."
+		}
+	}
+	role := awaited(c.Approvers, have)
+	switch {
+	case role != "" && !p.Has(role):
+		return "It waits for the role " + string(role) + ", which you do not hold."
+	case c.Team == "" || slices.Contains(p.Teams, c.Team):
+		return ""
+	case role == ops.ApplicationOwner || len(p.Teams) > 0 && !p.May(ops.MayManageChanges):
+		return "It belongs to team " + c.Team + ", and you to " + teams(p.Teams) + "."
+	}
+	return ""
+}
+
+func teams(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// awaited returns the role that must approve next.
+func awaited(in []ops.Approvers, have int) ops.Role {
+	for _, a := range in {
+		if have < a.Count {
+			return a.Role
+		}
+		have -= a.Count
 	}
 	return ""
 }

@@ -176,6 +176,27 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 			l.Text, l.Why = "Run started in window "+b.Window.Window, b.Why
 		})
 	},
+	ops.RunMoved: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.RunMovedBody) {
+			l.Icon, l.Text, l.Why = "st-implement", "Run was "+Words(string(b.From)), by(f, b.Why)
+			if r := b.Change.Run; r != nil {
+				l.Text = fmt.Sprintf("Run went from %s to %s", Words(string(b.From)), Words(string(r.State)))
+				if r.State == ops.RunHeld {
+					l.Mark, l.Icon, l.Weight = Bad, "st-hold", 3
+				}
+			}
+			l.lead(b.Change)
+		})
+	},
+	ops.ChangeEdited: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.ChangeEditedBody) {
+			l.Mark, l.Icon, l.Weight, l.Text, l.Why = Person, "policy", 1, "What it does is decided anew", by(f, b.Why)
+			if f.Principal == ops.SystemPrincipal.Name {
+				l.Mark = Plain
+			}
+			l.lead(b.Change)
+		})
+	},
 	ops.RunApplied: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.RunAppliedBody) {
 			l.Icon, l.Weight = "st-implement", 2

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/web/chrome"
 	"github.com/fettleops/fettle/web/story"
@@ -37,6 +38,7 @@ type Record interface {
 type Gate interface {
 	Decide(ctx context.Context, by ops.Principal, idOrKey string, d ops.Decision, digest, comment, via string) (ops.Change, error)
 	Cancel(ctx context.Context, by ops.Principal, idOrKey, why, via string) (ops.Change, error)
+	DecideHeld(ctx context.Context, by ops.Principal, idOrKey string, word change.Resolution, why string) (ops.Change, error)
 }
 
 // Page serves the changes.
@@ -65,6 +67,7 @@ func (p *Page) Routes(mux *http.ServeMux) {
 	mux.Handle("GET /changes/{id}", p.chrome.Page(p.one))
 	mux.Handle("POST /changes/{id}/decision", p.chrome.Page(p.decide))
 	mux.Handle("POST /changes/{id}/cancel", p.chrome.Page(p.cancel))
+	mux.Handle("POST /changes/{id}/held", p.chrome.Page(p.settle))
 }
 
 // View is a saved view: a name for a set of states.
@@ -166,6 +169,8 @@ type One struct {
 	WhyNot    string
 	MayCancel bool
 	Cancel    Form
+	MaySettle bool // the run is held and the reader may say what became of it
+	Held      Form
 	Took      time.Duration
 }
 
@@ -174,12 +179,12 @@ func (p *Page) one(w http.ResponseWriter, r *http.Request, v *chrome.Visit) erro
 	if err != nil {
 		return err
 	}
-	return p.show(w, r, v, c, 0, Form{}, Form{})
+	return p.show(w, r, v, c, 0, Form{}, Form{}, Form{})
 }
 
-func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, c ops.Change, status int, decision, cancel Form) error {
+func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, c ops.Change, status int, decision, cancel, held Form) error {
 	ctx := r.Context()
-	o := &One{Change: c, Asker: c.RequestedBy, Cancel: cancel}
+	o := &One{Change: c, Asker: c.RequestedBy, Cancel: cancel, Held: held}
 	if c.PlanID != "" {
 		plan, err := p.record.Plan(ctx, c.PlanID)
 		if err != nil {
@@ -228,7 +233,8 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, c o
 			o.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/changes/" + c.Key(), Typed: decision.Typed, Fault: decision.Fault}
 		}
 	}
-	o.MayCancel = v.Principal.May(ops.MayManageChanges) && ops.CanMoveChange(c.State, ops.ChangeCancelled)
+	o.MayCancel = (v.Principal.May(ops.MayManageChanges) || c.RequestedBy == v.Principal.ID) && ops.CanMoveChange(c.State, ops.ChangeCancelled)
+	o.MaySettle = c.Run != nil && c.Run.State == ops.RunHeld && v.Principal.May(ops.MayManageChanges)
 	return p.chrome.Render(w, r, v, p.onePage, chrome.View{
 		Status: status, Title: c.Key() + " " + c.Title, Nav: "/changes", Live: live, Hold: o.Decide != nil,
 		Crumbs: []chrome.Crumb{{Name: "Changes", URL: "/changes"}, {Name: c.Key()}}, Body: o,
@@ -246,7 +252,7 @@ func (p *Page) decide(w http.ResponseWriter, r *http.Request, v *chrome.Visit) e
 	d := ops.Decision(r.PostForm.Get("decision"))
 	again := func(err error) error {
 		f := chrome.FaultOf(err)
-		return p.show(w, r, v, c, f.Status, Form{reason, f.Why}, Form{})
+		return p.show(w, r, v, c, f.Status, Form{reason, f.Why}, Form{}, Form{})
 	}
 	switch {
 	case d != ops.Approved && d != ops.Refused:
@@ -256,7 +262,7 @@ func (p *Page) decide(w http.ResponseWriter, r *http.Request, v *chrome.Visit) e
 	case d == ops.Refused && reason == "":
 		return again(fmt.Errorf("denying needs a reason; write why: %w", ops.ErrInvalid))
 	}
-	if _, err = p.gate.Decide(ctx, v.Principal, c.ID, d, digest, reason, "page"); err != nil {
+	if _, err = p.gate.Decide(ctx, v.Principal, c.ID, d, digest+"@"+revision, reason, "page"); err != nil {
 		switch ops.Class(err) {
 		case ops.ErrInvalid, ops.ErrConflict, ops.ErrDenied:
 			if c, err2 := p.record.Change(ctx, c.ID); err2 == nil && chrome.MayDecide(v.Principal, c) == "" {
@@ -292,10 +298,35 @@ func (p *Page) cancel(w http.ResponseWriter, r *http.Request, v *chrome.Visit) e
 	}
 	why := strings.TrimSpace(r.PostForm.Get("why"))
 	if why == "" {
-		return p.show(w, r, v, c, http.StatusUnprocessableEntity, Form{}, Form{Fault: "Cancelling needs a reason; write why."})
+		return p.show(w, r, v, c, http.StatusUnprocessableEntity, Form{}, Form{Fault: "Cancelling needs a reason; write why."}, Form{})
 	}
 	if c, err = p.gate.Cancel(ctx, v.Principal, c.ID, why, "page"); err != nil {
 		return err
 	}
 	return p.chrome.Done(w, r, "/changes/"+c.Key(), c.Key()+" is cancelled. Nothing of it will run.")
+}
+
+// settled says what a person said about a held run.
+var settled = map[change.Resolution]string{
+	change.HeldSucceeded: "worked after all", change.HeldFailed: "failed and stays as it is", change.HeldRollBack: "is rolled back",
+}
+
+func (p *Page) settle(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
+	ctx := r.Context()
+	c, err := p.record.Change(ctx, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	word := change.Resolution(r.PostForm.Get("word"))
+	if settled[word] == "" {
+		return fmt.Errorf("word: %q is none of succeeded, failed, roll_back: %w", word, ops.ErrInvalid)
+	}
+	why := strings.TrimSpace(r.PostForm.Get("why"))
+	if why == "" {
+		return p.show(w, r, v, c, http.StatusUnprocessableEntity, Form{}, Form{}, Form{Fault: "Write what you found; the story keeps it."})
+	}
+	if c, err = p.gate.DecideHeld(ctx, v.Principal, c.ID, word, why); err != nil {
+		return err
+	}
+	return p.chrome.Done(w, r, "/changes/"+c.Key(), "The run of "+c.Key()+" "+settled[word]+".")
 }

@@ -8,11 +8,10 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/web/chrome"
 )
@@ -20,44 +19,16 @@ import (
 //go:embed list.html one.html
 var files embed.FS
 
-// Ticket is a ticket as the desk holds it.
-type Ticket struct {
-	Ref       string // DESK-42
-	Number    int64
-	Kind      ops.TicketKind
-	Fields    ops.TicketFields
-	Notes     []Note
-	Version   string
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	UpdatedBy string
-	Subject   string // incident/<id> or change/<id> it belongs to, empty when unknown
-}
-
-// Note is a work note; Own ones were written by Fettle.
-type Note struct {
-	ops.Note
-	Own bool
-}
-
-// Edit is what a person changes: nil fields stay as they are.
-type Edit struct {
-	State, Assignee, Group *string
-	ResolveCode            string
-	ResolveNote            string
-	Note                   string
-}
-
-// Desk is the platform inside Fettle as people use it.
+// Desk is the platform inside Fettle as people use it; desk.Desk satisfies it.
 type Desk interface {
 	// List returns at most limit tickets with a number below before, newest
 	// first; before 0 begins with the newest.
-	List(ctx context.Context, before int64, limit int) ([]Ticket, error)
-	// Ticket returns one ticket with its notes.
-	Ticket(ctx context.Context, ref string) (Ticket, error)
-	// Edit changes a ticket as a person. A move that is not legal is
-	// ops.ErrInvalid, a version that is not the newest ops.ErrConflict.
-	Edit(ctx context.Context, ref string, by ops.Principal, version string, e Edit) error
+	List(ctx context.Context, before int64, limit int) ([]connector.Copy, error)
+	// Get returns one ticket with its notes.
+	Get(ctx context.Context, ref string) (connector.Copy, error)
+	// Edit changes the named fields of a ticket as a person and adds a note
+	// unless it is empty. A move that is not legal is ops.ErrInvalid.
+	Edit(ctx context.Context, ref, by string, changed []connector.Field, f ops.TicketFields, note string) (connector.Copy, error)
 }
 
 // Page serves the desk.
@@ -89,7 +60,7 @@ const pageSize = 50
 
 // List is what the template of the list shows.
 type List struct {
-	Rows          []Ticket
+	Rows          []connector.Copy
 	Older, Newest string
 }
 
@@ -109,7 +80,7 @@ func (p *Page) list(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 	l := &List{Rows: rows}
 	if len(rows) > pageSize {
 		l.Rows = rows[:pageSize]
-		l.Older = "/desk?before=" + strconv.FormatInt(rows[pageSize-1].Number, 10)
+		l.Older = "/desk?before=" + number(rows[pageSize-1].Display)
 	}
 	if before > 0 {
 		l.Newest = "/desk"
@@ -119,9 +90,14 @@ func (p *Page) list(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 	})
 }
 
+// number returns the digits of a ticket's number, DESK-42.
+func number(display string) string {
+	return display[strings.LastIndexByte(display, '-')+1:]
+}
+
 // One is what the template of a ticket shows.
 type One struct {
-	Ticket
+	connector.Copy
 	States []ops.IncidentState // those it may go to, and the one it is in
 	WhyNot string
 	Typed  Typed
@@ -137,12 +113,12 @@ var states = []ops.IncidentState{
 }
 
 func (p *Page) one(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
-	t, err := p.desk.Ticket(r.Context(), r.PathValue("ref"))
+	t, err := p.desk.Get(r.Context(), r.PathValue("ref"))
 	if err != nil {
 		return err
 	}
 	f := t.Fields
-	return p.render(w, r, v, 0, &One{Ticket: t, Typed: Typed{f.State, f.Assignee, f.Group, f.ResolveCode, f.ResolveNote, ""}})
+	return p.render(w, r, v, 0, &One{Copy: t, Typed: Typed{f.State, f.Assignee, f.Group, f.ResolveCode, f.ResolveNote, ""}})
 }
 
 func (p *Page) render(w http.ResponseWriter, r *http.Request, v *chrome.Visit, status int, o *One) error {
@@ -155,13 +131,9 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, v *chrome.Visit, s
 	if !v.Principal.May(ops.MayWorkIncidents) {
 		o.WhyNot = "Working on tickets needs the role responder or more."
 	}
-	live := o.Subject
-	if live == "" {
-		live = "*"
-	}
 	return p.chrome.Render(w, r, v, p.onePage, chrome.View{
-		Status: status, Title: o.Ref + " " + o.Fields.Title, Nav: "/desk", Live: live,
-		Crumbs: []chrome.Crumb{{Name: "Desk", URL: "/desk"}, {Name: o.Ref}}, Body: o,
+		Status: status, Title: o.Display + " " + o.Fields.Title, Nav: "/desk", Live: "*",
+		Crumbs: []chrome.Crumb{{Name: "Desk", URL: "/desk"}, {Name: o.Display}}, Body: o,
 	})
 }
 
@@ -170,29 +142,38 @@ func (p *Page) edit(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 	if err := v.Principal.Require(ops.MayWorkIncidents); err != nil {
 		return err
 	}
-	t, err := p.desk.Ticket(ctx, r.PathValue("ref"))
+	t, err := p.desk.Get(ctx, r.PathValue("ref"))
 	if err != nil {
 		return err
 	}
 	typed := Typed{f.Get("state"), strings.TrimSpace(f.Get("assignee")), strings.TrimSpace(f.Get("group")), strings.TrimSpace(f.Get("code")), strings.TrimSpace(f.Get("resolution")), f.Get("note")}
-	e := Edit{Note: strings.TrimSpace(typed.Note), ResolveCode: typed.Code, ResolveNote: typed.Resolution}
-	changed := func(was, is string) *string {
-		if was == is {
-			return nil
+	want := ops.TicketFields{State: typed.State, Assignee: typed.Assignee, Group: typed.Group, ResolveCode: typed.Code, ResolveNote: typed.Resolution}
+	var changed []connector.Field
+	for _, c := range []struct {
+		field   connector.Field
+		was, is string
+	}{
+		{connector.State, t.Fields.State, want.State},
+		{connector.Assignee, t.Fields.Assignee, want.Assignee},
+		{connector.Group, t.Fields.Group, want.Group},
+		{connector.ResolveCode, t.Fields.ResolveCode, want.ResolveCode},
+		{connector.ResolveNote, t.Fields.ResolveNote, want.ResolveNote},
+	} {
+		if c.was != c.is {
+			changed = append(changed, c.field)
 		}
-		return &is
 	}
-	e.State, e.Assignee, e.Group = changed(t.Fields.State, typed.State), changed(t.Fields.Assignee, typed.Assignee), changed(t.Fields.Group, typed.Group)
+	note := strings.TrimSpace(typed.Note)
 	again := func(status int, fault string) error {
-		return p.render(w, r, v, status, &One{Ticket: t, Typed: typed, Fault: fault})
+		return p.render(w, r, v, status, &One{Copy: t, Typed: typed, Fault: fault})
 	}
-	if e.State != nil && !slices.Contains(states, ops.IncidentState(*e.State)) {
-		return again(http.StatusUnprocessableEntity, fmt.Sprintf("%q is no state.", *e.State))
-	}
-	if e.State == nil && e.Assignee == nil && e.Group == nil && e.Note == "" {
+	switch {
+	case f.Get("version") != t.Version:
+		return again(http.StatusConflict, fmt.Sprintf("%s was changed by %s since you opened it. Compare, then save again.", t.Display, t.UpdatedBy))
+	case len(changed) == 0 && note == "":
 		return again(http.StatusUnprocessableEntity, "Nothing was changed. Change a field or write a note.")
 	}
-	if err := p.desk.Edit(ctx, t.Ref, v.Principal, f.Get("version"), e); err != nil {
+	if _, err := p.desk.Edit(ctx, t.Ref, v.Principal.Name, changed, want, note); err != nil {
 		switch ops.Class(err) {
 		case ops.ErrInvalid, ops.ErrConflict:
 			fault := chrome.FaultOf(err)
@@ -200,5 +181,5 @@ func (p *Page) edit(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 		}
 		return err
 	}
-	return p.chrome.Done(w, r, "/desk/"+t.Ref, t.Ref+" is saved. Its incident follows.")
+	return p.chrome.Done(w, r, "/desk/"+t.Display, t.Display+" is saved. Its incident follows.")
 }
