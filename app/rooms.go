@@ -21,7 +21,6 @@ import (
 	"github.com/fettleops/fettle/execute"
 	executors "github.com/fettleops/fettle/execute/all"
 	"github.com/fettleops/fettle/internal/httpx"
-	"github.com/fettleops/fettle/internal/redact"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/policy"
 	"github.com/fettleops/fettle/store"
@@ -300,9 +299,6 @@ func (a *App) buildGate(ctx context.Context) error {
 	a.Verify.Register(a.Queue)
 	return nil
 }
-
-// redacted takes credentials out of URLs in text that tools print.
-func redacted(s string) string { return redact.Text(s) }
 
 // measure answers the gate's question with the newest value of our own senses.
 type measure struct{ app *App }

@@ -57,7 +57,7 @@ func (a *App) doorSettings() intake.Options {
 		transport = &http.Transport{DialContext: (&httpx.Guard{}).DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
 	}
 	return intake.Options{
-		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
+		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
 	}
 }
@@ -65,12 +65,16 @@ func (a *App) doorSettings() intake.Options {
 // wakingLog is the signal log that wakes correlation when it grows.
 type wakingLog struct {
 	*store.Store
-	wake func()
+	wake  func()
+	pulse *pulse
 }
 
 // AppendEncoded appends a message and, once it is durable, wakes correlation.
 func (l wakingLog) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (bool, error) {
-	tx.AfterCommit(l.wake)
+	tx.AfterCommit(func() {
+		l.pulse.add(0, int64(len(m.Signals)))
+		l.wake()
+	})
 	return l.Store.AppendEncoded(ctx, tx, m, body, raw)
 }
 
@@ -91,9 +95,12 @@ func (a *App) connectorMetrics() func(platform string) func(op string, took time
 }
 
 func (a *App) buildServers(context.Context) error {
+	if err := a.buildWeb(); err != nil {
+		return err
+	}
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Bearer: a.bearer, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -101,6 +108,7 @@ func (a *App) buildServers(context.Context) error {
 	mux.Handle("GET /metrics", a.guarded(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})))
 	mux.Handle("/in/", a.Door)
 	mux.Handle(api.Prefix, a.API)
+	mux.Handle("/", a.Web)
 	a.handler = mux
 	return nil
 }
