@@ -21,7 +21,7 @@ const sessionLasts = 12 * time.Hour
 
 func (a *App) buildWeb() error {
 	d := web.Deps{
-		Sessions: sessions{a}, Record: a.Store, Series: a.History, Incidents: a.Correlate, Gate: gate{a.Change, a.Store}, Analytics: a.Analytics,
+		Sessions: sessions{a}, Record: record{a.Store}, Series: a.History, Incidents: a.Correlate, Gate: gate{a.Change, a.Store}, Analytics: a.Analytics,
 		DeskName: config.DeskPlatform, Pulse: a.pulse, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 		Secure: a.Config.Server.TLS != nil || strings.HasPrefix(a.Config.Server.PublicURL, "https://"),
 	}
@@ -33,6 +33,24 @@ func (a *App) buildWeb() error {
 	var err error
 	a.Web, err = web.New(d)
 	return err
+}
+
+// record is the store as the pages read it: a change without a ticket of its
+// own is told in the tickets of its incident.
+type record struct{ *store.Store }
+
+// TicketsAbout returns the tickets that carry a record's story.
+func (r record) TicketsAbout(ctx context.Context, subject string) ([]ops.Ticket, error) {
+	own, err := r.Store.TicketsAbout(ctx, subject)
+	id, isChange := strings.CutPrefix(subject, "change/")
+	if err != nil || len(own) > 0 || !isChange {
+		return own, err
+	}
+	c, err := r.Store.Change(ctx, id)
+	if err != nil || c.IncidentID == "" {
+		return nil, err
+	}
+	return r.Store.TicketsAbout(ctx, ops.IncidentSubject(c.IncidentID))
 }
 
 // gate is the change room together with what the store knows of the switch.
