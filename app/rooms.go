@@ -288,7 +288,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		}
 	}
 	a.Execute = execute.New(execute.Options{
-		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: a.Store, Executors: tools, Measurer: a.Detect,
+		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Executors: tools, Measurer: a.Detect,
 		NewID: a.Store.NewID, Artefacts: a.Blobs, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
 	})
 	a.Execute.Register(a.Queue)

@@ -217,6 +217,32 @@ func (a *App) announce(ctx context.Context, base string) {
 // adminMade is set once the first admin token is safely in its file.
 const adminMade = "first_admin_token"
 
+// configInForce is the digest of the configuration the newest start brought.
+const configInForce = "config_digest"
+
+// sharedDigest is the digest of what replicas must agree on: everything but
+// where each of them listens.
+func (a *App) sharedDigest() string {
+	return a.Config.Digest("store", "teams", "people", "resources", "integrations", "detect", "correlate", "platforms", "routes", "windows", "freezes", "policies", "executors", "runbooks")
+}
+
+// executionSwitch stops execution for all, by the switch people have, or for
+// this replica alone, when another one has started with another configuration.
+type executionSwitch struct{ app *App }
+
+// ExecutionStopped tells whether this replica may execute, and why not.
+func (s executionSwitch) ExecutionStopped(ctx context.Context) (reason string, stopped bool, err error) {
+	reason, stopped, err = s.app.Store.ExecutionStopped(ctx)
+	if err != nil || stopped {
+		return reason, stopped, err
+	}
+	digest, _, err := s.app.Store.Setting(ctx, configInForce)
+	if err != nil || digest == s.app.sharedDigest() {
+		return "", false, err
+	}
+	return "the configuration of this replica is not the one in force; restart it with the newest file", true, nil
+}
+
 // settle does what needs the whole house: it takes in the people and resources
 // of the configuration, records that it is in force, and makes the first token.
 func (a *App) settle(ctx context.Context) error {
@@ -235,7 +261,10 @@ func (a *App) settle(ctx context.Context) error {
 				return err
 			}
 		}
-		_, err := a.Store.Tell(ctx, tx, ops.NewFact(ops.SystemSubject, a.Clock(), ops.SystemPrincipal, "", ops.ConfigLoadedBody{Digest: a.Config.Digest(), Source: "start"}))
+		if err := a.Store.SetSetting(ctx, tx, configInForce, a.sharedDigest()); err != nil {
+			return err
+		}
+		_, err := a.Store.Tell(ctx, tx, ops.NewFact(ops.SystemSubject, a.Clock(), ops.SystemPrincipal, "", ops.ConfigLoadedBody{Digest: a.sharedDigest(), Source: "start"}))
 		return err
 	})
 	if err != nil {
