@@ -30,6 +30,10 @@ type RTConfig struct {
 	// KeyField names the free-form custom field of the queue General that
 	// holds our reference. Defaults to FettleKey.
 	KeyField string
+	// InitialData is more Perl for Request Tracker's initialdata: users, rights
+	// (@Users, @ACL), and what is added to the fields and queues above
+	// (push @CustomFields, ...; push @Queues, ...). It is part of the choice.
+	InitialData string
 }
 
 const (
@@ -214,8 +218,9 @@ func rtInitialData(c RTConfig) string {
     Values => [ { Name => 'Low' }, { Name => 'High' } ] },
 );
 @Queues = ( { Name => 'Changes', Description => 'change requests', Lifecycle => 'approvals' } );
+%s
 1;
-`, c.KeyField)
+`, c.KeyField, c.InitialData)
 }
 
 const rtTokenScript = `use RT; RT::LoadConfig(); RT::Init();
