@@ -168,7 +168,10 @@ func (f *found[T]) complete() bool { return f.Items != nil }
 
 // transaction is one entry of a ticket's history.
 type transaction struct {
-	ID       text   `json:"id"`
+	ID text `json:"id"`
+	// Class is always "transaction". Without a field of its own, encoding/json
+	// would put it into Type, whichever of the two came last.
+	Class    string `json:"type"`
 	Type     string `json:"Type"`
 	ObjectID text   `json:"ObjectId"`
 	Creator  object `json:"Creator"`
