@@ -118,7 +118,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%v: %v", options, err)
 		}
 		for _, s := range says {
-			if err == nil || ops.Class(err) != ops.ErrInvalid || !strings.Contains(err.Error(), s) {
+			if err == nil || !errors.Is(err, ops.ErrInvalid) || !strings.Contains(err.Error(), s) {
 				t.Errorf("%v: %v; want %q", options, err, s)
 			}
 		}

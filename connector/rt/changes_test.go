@@ -1,6 +1,7 @@
 package rt
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -53,7 +54,7 @@ func TestCursor(t *testing.T) {
 	}
 
 	for _, bad := range []string{"x", "1:x", "1,2"} {
-		if _, err := parseCursor(bad); ops.Class(err) != ops.ErrInvalid {
+		if _, err := parseCursor(bad); !errors.Is(err, ops.ErrInvalid) {
 			t.Errorf("cursor %q: %v", bad, err)
 		}
 	}

@@ -202,7 +202,7 @@ func (p *platform) Update(ctx context.Context, ref string, e connector.Edit) (co
 	if err != nil {
 		return connector.Copy{}, &ops.UnknownOutcome{Err: fmt.Errorf("ticket %s was written, but does not read back: %w", ref, err)}
 	}
-	return p.compare(ctx, got, want, changed, said)
+	return p.compare(ctx, t, got, want, changed, said)
 }
 
 // write sends body, and the resolution when the ticket ends, and returns what
@@ -231,7 +231,7 @@ func (p *platform) write(ctx context.Context, t *ticket, body content, ends bool
 
 // compare returns the ticket as it stands, or an error naming each field that
 // does not show what was written: Request Tracker answers 200 either way.
-func (p *platform) compare(ctx context.Context, got *ticket, want ops.TicketFields, changed []connector.Field, said []string) (connector.Copy, error) {
+func (p *platform) compare(ctx context.Context, was, got *ticket, want ops.TicketFields, changed []connector.Field, said []string) (connector.Copy, error) {
 	shows := p.o.fieldsOf(got)
 	want = p.o.normal(want, shows)
 	var wrong []string
@@ -246,7 +246,7 @@ func (p *platform) compare(ctx context.Context, got *ticket, want ops.TicketFiel
 		return c, err
 	}
 	text := strings.Join(wrong, ", ")
-	if !c.Own {
+	if !c.Own && got.etag != was.etag {
 		return connector.Copy{}, fmt.Errorf("%s: %s wrote at the same time: %w", text, c.UpdatedBy, ops.ErrConflict)
 	}
 	return connector.Copy{}, invalid("%s; Request Tracker said %q; correct the value, or give the account the right to set it", text, cut(strings.Join(said, "; ")))

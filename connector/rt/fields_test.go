@@ -2,6 +2,7 @@ package rt
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -117,7 +118,7 @@ func TestEdit(t *testing.T) {
 	f(all, []connector.Field{connector.ExtraField("Site"), connector.Resource}, `{"CustomFields":{"Resource":null,"Site":"B"}}`)
 	bad := func(want ops.TicketFields, field connector.Field) {
 		t.Helper()
-		if c, err := o.edit(want, []connector.Field{field}); ops.Class(err) != ops.ErrInvalid || !strings.Contains(err.Error(), string(field)) {
+		if c, err := o.edit(want, []connector.Field{field}); !errors.Is(err, ops.ErrInvalid) || !strings.Contains(err.Error(), string(field)) {
 			t.Errorf("edit of %s is %v, %v", field, c, err)
 		}
 	}

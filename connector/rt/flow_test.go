@@ -92,7 +92,7 @@ func must[T any](t *testing.T) func(T, error) T {
 
 func fails(t *testing.T, what string, err, class error, says string) {
 	t.Helper()
-	if ops.Class(err) != class || !strings.Contains(err.Error(), says) {
+	if !errors.Is(err, class) || !strings.Contains(err.Error(), says) {
 		t.Errorf("%s: %v; want %v that says %q", what, err, class, says)
 	}
 }
@@ -162,6 +162,8 @@ var flows = []flow{
 		s.person(t, "anna", http.MethodPut, "/ticket/"+made.Ref, map[string]any{"Subject": "anna was here"})
 		_, err := c.Update(ctx, made.Ref, connector.Edit{Want: cpu(), Changed: []connector.Field{connector.Title}, Version: made.Version})
 		fails(t, "stale", err, ops.ErrConflict, made.Version)
+		// anna wrote last, but not in between: the value is at fault.
+		f("assignee", ops.ErrInvalid, func(f *ops.TicketFields) { f.Assignee = "nosuch" }, connector.Assignee)
 		_, err = c.Get(ctx, "999999")
 		fails(t, "missing", err, ops.ErrNotFound, "999999")
 		fails(t, "note on missing", c.AddNote(ctx, "999999", ops.Note{ID: "n", Text: "x"}), ops.ErrNotFound, "999999")
