@@ -262,6 +262,27 @@ var flows = []flow{
 			t.Errorf("notes %+v", got.Notes)
 		}
 	}},
+	{"blocked", func(t *testing.T, s *stage) {
+		c, ctx, ok := s.open(t, "fettle", options()), t.Context(), must[connector.Copy](t)
+		made := ok(c.Create(ctx, "flow-blocked-1", ops.TicketIncident, cpu()))
+		other := ok(c.Create(ctx, "flow-blocked-2", ops.TicketIncident, cpu()))
+		s.person(t, "anna", http.MethodPut, "/ticket/"+made.Ref, map[string]any{"AddDependsOn": []string{other.Ref}})
+		over := cpu()
+		over.State, over.ResolveCode, over.ResolveNote = "resolved", "fixed", "gone"
+		resolve := func() (connector.Copy, error) {
+			return c.Update(ctx, made.Ref, connector.Edit{Want: over, Changed: []connector.Field{connector.State}, Version: ok(c.Get(ctx, made.Ref)).Version})
+		}
+		_, err := resolve()
+		fails(t, "with an unresolved dependency", err, ops.ErrInvalid, `state was to be "resolved" and is "new"`)
+		s.person(t, "anna", http.MethodPut, "/ticket/"+made.Ref, map[string]any{"DeleteDependsOn": []string{other.Ref}})
+		if got := ok(resolve()); got.Fields.State != "resolved" {
+			t.Errorf("state %s, want resolved", got.Fields.State)
+		}
+		// The first attempt left the message there.
+		if got := ok(c.Get(ctx, made.Ref)); len(got.Notes) != 1 {
+			t.Errorf("notes %+v, want the resolution once", got.Notes)
+		}
+	}},
 	{"check", func(t *testing.T, s *stage) {
 		s.person(t, "root", http.MethodPost, "/ticket", map[string]any{"Queue": "General", "Subject": "somebody else's"})
 		ctx := t.Context()

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/connectortest"
@@ -164,6 +165,8 @@ func TestDriverOnRequestTracker(t *testing.T) {
 			Settings: good, Secrets: secrets, User: "fettle", Transport: transport, Missing: "999999", People: [2]string{"anna", "ben"},
 			Fields: ops.TicketFields{Group: "Cloud operations", Resource: "web-1", Extra: map[string]string{"Severity": "High", "Due": "2027-01-02T03:04:05Z"}},
 			Edit:   rtHands.edit,
+			// Nothing here goes by the second: versions and the feed count transactions.
+			Wait: func(d time.Duration) { time.Sleep(min(d, 10*time.Millisecond)) },
 			Count: func(t *testing.T, key string) int {
 				t.Helper()
 				return len(rtHands.find(t, fmt.Sprintf("'CF.{FettleKey}' = '%s'", key)))
