@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/desk"
+	"github.com/fettleops/fettle/connector/rt"
 	"github.com/fettleops/fettle/connector/servicenow"
 )
 
@@ -11,6 +12,7 @@ import (
 func Drivers() []connector.Driver {
 	return []connector.Driver{
 		desk.Driver,
+		rt.Driver,
 		servicenow.Driver,
 	}
 }
