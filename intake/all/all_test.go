@@ -19,7 +19,7 @@ func TestEveryDriverIsListed(t *testing.T) {
 	for _, d := range drivers {
 		folders = append(folders, filepath.Base(filepath.Dir(d)))
 	}
-	for _, d := range all.Drivers {
+	for _, d := range all.Drivers() {
 		listed = append(listed, d.Name)
 	}
 	if !slices.Equal(folders, listed) {
