@@ -33,7 +33,6 @@ func TestTheListIsWhatTheSourceSays(t *testing.T) {
 var behind = map[string]string{
 	"connector/":                        "drivers, which only Conn.call calls",
 	"connector.over.Do":                 "what drivers are given",
-	"app.outgoing.Do":                   "what drivers are given",
 	"internal/httpx.(*Client).attempt":  "the client behind both",
 	"execute/command.(*Executor).spawn": "under execute.command.start, or a drift check, which changes nothing",
 	"api/client.(*Client).do":           "the command line, which keeps nothing",
