@@ -68,7 +68,7 @@ func TestNothingIsLostOrDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 		}
 		h.Kill()
 		if !h.Killed() {
-			t.Fatalf("life %d ended by itself; its log is %s", k, h.Log)
+			t.Fatalf("life %d ended by itself:\n%s", k, h.Tail(10))
 		}
 		h.Start("")
 	}

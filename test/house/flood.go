@@ -22,6 +22,7 @@ type Flood struct {
 	stop  chan struct{}
 	wait  sync.WaitGroup
 	Pause time.Duration // between two deliveries of a connection
+	Moves time.Duration // between two changes of state by a connection; everything else repeats
 
 	Acknowledged atomic.Int64 // alerts answered with 2xx
 	Refused      atomic.Int64 // deliveries answered otherwise
@@ -40,11 +41,11 @@ type Alert struct {
 
 // NewFlood returns a flood of alerts that are none yet.
 func NewFlood(h *House) *Flood {
-	return &Flood{house: h, stop: make(chan struct{}), final: map[string]Alert{}, Pause: 2 * time.Millisecond}
+	return &Flood{house: h, stop: make(chan struct{}), final: map[string]Alert{}, Pause: 2 * time.Millisecond, Moves: 500 * time.Millisecond}
 }
 
 // Start begins to send alerts of these rules for so many instances each, over
-// so many connections. What each connection sends follows from the seed.
+// so many connections. Which alerts a connection picks follows from the seed.
 func (f *Flood) Start(seed uint64, connections, instances int, rules ...string) {
 	for c := range connections {
 		var own []Alert
@@ -73,6 +74,7 @@ func (f *Flood) End() {
 func (f *Flood) Final() map[string]Alert { return f.final }
 
 func (f *Flood) run(random *rand.Rand, own []Alert) {
+	moved := time.Now()
 	for {
 		select {
 		case <-f.stop:
@@ -86,14 +88,12 @@ func (f *Flood) run(random *rand.Rand, own []Alert) {
 		batch := make([]Alert, 0, 4)
 		for range 1 + random.IntN(4) {
 			i := random.IntN(len(own))
-			switch random.IntN(4) {
-			case 0:
+			switch {
+			case own[i].StartsAt.IsZero():
+				f.move(&own[i], true)
+			case time.Since(moved) > f.Moves:
 				f.move(&own[i], !own[i].Firing)
-			case 1:
-				f.move(&own[i], true)
-			}
-			if own[i].StartsAt.IsZero() {
-				f.move(&own[i], true)
+				moved = time.Now()
 			}
 			batch = append(batch, own[i])
 		}
@@ -116,26 +116,53 @@ func (f *Flood) move(a *Alert, firing bool) {
 	a.Firing = firing
 }
 
+// Tell makes one alert fire or resolve, and returns when that is acknowledged.
+func (f *Flood) Tell(a Alert, firing bool) { f.Try(context.Background(), nil, a, firing) }
+
+// Try is Tell that gives up when ctx ends or ended is closed. An alert that was
+// given up is not expected to be anywhere.
+func (f *Flood) Try(ctx context.Context, ended <-chan struct{}, a Alert, firing bool) {
+	f.mu.Lock()
+	if last, known := f.final[a.Fingerprint]; known {
+		a = last
+	}
+	f.mu.Unlock()
+	f.move(&a, firing)
+	for !f.attempt(ctx, []Alert{a}) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // deliver sends alerts until they are acknowledged.
 func (f *Flood) deliver(alerts []Alert) {
-	body := Webhook(alerts...)
-	for {
-		switch code, err := f.house.Post(context.Background(), body); {
-		case err != nil:
-			f.Lost.Add(1)
-		case code/100 == 2:
-			f.Acknowledged.Add(int64(len(alerts)))
-			f.mu.Lock()
-			for _, a := range alerts {
-				f.final[a.Fingerprint] = a
-			}
-			f.mu.Unlock()
-			return
-		default:
-			f.Refused.Add(1)
-		}
+	for !f.attempt(context.Background(), alerts) {
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// attempt sends alerts once and reports whether they were acknowledged.
+func (f *Flood) attempt(ctx context.Context, alerts []Alert) bool {
+	switch code, err := f.house.Post(ctx, Webhook(alerts...)); {
+	case err != nil:
+		f.Lost.Add(1)
+	case code/100 != 2:
+		f.Refused.Add(1)
+	default:
+		f.Acknowledged.Add(int64(len(alerts)))
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, a := range alerts {
+			f.final[a.Fingerprint] = a
+		}
+		return true
+	}
+	return false
 }
 
 // Post delivers a body to the integration and returns the status.

@@ -224,7 +224,7 @@ func (h *House) tickets(d *sql.DB) {
 		}
 		desk[t.Key] = t.Fields.State
 	}
-	incidents := h.rows(d, "SELECT id, state, 'INC-' || number FROM incident")
+	incidents := h.rows(d, "SELECT id, state, 'INC-' || number, COALESCE(json_extract(body, '$.rule'), '') FROM incident")
 	over := func(s string) bool { return s == "resolved" || s == "closed" }
 	for _, i := range incidents {
 		k := key(installation, "snow", "incident", i[0])
@@ -239,7 +239,7 @@ func (h *House) tickets(d *sql.DB) {
 		} else if over(i[1]) != over(s) {
 			h.T.Errorf("%s is %s, its ticket in desk %s", i[2], i[1], s)
 		}
-		if h.RT != nil {
+		if h.RT != nil && i[3] == RTRule {
 			h.rtTicket(i[2], key(installation, "rt", "incident", i[0]), over(i[1]))
 		}
 	}

@@ -1,6 +1,7 @@
 package house
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -64,5 +65,39 @@ func (h *House) rtTicket(incident, key string, over bool) {
 	}
 	if over != (kept[0].Status == "resolved") {
 		h.T.Errorf("%s should be over (%v), its ticket %s in Request Tracker is %s", incident, over, kept[0].ID, kept[0].Status)
+	}
+}
+
+// DoubleInRT opens a second ticket under the key of one that Fettle opened, as
+// a create does whose answer was lost for longer than the settle time.
+func (h *House) DoubleInRT() {
+	d := h.open()
+	defer d.Close()
+	keys := h.rows(d, "SELECT key FROM ticket WHERE platform = 'rt' AND ref <> '' LIMIT 1")
+	if len(keys) == 0 {
+		return
+	}
+	body, err := json.Marshal(map[string]any{
+		"Queue": "General", "Subject": "a double", "Content": "a double", "ContentType": "text/plain", "CustomFields": map[string]string{h.RT.KeyField: keys[0][0]},
+	})
+	if err != nil {
+		h.T.Error(err)
+		return
+	}
+	req, err := http.NewRequestWithContext(h.T.Context(), http.MethodPost, h.RT.URL+"/REST/2.0/ticket", bytes.NewReader(body))
+	if err != nil {
+		h.T.Error(err)
+		return
+	}
+	req.Header.Set("Authorization", "token "+h.RT.Token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		h.T.Error(err)
+		return
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		h.T.Errorf("Request Tracker answered %s to a create", resp.Status)
 	}
 }
