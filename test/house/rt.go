@@ -3,6 +3,7 @@ package house
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 )
@@ -100,4 +101,23 @@ func (h *House) DoubleInRT() {
 	if resp.StatusCode != http.StatusCreated {
 		h.T.Errorf("Request Tracker answered %s to a create", resp.Status)
 	}
+}
+
+// RTHistory returns what was said on a ticket.
+func (h *House) RTHistory(id json.Number) string {
+	h.T.Helper()
+	req, err := http.NewRequestWithContext(h.T.Context(), http.MethodGet, h.RT.URL+"/REST/1.0/ticket/"+id.String()+"/history?format=l&user="+h.RT.User+"&pass="+h.RT.Password, nil)
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	return string(b)
 }
