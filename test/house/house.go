@@ -305,6 +305,9 @@ func (h *House) Tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// Terminate sends SIGTERM and does not wait.
+func (h *House) Terminate() { _ = h.cmd.Process.Signal(syscall.SIGTERM) }
+
 // Stop drains the server with SIGTERM and fails the test unless it exits with 0.
 func (h *House) Stop() {
 	h.T.Helper()
