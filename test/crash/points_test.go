@@ -182,7 +182,10 @@ func (d *driver) live(t *testing.T, point string, n int) {
 		cancel()
 	case <-ctx.Done():
 		t.Errorf("%s was not reached within %v; reach it, or list it with the reason", point, longest)
-		d.h.Kill()
+		d.h.Dump()
+		wait.Wait()
+		d.h.Snow.SetDown(simulator.Off)
+		return
 	}
 	wait.Wait()
 	d.h.Snow.SetDown(simulator.Off)
