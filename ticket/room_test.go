@@ -10,6 +10,7 @@ import (
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/connectortest"
+	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/ticket"
 )
@@ -610,5 +611,24 @@ func TestMutedAndComments(t *testing.T) {
 		if got := texts("desk"); !slices.Equal(got, []string{muted}) {
 			t.Errorf("desk, where the comment was written, has notes %q", got)
 		}
+	})
+}
+
+// The queue bounds how long a command may take, and its pause after a failure
+// doubles up to minutes. A platform that is slow must not cost that.
+func TestACommandOutOfTimeComesBackSoon(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{routes: []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}}})
+		i := h.incident(ops.High)
+		h.deliver()
+		h.snow.Next("create", connectortest.Fault{Delay: time.Hour})
+		q := h.queue[0]
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if after, snoozed := job.Snoozed(h.handlers[q.c.Kind](ctx, q.c)); !snoozed || after > 30*time.Second {
+			t.Errorf("snoozed %v for %s, want soon", snoozed, after)
+		}
+		h.run(time.Minute)
+		h.inSync(i)
 	})
 }

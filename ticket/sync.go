@@ -42,7 +42,7 @@ func (r *Room) sync(ctx context.Context, c ops.Command) error {
 	}
 	leave, err := p.gate.enter(ctx, r.now())
 	if err != nil {
-		return snoozed(err)
+		return snoozed(r.trouble(ctx, p, t, c.Cause, err))
 	}
 	defer leave()
 	tried, err := r.equalise(ctx, p, body.TicketID, c.Cause)
@@ -359,7 +359,15 @@ func (r *Room) arrived(ctx context.Context, p *platform, t ops.Ticket, n ops.Tic
 // returns what the queue shall do.
 func (r *Room) trouble(ctx context.Context, p *platform, tried ops.Ticket, cause string, err error) error {
 	var wait *later
-	if errors.As(err, &wait) || ctx.Err() != nil {
+	if errors.As(err, &wait) {
+		return err
+	}
+	if ctx.Err() != nil {
+		// A slow platform used up the command's time. That is the platform's
+		// trouble: the queue's own pauses grow far beyond its return.
+		if p != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && (errors.Is(err, ops.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)) {
+			return &later{max(p.gate.paused(r.now()), firstPause), "the platform is slower than a command may take"}
+		}
 		return err
 	}
 	class := ops.Class(err)
