@@ -27,7 +27,7 @@ var rules = []string{"DiskFull", "HighLatency", "Restart"}
 const (
 	connections = 8
 	instances   = 8
-	drained     = 3 * time.Minute
+	drained     = 6 * time.Minute
 	ready       = time.Minute
 )
 
@@ -56,6 +56,7 @@ func TestNothingIsLostOrDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 	h.Start("")
 	h.Ready(ready)
 	f := house.NewFlood(h)
+	f.Moves = 2 * time.Second // each is a note in three platforms, and Request Tracker takes a few a second
 	f.Start(s, connections, instances, rules...)
 	const kills = 55
 	for k := range kills {
