@@ -82,7 +82,8 @@ func Dated(lines []Line) bool {
 }
 
 // Digest returns at most n lines that tell the most, in the order they
-// happened. The newest line is always among them: it is where things stand.
+// happened. The first and the newest line are always
+// among them: how it began and where it stands.
 func Digest(lines []Line, n int) []Line {
 	if len(lines) <= n {
 		return slices.Clone(lines)
@@ -98,6 +99,10 @@ func Digest(lines []Line, n int) []Line {
 			wa = 9
 		case b == last:
 			wb = 9
+		case a == 0:
+			wa = 8
+		case b == 0:
+			wb = 8
 		}
 		if wa != wb {
 			return wb - wa

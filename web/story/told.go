@@ -245,7 +245,7 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 	ops.ChangeEnded: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.ChangeEndedBody) {
 			l.Icon, l.Weight = "st-closed", 3
-			l.Text = fmt.Sprintf("%s %s: %s", b.Change.Key(), Words(string(b.Change.State)), Words(string(b.Change.Outcome)))
+			l.Text = fmt.Sprintf("%s: %s", Sentence(string(b.Change.State)), Words(string(b.Change.Outcome)))
 			l.Why = by(f, b.Why)
 			switch b.Change.Outcome {
 			case ops.Successful:
