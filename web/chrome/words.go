@@ -47,8 +47,8 @@ func (c *Chrome) icon(class, name string) (template.HTML, error) {
 	if err != nil {
 		return "", err
 	}
-	if strings.ContainsAny(name, `"'<>& `) {
-		return "", fmt.Errorf("chrome: icon %q is no name", name)
+	if !c.assets.icons[name] {
+		name = "st-new" // a word that is newer than the icons still has a mark
 	}
 	return template.HTML(`<svg class="` + class + `" aria-hidden="true"><use href="` + sprite + `#i-` + name + `"/></svg>`), nil
 }
