@@ -1,4 +1,4 @@
-// Package backlog is the page /backlog: is it growing, how long does it take?
+// Package backlog is the page /backlog: is it growing, how long does it take.
 package backlog
 
 import (
