@@ -200,6 +200,12 @@ func (p *players) judge() {
 	if !ok || c.Run == nil {
 		return
 	}
+	switch p.pick("trouble", 4) {
+	case 2:
+		_ = p.room.StopExecution(p.ctx, manager, "smoke")
+	case 3: // the window is nearly over
+		p.now = p.now.Truncate(24 * time.Hour).Add(29*time.Hour + 59*time.Minute)
+	}
 	word := []ops.VerdictWord{ops.Better, ops.Unchanged, ops.Worse, ops.Inconclusive}[p.pick("verdict", 4)]
 	p.say(c.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{ChangeID: c.ID, RunID: c.Run.ID, Word: word}})
 }
@@ -279,7 +285,7 @@ func (p *players) pressSwitch() {
 // late when the process was down.
 func (p *players) pass() {
 	p.now = p.now.Add([]time.Duration{time.Second, time.Minute, 20 * time.Minute, 3 * time.Hour, 30 * time.Hour}[p.pick("pass", 5)])
-	if p.pick("to the window", 4) == 0 {
+	if p.pick("to the window", 2) == 0 {
 		p.now = p.now.Truncate(24 * time.Hour).Add(26 * time.Hour)
 	}
 	p.wake()
@@ -367,7 +373,7 @@ func (p *players) drain() {
 			p.now = next
 		}
 		if p.config.Recheck < time.Hour {
-			p.config.Recheck = 6 * time.Hour
+			p.config.Recheck = 12 * time.Hour
 			p.restart() // nobody watches: coarser steps reach the end sooner
 		}
 		p.wake()
@@ -410,13 +416,13 @@ func TestSafetyProperties(t *testing.T) {
 		tries++
 		wipe(t, h)
 		h.config, h.now, h.commands, h.value = testConfig(), at("2026-11-21T01:00:00Z"), nil, nil
-		h.config.Windows[0].Cutoff = 5 * time.Minute
-		h.config.Limits = rapid.SampledFrom([]change.Limits{{Count: 2, Per: 12 * time.Hour, BlastRadius: 50}, {Count: 3, Per: 3 * time.Hour, BlastRadius: 25}}).Draw(r, "limits")
+		h.config.Windows[0].Cutoff, h.config.MaxAge = 5*time.Minute, 8*24*time.Hour
+		h.config.Limits = rapid.SampledFrom([]change.Limits{{Count: 1, Per: 12 * time.Hour, BlastRadius: 50}, {Count: 3, Per: 3 * time.Hour, BlastRadius: 25}}).Draw(r, "limits")
 		h.restart()
 		p := &players{house: h, r: r, oracle: safetytest.New(rules(h.config.Limits))}
 		quick := func(f func()) func(*rapid.T) { return func(*rapid.T) { f() } }
 		r.Repeat(map[string]func(*rapid.T){
-			"alert": quick(p.alertSomething), "execute": quick(p.execute), "execute more": quick(p.execute), "judge": quick(p.judge),
+			"alert": quick(p.alertSomething), "execute": quick(p.execute), "execute more": quick(p.execute), "execute most": quick(p.execute), "judge": quick(p.judge), "judge more": quick(p.judge),
 			"press": quick(p.press), "approve": quick(p.approve), "approve more": quick(p.approve), "edit": quick(p.edit), "switch": quick(p.pressSwitch),
 			"pass": quick(p.pass), "pass more": quick(p.pass), "again": quick(p.again),
 			"measure": func(*rapid.T) {

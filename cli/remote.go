@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/api/client"
 	"github.com/fettleops/fettle/app"
 	"github.com/fettleops/fettle/ops"
@@ -196,7 +195,7 @@ func newChanges() *cobra.Command {
 		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc)
 }
 
-func describeChange(w io.Writer, x api.ChangeView) {
+func describeChange(w io.Writer, x client.ChangeView) {
 	row := func(k, v string) {
 		if v != "" {
 			fmt.Fprintf(w, "%s\t%s\n", k, plain(v))
@@ -320,7 +319,7 @@ func newBacklog() *cobra.Command {
 
 func newTokens() *cobra.Command {
 	var create, list, revoke remote
-	req := api.NewToken{}
+	req := client.NewToken{}
 	cc := create.command("create --for NAME --role ROLE", "Make a token; its secret is printed once", cobra.NoArgs, func(cmd *cobra.Command, c *client.Client, _ []string) error {
 		if req.For == "" {
 			return usageError{errors.New("--for is missing: whose token is it?")}
@@ -403,10 +402,10 @@ func newIntegrations() *cobra.Command {
 		test.command("test [NAME]", "Say what is wrong with each integration; exit 1 if anything is", cobra.MaximumNArgs(1), show(&test, true)))
 }
 
-func named(in []api.IntegrationView, name string) []api.IntegrationView {
+func named(in []client.IntegrationView, name string) []client.IntegrationView {
 	for _, i := range in {
 		if i.Name == name {
-			return []api.IntegrationView{i}
+			return []client.IntegrationView{i}
 		}
 	}
 	return nil

@@ -1,13 +1,17 @@
 package intake
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/time/rate"
 
@@ -203,7 +207,7 @@ func (u *unknown) Is(target error) bool { return target == ops.ErrNotFound }
 
 // deliver decodes an authenticated delivery and makes it durable.
 func (d *Door) deliver(ctx context.Context, in *integration, r *Request) (Outcome, error) {
-	r.Body = in.redact.apply(r.Body)
+	r.Body = withoutNUL(in.redact.apply(r.Body))
 	got, err := in.decoder.Decode(r)
 	if err != nil {
 		return Invalid, err
@@ -229,7 +233,7 @@ func (d *Door) deliver(ctx context.Context, in *integration, r *Request) (Outcom
 	if outcome == "" {
 		outcome = Accepted
 	}
-	stored, err := d.append(ctx, ops.Message{Integration: in.name, Source: in.source, Dedupe: got.Dedupe, Signals: got.Signals, Raw: r.Body})
+	stored, err := d.append(ctx, ops.Message{Integration: in.name, Source: in.source, Dedupe: dedupeKey(got.Dedupe), Signals: got.Signals, Raw: r.Body})
 	switch {
 	case err != nil:
 		return Unavailable, err
@@ -239,6 +243,30 @@ func (d *Door) deliver(ctx context.Context, in *integration, r *Request) (Outcom
 	d.depth.known.Add(1)
 	in.count.signals.Add(float64(len(got.Signals)))
 	return outcome, nil
+}
+
+// withoutNUL replaces escaped NUL characters, which no text column of
+// PostgreSQL takes: an alert that could never be stored would be repeated for
+// ever. Unescaped they are not JSON.
+func withoutNUL(body []byte) []byte {
+	if !bytes.Contains(body, escapedNUL) {
+		return body
+	}
+	return bytes.ReplaceAll(body, escapedNUL, []byte(`\ufffd`))
+}
+
+var escapedNUL = []byte(`\u0000`)
+
+// maxDedupe bounds what goes into an index.
+const maxDedupe = 200
+
+// dedupeKey makes a sender's id fit for a unique index.
+func dedupeKey(id string) string {
+	if len(id) <= maxDedupe && utf8.ValidString(id) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "sha256 " + hex.EncodeToString(sum[:])
 }
 
 // append returns once the message is durable.

@@ -464,7 +464,7 @@ func TestDailyWorkCutShortIsNotLeftForTomorrow(t *testing.T) {
 			t.Helper()
 			var at int64
 			must(t, h.db.Read().QueryRow(t.Context(), "SELECT next_at FROM schedule WHERE name = 'daily'").Scan(&at))
-			return time.UnixMilli(at).Sub(time.Now())
+			return time.Until(time.UnixMilli(at))
 		}
 		h.queue.Every("daily", 24*time.Hour, func(context.Context) error {
 			for range 30 {

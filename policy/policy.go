@@ -4,7 +4,8 @@
 // Fields go by their JSON names: incident.severity in ["critical", "high"],
 // change.type == "standard" && change.risk < 0.2, resource.labels.env == "prod".
 // An expression is checked and compiled once, when the configuration is
-// loaded; a compiled Program is immutable and safe for concurrent use.
+// loaded; a compiled Program is immutable and safe for concurrent use. A
+// Condition is the same for the metrics of a resource.
 //
 // Three things differ from what a CEL reader may expect, on purpose:
 //

@@ -190,6 +190,16 @@ func (s *Store) resource(ctx context.Context, r db.Reader, idOrAlias string) (op
 	return out, nil
 }
 
+// CountResources returns how many resources are known, those that were merged
+// into another left out.
+func (s *Store) CountResources(ctx context.Context) (int, error) {
+	var n int64
+	if err := s.db.Read().QueryRow(ctx, "SELECT COUNT(*) FROM resource WHERE merged_into = ''").Scan(&n); err != nil {
+		return 0, fmt.Errorf("store: count resources: %w", err)
+	}
+	return int(n), nil
+}
+
 // DescribeResource sets what is known about a resource besides its aliases:
 // kind and name unless empty, labels and what it depends on as they are.
 func (s *Store) DescribeResource(ctx context.Context, tx db.Tx, r ops.Resource) error {
@@ -202,11 +212,4 @@ func (s *Store) DescribeResource(ctx context.Context, tx db.Tx, r ops.Resource) 
 		return fmt.Errorf("store: resource %q: %w", r.ID, ops.ErrNotFound)
 	}
 	return nil
-}
-
-// CountResources returns how many resources are known.
-func (s *Store) CountResources(ctx context.Context) (int, error) {
-	var n int64
-	err := s.db.Read().QueryRow(ctx, "SELECT COUNT(*) FROM resource").Scan(&n)
-	return int(n), err
 }

@@ -16,9 +16,10 @@ import (
 const (
 	// audited is how many tickets an audit reads from the database at once.
 	audited = 200
-	// auditBack is how far back an audit looks: a create whose answer was lost
-	// is audited soon after it, so older duplicates have been found.
-	auditBack = 30 * 24 * time.Hour
+	// auditBack is how long after we last saw a ticket an audit looks for its
+	// doubles. A create whose answer was lost has an audit of its own, so this
+	// only has to cover some days of that being impossible.
+	auditBack = 3 * 24 * time.Hour
 )
 
 // auditCommand carries out AuditTickets.

@@ -104,6 +104,7 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 	t.Work.Sent = ops.TicketFields{}
 	t.Seen, t.Work.SeenVersion, t.SeenAt = c.Fields, c.Version, r.now()
 	t.Display, t.URL = c.Display, c.URL
+	complete(t)
 	if conflict {
 		t.Sync, t.SyncNote = ops.SyncConflict, fmt.Sprintf("changed here and there: %v; a person must decide which stands", fieldNames(body.Edits))
 	}

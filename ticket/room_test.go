@@ -15,23 +15,22 @@ import (
 )
 
 func TestKey(t *testing.T) {
-	f := func(want, installation, platform string, kind ops.TicketKind, subject string) {
-		t.Helper()
-		if got := ticket.Key(installation, platform, kind, subject); (got == want) != (want != "") || len(got) != 32 {
-			t.Errorf("Key(%s, %s, %s, %s) = %s, want %s", installation, platform, kind, subject, got, want)
-		}
-	}
 	key := ticket.Key("a", "snow", ops.TicketIncident, "incident/1")
-	f(key, "a", "snow", ops.TicketIncident, "incident/1")
-	for _, other := range []string{
-		ticket.Key("b", "snow", ops.TicketIncident, "incident/1"), ticket.Key("a", "snow2", ops.TicketIncident, "incident/1"),
-		ticket.Key("a", "snow", ops.TicketEvent, "incident/1"), ticket.Key("a", "snow", ops.TicketIncident, "incident/2"),
-		ticket.Key("as", "now", ops.TicketIncident, "incident/1"),
-	} {
-		if other == key {
-			t.Errorf("two tickets have key %s", key)
+	if len(key) != 32 || strings.Trim(key, "0123456789abcdef") != "" {
+		t.Errorf("key %q is no ServiceNow sys_id", key)
+	}
+	f := func(same bool, installation, platform string, kind ops.TicketKind, subject string) {
+		t.Helper()
+		if got := ticket.Key(installation, platform, kind, subject); (got == key) != same {
+			t.Errorf("Key(%s, %s, %s, %s) = %s; the same as %s: want %v", installation, platform, kind, subject, got, key, same)
 		}
 	}
+	f(true, "a", "snow", ops.TicketIncident, "incident/1")
+	f(false, "b", "snow", ops.TicketIncident, "incident/1")
+	f(false, "a", "snow2", ops.TicketIncident, "incident/1")
+	f(false, "a", "snow", ops.TicketEvent, "incident/1")
+	f(false, "a", "snow", ops.TicketIncident, "incident/2")
+	f(false, "as", "now", ops.TicketIncident, "incident/1") // the parts do not run into each other
 }
 
 func TestIncidentGoesAround(t *testing.T) {
@@ -321,13 +320,27 @@ func TestThrottledWaitsAsAsked(t *testing.T) {
 	})
 }
 
+// Nobody knows the outcome of the first write of each kind; whether it
+// happened or not, the result is the same.
 func TestLostAnswers(t *testing.T) {
+	t.Run("happened", func(t *testing.T) {
+		lostAnswers(t, connectortest.Fault{Err: connectortest.Unknown(), After: true}, 2, 1) // the lost update, and the stale one that finds it done
+	})
+	t.Run("did not happen", func(t *testing.T) {
+		lostAnswers(t, connectortest.Fault{Err: connectortest.Unknown()}, 2, 2)
+	})
+	t.Run("too slow", func(t *testing.T) {
+		lostAnswers(t, connectortest.Fault{Delay: time.Hour}, 2, 2)
+	})
+}
+
+func lostAnswers(t *testing.T, lost connectortest.Fault, updates, sent int) {
+	t.Helper()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
-		lost := connectortest.Fault{Err: connectortest.Unknown(), After: true}
 		h.snow.Next("create", lost)
 		h.snow.Next("update", lost)
-		h.snow.Next("add_note", lost, lost)
+		h.snow.Next("add_note", lost)
 		i := h.incident(ops.High)
 		h.run(2 * time.Minute)
 		h.severity(i.ID, ops.Low)
@@ -337,11 +350,11 @@ func TestLostAnswers(t *testing.T) {
 		if c.Fields.Severity != ops.Low || len(c.Notes) != 1 {
 			t.Errorf("shows %s and %d notes, want low and 1", c.Fields.Severity, len(c.Notes))
 		}
-		if n := len(h.snow.Calls("update")); n != 2 { // the lost one, and the stale one that finds it done
-			t.Errorf("%d updates", n)
+		if n := len(h.snow.Calls("update")); n != updates {
+			t.Errorf("%d updates, want %d", n, updates)
 		}
-		if n := len(h.snow.Calls("add_note")); n != 1 {
-			t.Errorf("%d notes sent", n)
+		if n := len(h.snow.Calls("add_note")); n != sent {
+			t.Errorf("%d notes sent, want %d", n, sent)
 		}
 		if n := len(h.facts(i.Subject(), ops.TicketEdited)); n != 0 {
 			t.Errorf("an echo was told as an edit %d times", n)
@@ -440,6 +453,62 @@ func TestRefusedTicketSaysWhyAndRecovers(t *testing.T) {
 		h.severity(i.ID, ops.Critical)
 		h.run(time.Minute)
 		h.inSync(i)
+	})
+}
+
+// Wrong credentials are told once and tried again without anybody asking.
+func TestDeniedRecovers(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{})
+		h.snow.Break(fmt.Errorf("answered 401: %w", ops.ErrDenied))
+		i := h.incident(ops.High)
+		h.run(10 * time.Minute)
+		if got := h.on("snow", i); got.Sync != ops.SyncFailed || !strings.Contains(got.SyncNote, "401") {
+			t.Errorf("sync %s (%s)", got.Sync, got.SyncNote)
+		}
+		if n := len(h.facts(i.Subject(), ops.TicketTroubled)); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		if n := len(h.snow.Calls("create")); n < 5 || n > 15 {
+			t.Errorf("%d attempts in ten minutes", n)
+		}
+		h.snow.Break(nil)
+		h.run(2 * time.Minute)
+		h.inSync(i)
+	})
+}
+
+func TestDeletedTicketIsNotOpenedAgain(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{})
+		i := h.incident(ops.High)
+		h.run(time.Second)
+		h.snow.Next("update", connectortest.Fault{Err: ops.ErrNotFound})
+		h.severity(i.ID, ops.Low)
+		h.run(time.Minute)
+		if got := h.on("snow", i); got.Sync != ops.SyncFailed || !strings.Contains(got.SyncNote, "no longer on snow") {
+			t.Errorf("sync %s (%s)", got.Sync, got.SyncNote)
+		}
+		if n := len(h.snow.Calls("create")); n != 1 {
+			t.Errorf("%d creates", n)
+		}
+	})
+}
+
+func TestPlatformsSayHowTheyAre(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{})
+		h.snow.Break(connectortest.Unavailable())
+		h.run(time.Minute) // a pull finds out, without any ticket
+		got := h.room.Platforms()
+		if len(got) != 2 || got[0].Name != "desk" || !got[0].Up || got[1].Up || got[1].Error == "" || got[1].Since.IsZero() {
+			t.Errorf("in trouble: %+v", got)
+		}
+		h.snow.Break(nil)
+		h.run(time.Minute)
+		if got := h.room.Platforms(); !got[1].Up || got[1].Error != "" {
+			t.Errorf("afterwards: %+v", got)
+		}
 	})
 }
 

@@ -397,6 +397,9 @@ func (r *Room) trouble(ctx context.Context, p *platform, tried ops.Ticket, cause
 			}
 		}
 		t.Sync, t.SyncNote = state, err.Error()
+		if is(ops.ErrNotFound) && t.Ref != "" {
+			t.SyncNote = fmt.Sprintf("%s is no longer on %s: deleted there, merged, or hidden from Fettle's user. It is not opened again. %s", t.Display, t.Platform, t.SyncNote)
+		}
 		if t.Work.Troubled != class.Error() && !is(ops.ErrThrottled) {
 			t.Work.Troubled = class.Error()
 			f := ops.NewFact(t.Subject, r.now(), ops.SystemPrincipal, cause, ops.TicketTroubledBody{

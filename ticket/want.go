@@ -30,15 +30,11 @@ func (r *Room) asks(i ops.Incident, team, why string, before ops.TicketFields) o
 	}
 	if over(f.State) {
 		f.ResolveCode, f.ResolveNote = before.ResolveCode, before.ResolveNote
-		if f.ResolveCode == "" {
-			f.ResolveCode = ResolveCode
-		}
+		f.ResolveCode = orElse(f.ResolveCode, ResolveCode)
 		if !over(before.State) {
 			f.ResolveNote = why
 		}
-		if f.ResolveNote == "" {
-			f.ResolveNote = "No alert of this incident fires any more."
-		}
+		f.ResolveNote = orElse(f.ResolveNote, resolvedAnyhow)
 	}
 	return f
 }
@@ -56,16 +52,49 @@ func ask(t *ops.Ticket, f ops.TicketFields, now time.Time, fromThere bool) {
 	t.Work.Asked = f
 	settled := fromThere || over(t.Seen.State) && over(f.State)
 	for _, field := range fields {
-		if settled && (field == connector.ResolveCode || field == connector.ResolveNote) {
+		value := connector.Value(f, field)
+		switch {
+		case settled && (field == connector.ResolveCode || field == connector.ResolveNote):
+			// What stands there is wanted, not merely left alone: a reopening that
+			// is still on its way would need it again.
+			if there := connector.Value(t.Seen, field); there != "" {
+				value = there
+			}
+		case fromThere && field != connector.State:
 			continue
 		}
-		if fromThere && field != connector.State {
-			continue
-		}
-		t.Want = connector.With(t.Want, field, connector.Value(f, field))
+		t.Want = connector.With(t.Want, field, value)
 		t.Work.WantAt = now
 	}
+	complete(t)
 }
+
+// complete sees to it that whoever wants a ticket resolved wants a code and a
+// note with it, also when a person emptied them meanwhile: what stands there
+// when it is resolved, what the incident said when it is not yet.
+func complete(t *ops.Ticket) {
+	if !over(t.Want.State) {
+		return
+	}
+	from := t.Work.Asked
+	if over(t.Seen.State) {
+		from = t.Seen
+	}
+	if t.Want.ResolveCode == "" {
+		t.Want.ResolveCode = from.ResolveCode
+	}
+	if t.Want.ResolveNote == "" {
+		t.Want.ResolveNote = from.ResolveNote
+	}
+	if over(t.Seen.State) {
+		return
+	}
+	t.Want.ResolveCode = orElse(t.Want.ResolveCode, ResolveCode)
+	t.Want.ResolveNote = orElse(t.Want.ResolveNote, resolvedAnyhow)
+}
+
+// resolvedAnyhow is what is said of a resolution nobody gave a reason for.
+const resolvedAnyhow = "No alert of this incident fires any more."
 
 // missing returns the fields in which a platform does not show what we want. A
 // field we want nothing in is not ours.

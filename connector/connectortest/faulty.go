@@ -50,11 +50,18 @@ func Throttled(d time.Duration) error {
 	return &ops.Throttled{After: d, Err: fmt.Errorf("answered 429")}
 }
 
-// Break makes every call fail with err from now on; nil mends it.
+// Break makes every call fail with err from now on; nil makes it as before.
 func (f *Faulty) Break(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = err
+}
+
+// Mend ends all faults, also those still queued.
+func (f *Faulty) Mend() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down, f.next = nil, nil
 }
 
 // Next queues faults for the next calls of an operation, one each.

@@ -116,6 +116,9 @@ func operator(word string) string {
 // squash makes names comparable: Azure writes "Activity Log" and "ActivityLog".
 func squash(s string) string { return strings.ToLower(strings.ReplaceAll(s, " ", "")) }
 
+// maxWindow keeps nonsense from overflowing.
+const maxWindow = 10 * 365 * 24 * time.Hour
+
 // isoDuration reads PT5M, P1D, PT1H30M; zero for anything else.
 func isoDuration(s string) time.Duration {
 	rest, ok := strings.CutPrefix(s, "P")
@@ -150,7 +153,13 @@ func isoDuration(s string) time.Duration {
 		default:
 			return 0
 		}
+		if time.Duration(v) > maxWindow/unit {
+			return 0
+		}
 		sum, rest = sum+time.Duration(v)*unit, rest[n+1:]
+		if sum > maxWindow {
+			return 0
+		}
 	}
 	return sum
 }

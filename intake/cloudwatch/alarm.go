@@ -69,7 +69,8 @@ func (m metrics) read(r *reading) {
 }
 
 func seconds(s string) time.Duration {
-	if f := value(s); f != nil && *f > 0 && *f < 1e8 {
+	// CloudWatch periods end at a day or a week; what is longer is nonsense.
+	if f := value(s); f != nil && *f > 0 && *f < 1e6 {
 		return time.Duration(*f * float64(time.Second))
 	}
 	return 0
@@ -102,7 +103,7 @@ func (s *source) alarm(r *intake.Request, doc document, dedupe string) (intake.D
 	if p := seconds(trigger.number("Period")); p > 0 {
 		x.context.Window = p
 	}
-	if n := value(trigger.number("EvaluationPeriods")); n != nil && *n > 1 && *n < 1e5 {
+	if n := value(trigger.number("EvaluationPeriods")); n != nil && *n > 1 && *n < 1e3 {
 		x.context.Window *= time.Duration(*n)
 	}
 	s.contributor(&x, doc)

@@ -1,7 +1,7 @@
 // Package blob keeps artefacts (plan files, reports, raw payloads) encrypted
 // and content-addressed in the database.
 //
-// What is kept is sealed with AES-256-GCM under a key derived from the data
+// What is kept is sealed with AES-256-GCM under keys derived from the data
 // key, and addressed by an HMAC-SHA256 under another: whoever has the database
 // but not the key learns an artefact's size and whether two are equal, not
 // what is in it. Losing the data key loses every artefact.
@@ -9,11 +9,8 @@ package blob
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,7 +35,7 @@ const KeySize = 32
 type Blobs struct {
 	db    *db.DB
 	clock clock.Clock
-	aead  cipher.AEAD
+	vault *vault
 	mac   []byte
 }
 
@@ -55,15 +52,11 @@ func New(d *db.DB, now clock.Clock, key []byte) (*Blobs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blob: derive the address key: %w", err)
 	}
-	block, err := aes.NewCipher(sealing)
+	vault, err := newVault(sealing)
 	if err != nil {
-		return nil, fmt.Errorf("blob: %w", err)
+		return nil, err
 	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, fmt.Errorf("blob: %w", err)
-	}
-	return &Blobs{db: d, clock: now, aead: aead, mac: mac}, nil
+	return &Blobs{db: d, clock: now, vault: vault, mac: mac}, nil
 }
 
 // Digest returns the keyed address of data.
@@ -74,25 +67,13 @@ func (b *Blobs) Digest(data []byte) string {
 }
 
 // Seal encrypts data for a place of which label is the name: only Open with
-// the same label gives it back. Equal data gives different boxes.
-func (b *Blobs) Seal(label string, data []byte) []byte {
-	nonce := make([]byte, b.aead.NonceSize(), b.aead.NonceSize()+len(data)+b.aead.Overhead())
-	_, _ = rand.Read(nonce) // never fails: it crashes the program instead
-	return b.aead.Seal(nonce, nonce, data, []byte(label))
-}
+// the same label gives it back. Equal data gives different boxes. It is safe
+// for concurrent use.
+func (b *Blobs) Seal(label string, data []byte) []byte { return b.vault.seal(label, data) }
 
 // Open decrypts a box of Seal. A box that was changed, sealed under another
 // key or moved from another place gives ops.ErrInternal.
-func (b *Blobs) Open(label string, box []byte) ([]byte, error) {
-	if len(box) < b.aead.NonceSize() {
-		return nil, fmt.Errorf("blob: the sealed copy of %s is cut short: %w", label, ops.ErrInternal)
-	}
-	data, err := b.aead.Open(nil, box[:b.aead.NonceSize()], box[b.aead.NonceSize():], []byte(label))
-	if err != nil {
-		return nil, fmt.Errorf("blob: the sealed copy of %s was changed or belongs to another data key: %w", label, ops.ErrInternal)
-	}
-	return data, nil
-}
+func (b *Blobs) Open(label string, box []byte) ([]byte, error) { return b.vault.open(label, box) }
 
 // Put keeps data for Keep and returns its digest. Putting it again extends the
 // time.

@@ -121,6 +121,9 @@ func merges(t *testing.T, h *house) {
 	}
 	must(t, merge(ids[1], ids[0]))
 	must(t, merge(ids[2], ids[1]))
+	if n, err := h.store.CountResources(h.ctx); n != 1 || err != nil {
+		t.Errorf("%d resources after the merges, %v", n, err)
+	}
 	for _, name := range []string{ids[0], ids[1], ids[2], "host:a", "host:b", "host:c"} {
 		if got, err := h.store.Resource(h.ctx, name); got.ID != ids[2] || err != nil {
 			t.Errorf("%s leads to %s, %v", name, got.ID, err)

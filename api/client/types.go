@@ -1,0 +1,23 @@
+package client
+
+import "github.com/fettleops/fettle/api"
+
+// The shapes of requests and answers, as the server describes them.
+type (
+	// IncidentList is a page of incidents.
+	IncidentList = api.List[api.IncidentSummary]
+	// IncidentView is an incident with its alerts and tickets.
+	IncidentView = api.IncidentView
+	// ChangeList is a page of changes.
+	ChangeList = api.List[api.ChangeView]
+	// ChangeView is a change with the plan that counts.
+	ChangeView = api.ChangeView
+	// TrailView is the story of a record.
+	TrailView = api.TrailView
+	// NewToken asks for a token.
+	NewToken = api.NewToken
+	// PlatformList lists platforms.
+	PlatformList = api.List[api.PlatformView]
+	// IntegrationView is an integration with what is wrong with it.
+	IntegrationView = api.IntegrationView
+)

@@ -1,3 +1,0 @@
-// Package policy is CEL over the words of ops: one environment per word, compiled
-// once, with a cost limit.
-package policy
