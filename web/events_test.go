@@ -97,3 +97,16 @@ func TestEventsNeedASession(t *testing.T) {
 		t.Errorf("a bad place gives %d", p.Status)
 	}
 }
+
+// TestClosingEndsTheStreams holds that a server with open pages can drain.
+func TestClosingEndsTheStreams(t *testing.T) {
+	h := webtest.New(t)
+	res, _ := stream(t, h.Reader("vic"), "")
+	h.Web.Close()
+	h.Web.Close()
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "event:") {
+			t.Errorf("the stream went on with %q", lines.Text())
+		}
+	}
+}
