@@ -86,6 +86,17 @@ type Door interface {
 	Integrations(ctx context.Context) ([]IntegrationView, error)
 }
 
+// Platforms answers about ticket platforms and works on them at once.
+type Platforms interface {
+	Platforms(ctx context.Context) ([]PlatformView, error)
+	// CheckPlatform tries the connection; its error says what is wrong.
+	CheckPlatform(ctx context.Context, name string) error
+	// SyncPlatform fetches what people did there.
+	SyncPlatform(ctx context.Context, name string) error
+	// AuditPlatform merges work items that slipped through twice.
+	AuditPlatform(ctx context.Context, name string) error
+}
+
 // Deps is what the API is plugged into.
 type Deps struct {
 	Incidents Incidents
@@ -97,6 +108,7 @@ type Deps struct {
 	Snapshots Snapshots
 	Tokens    Tokens
 	Door      Door
+	Platforms Platforms
 	// Bearer returns the principal a token belongs to, ErrDenied for none.
 	Bearer func(ctx context.Context, token string) (ops.Principal, error)
 	// Session returns the principal of the web pages' session, if there is one.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -186,7 +187,39 @@ func (a *API) routes() {
 			out.Outcome, err = a.Door.Send(ctx, in.Name, in.ContentType, in.RawBody)
 			return out, err
 		})
+	a.platformRoutes()
 	a.backlogCSV()
+}
+
+type platformInput struct {
+	Name string `path:"name" doc:"configured name of the platform"`
+}
+
+func (a *API) platformRoutes() {
+	op(a, http.MethodGet, "/platforms", "list-platforms", "How each ticket platform is doing", ops.MayRead,
+		func(ctx context.Context, _ ops.Principal, _ *none) (List[PlatformView], error) {
+			items, err := a.Platforms.Platforms(ctx)
+			return newList(items, 0, nil), err
+		})
+	op(a, http.MethodPost, "/platforms/{name}/test", "test-platform", "Try the connection to a platform", ops.MayManageChanges,
+		func(ctx context.Context, _ ops.Principal, in *platformInput) (Checked, error) {
+			err := a.Platforms.CheckPlatform(ctx, in.Name)
+			if errors.Is(err, ops.ErrNotFound) {
+				return Checked{}, err
+			}
+			if err != nil {
+				return Checked{Error: err.Error()}, nil
+			}
+			return Checked{OK: true}, nil
+		})
+	op(a, http.MethodPost, "/platforms/{name}/sync", "sync-platform", "Fetch what people did in a platform now", ops.MayWorkIncidents,
+		func(ctx context.Context, _ ops.Principal, in *platformInput) (none, error) {
+			return none{}, a.Platforms.SyncPlatform(ctx, in.Name)
+		})
+	op(a, http.MethodPost, "/platforms/{name}/audit", "audit-platform", "Merge work items that slipped through twice", ops.MayManageChanges,
+		func(ctx context.Context, _ ops.Principal, in *platformInput) (none, error) {
+			return none{}, a.Platforms.AuditPlatform(ctx, in.Name)
+		})
 }
 
 func words[T ~string](in []string, parse func(string) (T, error)) ([]T, error) {

@@ -71,6 +71,22 @@ type Finding struct {
 	Fix  string `json:"fix"`
 }
 
+// PlatformView is how a platform is doing.
+type PlatformView struct {
+	Name      string    `json:"name"`
+	Connector string    `json:"connector"`
+	Up        bool      `json:"up"`
+	Since     time.Time `json:"since,omitzero" doc:"of the trouble"`
+	Error     string    `json:"error,omitempty"`
+	Conflict  string    `json:"conflict" doc:"whose value stands when both sides changed a field"`
+}
+
+// Checked is the answer of a connection test.
+type Checked struct {
+	OK    bool   `json:"ok"`
+	Error string `json:"error,omitempty" doc:"what is wrong and how to mend it"`
+}
+
 // Execution is the switch that stops all execution.
 type Execution struct {
 	Stopped bool   `json:"stopped"`

@@ -35,6 +35,7 @@ import (
 	"github.com/fettleops/fettle/store/blob"
 	"github.com/fettleops/fettle/ticket"
 	"github.com/fettleops/fettle/verify"
+	"github.com/fettleops/fettle/web"
 )
 
 // Options is what an App is made of.
@@ -84,11 +85,14 @@ type App struct {
 	Verify    *verify.Room
 	Analytics *analytics.Room
 	API       *api.API
+	Web       *web.Web
 	Platforms map[string]*connector.Conn
 
-	handler http.Handler
-	loops   []loop
-	closers []func(context.Context) error
+	handler     http.Handler
+	doorOptions intake.Options
+	pulse       *pulse
+	loops       []loop
+	closers     []func(context.Context) error
 }
 
 // loop is work that runs until its context ends.
@@ -120,7 +124,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	a := &App{Options: o, metrics: prometheus.NewRegistry()}
+	a := &App{Options: o, metrics: prometheus.NewRegistry(), pulse: &pulse{now: o.Clock}}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	defer func() {
 		if err != nil {

@@ -64,7 +64,7 @@ func CheckConfig(c *config.Config) error {
 	}
 	known := map[string]bool{}
 	var names []string
-	for _, d := range sources.Drivers {
+	for _, d := range sources.Drivers() {
 		known[d.Name] = true
 		names = append(names, d.Name)
 	}

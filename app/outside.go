@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/fettleops/fettle/api"
+	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -125,9 +127,57 @@ func (f frontDoor) Send(ctx context.Context, name, contentType string, body []by
 
 // Integrations says of each integration what is wrong with it.
 func (f frontDoor) Integrations(ctx context.Context) ([]api.IntegrationView, error) {
+	host, _, err := net.SplitHostPort(f.app.address())
+	if err != nil {
+		return nil, fmt.Errorf("listen address %q: %w: %w", f.app.address(), err, ops.ErrInternal)
+	}
+	ip := net.ParseIP(host)
+	found := intake.Diagnose(ctx, f.app.doorOptions, intake.Listener{
+		Loopback: host == "localhost" || (ip != nil && ip.IsLoopback()), TLS: f.app.Config.Server.TLS != nil, PublicURL: f.app.Config.Server.PublicURL,
+	})
 	var out []api.IntegrationView
 	for _, i := range f.app.Config.Integrations {
-		out = append(out, api.IntegrationView{Name: i.Name, Source: i.Source, URL: f.app.publicURL() + "/in/" + i.Name, Findings: []api.Finding{}})
+		v := api.IntegrationView{Name: i.Name, Source: i.Source, URL: f.app.publicURL() + "/in/" + i.Name, Findings: []api.Finding{}}
+		for _, x := range found {
+			if x.Integration == i.Name {
+				v.Findings = append(v.Findings, api.Finding{What: x.What, Fix: x.Fix})
+			}
+		}
+		out = append(out, v)
 	}
 	return out, nil
+}
+
+// Platforms says of each platform how it stands.
+func (f frontDoor) Platforms(context.Context) ([]api.PlatformView, error) {
+	var out []api.PlatformView
+	for _, s := range f.app.Ticket.Platforms() {
+		out = append(out, api.PlatformView{Name: s.Name, Connector: s.Driver, Up: s.Up, Since: s.Since, Error: s.Error, Conflict: string(s.Conflict)})
+	}
+	return out, nil
+}
+
+// CheckPlatform tries the connection to a platform and says what is wrong.
+func (f frontDoor) CheckPlatform(ctx context.Context, name string) error {
+	conn, ok := f.app.Platforms[name]
+	if !ok {
+		return fmt.Errorf("there is no platform %q: %w", name, ops.ErrNotFound)
+	}
+	return conn.Check(ctx)
+}
+
+// SyncPlatform fetches what people did in a platform now.
+func (f frontDoor) SyncPlatform(ctx context.Context, name string) error {
+	if _, ok := f.app.Platforms[name]; !ok {
+		return fmt.Errorf("there is no platform %q: %w", name, ops.ErrNotFound)
+	}
+	return f.app.Ticket.Pull(ctx, name)
+}
+
+// AuditPlatform looks for work items that slipped through twice and merges them.
+func (f frontDoor) AuditPlatform(ctx context.Context, name string) error {
+	if _, ok := f.app.Platforms[name]; !ok {
+		return fmt.Errorf("there is no platform %q: %w", name, ops.ErrNotFound)
+	}
+	return f.app.Ticket.Audit(ctx, name)
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/fettleops/fettle/execute"
 	executors "github.com/fettleops/fettle/execute/all"
 	"github.com/fettleops/fettle/internal/httpx"
-	"github.com/fettleops/fettle/internal/redact"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/policy"
 	"github.com/fettleops/fettle/store"
@@ -137,7 +136,7 @@ func (a *App) buildTicket(ctx context.Context) error {
 		}
 		conn, err := d.Open(ctx, settings(p), connector.Env{
 			Name: p.Name, Installation: installation, PublicURL: a.publicURL(), Clock: a.Clock, Log: a.Logger.With(slog.String("connector", p.Name)),
-			HTTP: outgoing{client}, Secrets: references{}, Records: a.Store.Records("connector/" + p.Name), Observe: observe(p.Name),
+			HTTP: connector.Over(client), Secrets: references{}, Records: a.Store.Records("connector/" + p.Name), Observe: observe(p.Name),
 		})
 		if err != nil {
 			return err
@@ -289,7 +288,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		}
 	}
 	a.Execute = execute.New(execute.Options{
-		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: a.Store, Executors: tools, Measurer: a.Detect,
+		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Executors: tools, Measurer: a.Detect,
 		NewID: a.Store.NewID, Artefacts: a.Blobs, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
 	})
 	a.Execute.Register(a.Queue)
@@ -300,9 +299,6 @@ func (a *App) buildGate(ctx context.Context) error {
 	a.Verify.Register(a.Queue)
 	return nil
 }
-
-// redacted takes credentials out of URLs in text that tools print.
-func redacted(s string) string { return redact.Text(s) }
 
 // measure answers the gate's question with the newest value of our own senses.
 type measure struct{ app *App }

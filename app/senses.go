@@ -56,7 +56,10 @@ func (a *App) buildSenses(ctx context.Context) error {
 	}
 	a.loops = append(a.loops, loop{"host", host.Sampler{
 		Resource: about.ID, Every: a.Config.Detect.Host.Every.D, Clock: a.Clock, Logger: a.Logger,
-		Sink: func(ctx context.Context, samples []ops.Sample) error { return a.Detect.Observe(ctx, about, samples) },
+		Sink: func(ctx context.Context, samples []ops.Sample) error {
+			a.pulse.add(int64(len(samples)), 0)
+			return a.Detect.Observe(ctx, about, samples)
+		},
 	}.Run})
 	return nil
 }

@@ -36,6 +36,13 @@ func (a *App) buildDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.doorOptions = a.doorSettings()
+	a.doorOptions.Metrics = metrics
+	a.Door, err = intake.Open(ctx, a.doorOptions)
+	return err
+}
+
+func (a *App) doorSettings() intake.Options {
 	var integrations []intake.Integration
 	for _, i := range a.Config.Integrations {
 		in := intake.Integration{Name: i.Name, Source: i.Source, Auth: i.Auth, Redact: i.Redact}
@@ -49,25 +56,25 @@ func (a *App) buildDoor(ctx context.Context) error {
 		// Senders name these URLs: nothing inside the network may be reached through them.
 		transport = &http.Transport{DialContext: (&httpx.Guard{}).DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
 	}
-	a.Door, err = intake.Open(ctx, intake.Options{
-		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger, Metrics: metrics,
+	return intake.Options{
+		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
-	})
-	if err != nil {
-		return err
 	}
-	return nil
 }
 
 // wakingLog is the signal log that wakes correlation when it grows.
 type wakingLog struct {
 	*store.Store
-	wake func()
+	wake  func()
+	pulse *pulse
 }
 
 // AppendEncoded appends a message and, once it is durable, wakes correlation.
 func (l wakingLog) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (bool, error) {
-	tx.AfterCommit(l.wake)
+	tx.AfterCommit(func() {
+		l.pulse.add(0, int64(len(m.Signals)))
+		l.wake()
+	})
 	return l.Store.AppendEncoded(ctx, tx, m, body, raw)
 }
 
@@ -88,9 +95,12 @@ func (a *App) connectorMetrics() func(platform string) func(op string, took time
 }
 
 func (a *App) buildServers(context.Context) error {
+	if err := a.buildWeb(); err != nil {
+		return err
+	}
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Bearer: a.bearer, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -98,6 +108,7 @@ func (a *App) buildServers(context.Context) error {
 	mux.Handle("GET /metrics", a.guarded(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})))
 	mux.Handle("/in/", a.Door)
 	mux.Handle(api.Prefix, a.API)
+	mux.Handle("/", a.Web)
 	a.handler = mux
 	return nil
 }
@@ -206,6 +217,32 @@ func (a *App) announce(ctx context.Context, base string) {
 // adminMade is set once the first admin token is safely in its file.
 const adminMade = "first_admin_token"
 
+// configInForce is the digest of the configuration the newest start brought.
+const configInForce = "config_digest"
+
+// sharedDigest is the digest of what replicas must agree on: everything but
+// where each of them listens.
+func (a *App) sharedDigest() string {
+	return a.Config.Digest("store", "teams", "people", "resources", "integrations", "detect", "correlate", "platforms", "routes", "windows", "freezes", "policies", "executors", "runbooks")
+}
+
+// executionSwitch stops execution for all, by the switch people have, or for
+// this replica alone, when another one has started with another configuration.
+type executionSwitch struct{ app *App }
+
+// ExecutionStopped tells whether this replica may execute, and why not.
+func (s executionSwitch) ExecutionStopped(ctx context.Context) (reason string, stopped bool, err error) {
+	reason, stopped, err = s.app.Store.ExecutionStopped(ctx)
+	if err != nil || stopped {
+		return reason, stopped, err
+	}
+	digest, _, err := s.app.Store.Setting(ctx, configInForce)
+	if err != nil || digest == s.app.sharedDigest() {
+		return "", false, err
+	}
+	return "the configuration of this replica is not the one in force; restart it with the newest file", true, nil
+}
+
 // settle does what needs the whole house: it takes in the people and resources
 // of the configuration, records that it is in force, and makes the first token.
 func (a *App) settle(ctx context.Context) error {
@@ -224,7 +261,10 @@ func (a *App) settle(ctx context.Context) error {
 				return err
 			}
 		}
-		_, err := a.Store.Tell(ctx, tx, ops.NewFact(ops.SystemSubject, a.Clock(), ops.SystemPrincipal, "", ops.ConfigLoadedBody{Digest: a.Config.Digest(), Source: "start"}))
+		if err := a.Store.SetSetting(ctx, tx, configInForce, a.sharedDigest()); err != nil {
+			return err
+		}
+		_, err := a.Store.Tell(ctx, tx, ops.NewFact(ops.SystemSubject, a.Clock(), ops.SystemPrincipal, "", ops.ConfigLoadedBody{Digest: a.sharedDigest(), Source: "start"}))
 		return err
 	})
 	if err != nil {

@@ -204,8 +204,8 @@ type Platform struct {
 type Sync struct {
 	// How often changes are fetched. Default: 30s.
 	Every Duration `yaml:"every"`
-	// Whose value stands when both sides changed a field. Default: platform_wins.
-	Conflict string `yaml:"conflict" enum:"platform_wins,fettle_wins,newest_wins"`
+	// Whose value stands when both sides changed a field; ask leaves both until a person decides. Default: platform_wins.
+	Conflict string `yaml:"conflict" enum:"platform_wins,fettle_wins,newest_wins,ask"`
 }
 
 // Defaults sets the interval and the policy.

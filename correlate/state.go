@@ -313,8 +313,8 @@ func (s *step) resolve(m ops.Message, a ops.Alert, known *remembered, at time.Ti
 	}
 	a.StartsAt = known.startsAt
 	s.flip(known, t, at)
-	if known.context != nil && a.Context == (ops.AlertContext{}) {
-		a.Context = *known.context
+	if known.context != nil {
+		a.Context = *known.context // the record keeps what it fired with, not the healthy value it ended with
 	}
 	s.put(m, a, known, t, at, known.why)
 	if !t.incident.Flapping {

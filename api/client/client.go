@@ -198,6 +198,26 @@ func (c *Client) Integrations(ctx context.Context) (api.List[api.IntegrationView
 	return get[api.List[api.IntegrationView]](ctx, c, "/integrations", nil)
 }
 
+// Platforms lists how each ticket platform is doing.
+func (c *Client) Platforms(ctx context.Context) (PlatformList, error) {
+	return get[PlatformList](ctx, c, "/platforms", nil)
+}
+
+// CheckPlatform tries the connection to a platform.
+func (c *Client) CheckPlatform(ctx context.Context, name string) (api.Checked, error) {
+	return send[api.Checked](ctx, c, http.MethodPost, "/platforms/"+url.PathEscape(name)+"/test", nil)
+}
+
+// SyncPlatform fetches what people did in a platform now.
+func (c *Client) SyncPlatform(ctx context.Context, name string) error {
+	return c.do(ctx, http.MethodPost, "/platforms/"+url.PathEscape(name)+"/sync", nil, "", nil, nil)
+}
+
+// AuditPlatform merges work items that slipped through twice.
+func (c *Client) AuditPlatform(ctx context.Context, name string) error {
+	return c.do(ctx, http.MethodPost, "/platforms/"+url.PathEscape(name)+"/audit", nil, "", nil, nil)
+}
+
 // Send delivers a payload to an integration and returns what became of it.
 func (c *Client) Send(ctx context.Context, name, contentType string, payload []byte) (string, error) {
 	var out struct {

@@ -16,6 +16,8 @@ type (
 	TrailView = api.TrailView
 	// NewToken asks for a token.
 	NewToken = api.NewToken
+	// PlatformList lists platforms.
+	PlatformList = api.List[api.PlatformView]
 	// IntegrationView is an integration with what is wrong with it.
 	IntegrationView = api.IntegrationView
 )

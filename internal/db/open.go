@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -34,6 +35,14 @@ func OpenSQLite(ctx context.Context, path string) (db *DB, err error) {
 			err = errors.Join(err, lock.release())
 		}
 	}()
+	// The log file of SQLite takes the mode of the database: readable by us alone.
+	f, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	dsn := func(extra ...string) string {
 		v := url.Values{}
 		for _, p := range append([]string{

@@ -1,0 +1,3 @@
+//go:generate go run ../../internal/gen -what sources
+
+package all

@@ -1,0 +1,526 @@
+// Package chart computes a line chart as the parts of one fluid SVG: horizontal
+// places in percent, vertical ones in pixels, so that no style attribute is
+// needed. The same numbers go to the script that draws the live chart over it,
+// and to the table twin beside it.
+package chart
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fettleops/fettle/ops"
+)
+
+// Line is one series of a chart. A NaN value is a gap.
+type Line struct {
+	Name   string
+	Points []ops.Point
+}
+
+// Mark is a numbered instant. Its number returns in the caption and the trail.
+type Mark struct {
+	N    int
+	At   time.Time
+	Text string
+	Key  string // of the record it leads to
+	URL  string
+}
+
+// Span is a shaded stretch of time.
+type Span struct {
+	From, To time.Time
+	Hot      bool // an incident, not a remark
+}
+
+// Zoom holds the links that change the range without script. An empty link is
+// not shown.
+type Zoom struct{ In, Out, Reset, Earlier, Later string }
+
+// Chart is a line chart of at most MaxLines series over [From, To].
+type Chart struct {
+	ID        string
+	Title     string
+	Finding   string // one sentence that says what the chart shows
+	Unit      string // as people write it, shown once on the top line
+	From, To  time.Time
+	Daily     bool // points stand for days; labels are dates
+	Lines     []Line
+	Limit     *float64 // threshold line
+	LimitName string
+	Shade     *Span
+	Marks     []Mark
+	Caption   string
+	Zoom      Zoom
+	CSV       string
+}
+
+// MaxLines is how many series a reader can tell apart.
+const MaxLines = 3
+
+// The drawing's vertical measures in pixels.
+const (
+	Height = 240
+	top    = 14
+	bottom = 218
+)
+
+// maxPoints bounds the points of a line that are drawn; more are thinned so
+// that every peak and trough stays.
+const maxPoints = 720
+
+// Thin returns at most about n points, keeping the least and the greatest of
+// every stretch.
+func Thin(points []ops.Point, n int) []ops.Point {
+	if len(points) <= n || n < 4 {
+		return points
+	}
+	per := (len(points)*2 + n - 1) / n
+	out := make([]ops.Point, 0, n+2)
+	for i := 0; i < len(points); i += per {
+		part := points[i:min(i+per, len(points))]
+		low, high := 0, 0
+		for k, p := range part {
+			if p.Value < part[low].Value {
+				low = k
+			}
+			if p.Value > part[high].Value {
+				high = k
+			}
+		}
+		keep := []int{low, high}
+		if gap := slices.IndexFunc(part, func(p ops.Point) bool { return math.IsNaN(p.Value) }); gap >= 0 {
+			keep = append(keep, gap)
+		}
+		slices.Sort(keep)
+		for _, k := range slices.Compact(keep) {
+			out = append(out, part[k])
+		}
+	}
+	return out
+}
+
+// Gaps returns points with a NaN wherever more than three usual steps are
+// missing, so that a gap stays a gap and never becomes a line.
+func Gaps(points []ops.Point) []ops.Point {
+	if len(points) < 3 {
+		return points
+	}
+	steps := make([]time.Duration, len(points)-1)
+	for i := range steps {
+		steps[i] = points[i+1].At.Sub(points[i].At)
+	}
+	slices.Sort(steps)
+	usual := steps[len(steps)/2]
+	out := make([]ops.Point, 0, len(points)+4)
+	for i, p := range points {
+		if i > 0 && usual > 0 && p.At.Sub(points[i-1].At) > 3*usual {
+			out = append(out, ops.Point{At: points[i-1].At.Add(usual), Value: math.NaN()})
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Scale returns the greatest value of the vertical axis and its step, both
+// round numbers, for values up to high. The axis begins at zero.
+func Scale(high float64) (limit, step float64) {
+	if high <= 0 || math.IsNaN(high) || math.IsInf(high, 0) {
+		return 4, 1
+	}
+	raw := high / 4
+	mag := math.Pow(10, math.Floor(math.Log10(raw)))
+	for _, m := range []float64{1, 2, 2.5, 5, 10} {
+		step = m * mag
+		if step >= raw*0.999999 {
+			break
+		}
+	}
+	return step * math.Ceil(high/step*0.999999), step
+}
+
+func (c *Chart) high() float64 {
+	high := 0.0
+	for _, l := range c.Lines {
+		for _, p := range l.Points {
+			if !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
+				high = math.Max(high, p.Value)
+			}
+		}
+	}
+	if c.Limit != nil {
+		high = math.Max(high, *c.Limit)
+	}
+	return high
+}
+
+func (c *Chart) y(v, limit float64) float64 { return bottom - v/limit*(bottom-top) }
+
+func (c *Chart) x(at time.Time) float64 {
+	span := c.To.Sub(c.From)
+	if span <= 0 {
+		return 0
+	}
+	return math.Min(100, math.Max(0, float64(at.Sub(c.From))/float64(span)*100))
+}
+
+func pct(v float64) string { return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64) + "%" }
+
+func px(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
+
+// Number writes a value the way axes and tables do: at most three decimals, a
+// true minus sign, thousands in groups.
+func Number(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "–"
+	}
+	digits := 0
+	switch a := math.Abs(v); {
+	case a < 1:
+		digits = 3
+	case a < 10:
+		digits = 2
+	case a < 100:
+		digits = 1
+	}
+	s := strconv.FormatFloat(math.Abs(v), 'f', digits, 64)
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	whole, frac, _ := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if frac != "" {
+		whole += "." + frac
+	}
+	if v < 0 && whole != "0" {
+		whole = "−" + whole
+	}
+	return whole
+}
+
+// GridLine is one horizontal line with its label on it.
+type GridLine struct{ Y, LabelY, Label string }
+
+// Grid returns the horizontal lines, the unit on the topmost.
+func (c *Chart) Grid() []GridLine {
+	limit, step := Scale(c.high())
+	var out []GridLine
+	for v := 0.0; v <= limit+step/2; v += step {
+		y := c.y(v, limit)
+		label := Number(v)
+		if v+step > limit+step/2 && c.Unit != "" {
+			label += " " + c.Unit
+		}
+		out = append(out, GridLine{px(y), px(y - 4), label})
+	}
+	return out
+}
+
+// Path is one line's drawing in a box of 1000 by Height.
+type Path struct{ Class, D string }
+
+// Paths returns the drawing of each line. Gaps interrupt it.
+func (c *Chart) Paths() []Path {
+	limit, _ := Scale(c.high())
+	var out []Path
+	for i, l := range c.Lines {
+		var b strings.Builder
+		pen := false
+		for _, p := range Thin(l.Points, maxPoints) {
+			if math.IsNaN(p.Value) || math.IsInf(p.Value, 0) {
+				pen = false
+				continue
+			}
+			verb := " "
+			if !pen {
+				verb = "M"
+			}
+			b.WriteString(verb + px(c.x(p.At)*10) + " " + px(c.y(p.Value, limit)))
+			pen = true
+		}
+		out = append(out, Path{fmt.Sprintf("s%d", i+1), b.String()})
+	}
+	return out
+}
+
+// End is a label at the last point of a line.
+type End struct{ Y, Label string }
+
+// Ends returns the labels of the lines' last values, moved apart so that none
+// covers another.
+func (c *Chart) Ends() []End {
+	if len(c.Lines) < 2 {
+		return nil
+	}
+	limit, _ := Scale(c.high())
+	type place struct {
+		y     float64
+		label string
+	}
+	var places []place
+	for _, l := range c.Lines {
+		if n := len(l.Points); n > 0 && !math.IsNaN(l.Points[n-1].Value) {
+			v := l.Points[n-1].Value
+			places = append(places, place{c.y(v, limit) - 7, l.Name + " " + Number(v)})
+		}
+	}
+	slices.SortStableFunc(places, func(a, b place) int { return int(a.y - b.y) })
+	out := make([]End, len(places))
+	last := math.Inf(-1)
+	for i, p := range places {
+		y := math.Max(p.y, last+14)
+		last = y
+		out[i] = End{px(y), p.label}
+	}
+	return out
+}
+
+// LimitY returns the height of the threshold line, empty when there is none.
+func (c *Chart) LimitY() string {
+	if c.Limit == nil {
+		return ""
+	}
+	limit, _ := Scale(c.high())
+	return px(c.y(*c.Limit, limit))
+}
+
+// LimitValue returns the threshold, zero when there is none.
+func (c *Chart) LimitValue() float64 {
+	if c.Limit == nil {
+		return 0
+	}
+	return *c.Limit
+}
+
+// LimitLabelY returns the height of the threshold's label.
+func (c *Chart) LimitLabelY() string {
+	limit, _ := Scale(c.high())
+	y := c.y(*c.Limit, limit) - 5
+	if y < top+12 {
+		y += 18 // below its line, off the disc of a marker
+	}
+	return px(y)
+}
+
+// Tick is one label of the horizontal axis. Alt ticks are left out where
+// there is little room.
+type Tick struct {
+	X, Anchor, Label string
+	Alt              bool
+}
+
+// Ticks returns seven labels of the horizontal axis; the last names the zone.
+func (c *Chart) Ticks() []Tick {
+	const n = 6
+	form := "15:04"
+	switch span := c.To.Sub(c.From); {
+	case c.Daily || span > 8*24*time.Hour:
+		form = "2 Jan"
+	case span > 26*time.Hour:
+		form = "2 Jan 15:04"
+	}
+	var out []Tick
+	for i := range n + 1 {
+		at := c.From.Add(c.To.Sub(c.From) * time.Duration(i) / n).UTC()
+		t := Tick{X: pct(float64(i) * 100 / n), Anchor: "middle", Label: at.Format(form), Alt: i%2 == 1}
+		switch i {
+		case 0:
+			t.Anchor = "start"
+		case n:
+			t.Anchor = "end"
+			if !c.Daily {
+				t.Label += " UTC"
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// Box is the shaded stretch in the drawing.
+type Box struct {
+	X, Width string
+	Hot      bool
+}
+
+// ShadeBox returns the shaded stretch, nil when there is none in the range.
+func (c *Chart) ShadeBox() *Box {
+	if c.Shade == nil || !c.Shade.From.Before(c.To) || !c.Shade.To.After(c.From) {
+		return nil
+	}
+	a, b := c.x(c.Shade.From), c.x(c.Shade.To)
+	return &Box{pct(a), pct(math.Max(b-a, 0.3)), c.Shade.Hot}
+}
+
+// Flag is a marker in the drawing.
+type Flag struct {
+	X string
+	N int
+}
+
+// Flags returns the markers that lie in the range.
+func (c *Chart) Flags() []Flag {
+	var out []Flag
+	for _, m := range c.Marks {
+		if !m.At.Before(c.From) && !m.At.After(c.To) {
+			out = append(out, Flag{pct(c.x(m.At)), m.N})
+		}
+	}
+	return out
+}
+
+// Row is one row of the table twin.
+type Row struct {
+	At     time.Time
+	Label  string
+	Values []string
+}
+
+// Label writes an instant the way the legend and the table do.
+func (c *Chart) Label(at time.Time) string {
+	if c.Daily {
+		return at.UTC().Format("Mon 2 Jan 2006")
+	}
+	return at.UTC().Format("Mon 2 Jan 15:04:05") + " UTC"
+}
+
+// maxRows bounds the table twin; the CSV has all.
+const maxRows = 60
+
+// Rows returns the table twin, newest first, at most maxRows evenly spread.
+func (c *Chart) Rows() []Row {
+	xs, cols := c.merge()
+	per := max(1, (len(xs)+maxRows-1)/maxRows)
+	var out []Row
+	for i := len(xs) - 1; i >= 0; i -= per {
+		at := time.UnixMilli(xs[i]).UTC()
+		r := Row{At: at, Label: c.Label(at)}
+		for _, col := range cols {
+			text := "–"
+			if col[i] != nil {
+				text = Number(*col[i])
+			}
+			r.Values = append(r.Values, text)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// Last is the newest value of a line, for the legend.
+type Last struct{ Class, Name, Value string }
+
+// Legend returns the time of the newest sample and the newest value of each line.
+func (c *Chart) Legend() (out struct {
+	When  string
+	Lines []Last
+},
+) {
+	var newest time.Time
+	for i, l := range c.Lines {
+		v := "–"
+		if n := len(l.Points); n > 0 {
+			p := l.Points[n-1]
+			v = c.Value(p.Value)
+			if p.At.After(newest) {
+				newest = p.At
+			}
+		}
+		out.Lines = append(out.Lines, Last{fmt.Sprintf("s%d", i+1), l.Name, v})
+	}
+	if !newest.IsZero() {
+		out.When = c.Label(newest)
+	}
+	return out
+}
+
+// Value writes a value with its unit.
+func (c *Chart) Value(v float64) string {
+	if c.Unit == "" || c.Daily {
+		return Number(v)
+	}
+	return Number(v) + " " + c.Unit
+}
+
+// merge puts all lines on one axis of time, in milliseconds.
+func (c *Chart) merge() (xs []int64, cols [][]*float64) {
+	place := map[int64]int{}
+	thin := make([][]ops.Point, len(c.Lines))
+	for i, l := range c.Lines {
+		thin[i] = Thin(l.Points, maxPoints)
+		for _, p := range thin[i] {
+			if ms := p.At.UnixMilli(); place[ms] == 0 {
+				place[ms] = 1
+				xs = append(xs, ms)
+			}
+		}
+	}
+	slices.Sort(xs)
+	for i, ms := range xs {
+		place[ms] = i
+	}
+	cols = make([][]*float64, len(c.Lines))
+	for i := range c.Lines {
+		cols[i] = make([]*float64, len(xs))
+		for _, p := range thin[i] {
+			if !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
+				cols[i][place[p.At.UnixMilli()]] = &p.Value
+			}
+		}
+	}
+	return xs, cols
+}
+
+// JSON returns the numbers for the script, times in seconds.
+func (c *Chart) JSON() (string, error) {
+	type mark struct {
+		N  int     `json:"n"`
+		At float64 `json:"at"`
+	}
+	type line struct {
+		Name   string     `json:"name"`
+		Values []*float64 `json:"values"`
+	}
+	type shade struct {
+		From float64 `json:"from"`
+		To   float64 `json:"to"`
+		Hot  bool    `json:"hot"`
+	}
+	limit, step := Scale(c.high())
+	out := struct {
+		X     []float64 `json:"x"`
+		Lines []line    `json:"lines"`
+		From  float64   `json:"from"`
+		To    float64   `json:"to"`
+		Top   float64   `json:"top"`
+		Step  float64   `json:"step"`
+		Unit  string    `json:"unit"`
+		Daily bool      `json:"daily"`
+		Limit *float64  `json:"limit"`
+		Shade *shade    `json:"shade"`
+		Marks []mark    `json:"marks"`
+	}{X: []float64{}, From: secs(c.From), To: secs(c.To), Top: limit, Step: step, Unit: c.Unit, Daily: c.Daily, Limit: c.Limit}
+	xs, cols := c.merge()
+	for _, ms := range xs {
+		out.X = append(out.X, float64(ms)/1000)
+	}
+	for i, l := range c.Lines {
+		out.Lines = append(out.Lines, line{l.Name, cols[i]})
+	}
+	if c.Shade != nil {
+		out.Shade = &shade{secs(c.Shade.From), secs(c.Shade.To), c.Shade.Hot}
+	}
+	for _, m := range c.Marks {
+		out.Marks = append(out.Marks, mark{m.N, secs(m.At)})
+	}
+	b, err := json.Marshal(out)
+	return string(b), err
+}
+
+func secs(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

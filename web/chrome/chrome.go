@@ -1,0 +1,372 @@
+// Package chrome is what every page shares, exactly once: the shell with its
+// rail and top bar, the icons, the stylesheet, the scripts, the session, the
+// guard against forged posts, the error pages and the stream of live updates.
+// A page adds a handler and a template.
+package chrome
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fettleops/fettle/internal/clock"
+	"github.com/fettleops/fettle/ops"
+)
+
+// Sessions turns tokens into sessions and back into principals. A wrong,
+// expired or revoked credential is ops.ErrDenied.
+type Sessions interface {
+	// SignIn opens a session for a token and returns its cookie and the token
+	// that its forms must carry.
+	SignIn(ctx context.Context, token string) (cookie, csrf string, err error)
+	// Session returns who a cookie belongs to and its forms' token.
+	Session(ctx context.Context, cookie string) (ops.Principal, string, error)
+	// SignOut ends a session; ending one twice is no error.
+	SignOut(ctx context.Context, cookie string) error
+}
+
+// Record is what the rail counts.
+type Record interface {
+	Incidents(ctx context.Context, f ops.IncidentFilter) ([]ops.Incident, error)
+	Changes(ctx context.Context, f ops.ChangeFilter) ([]ops.Change, error)
+}
+
+// Switch tells whether execution is stopped, and why.
+type Switch interface {
+	ExecutionStopped(ctx context.Context) (reason string, stopped bool, err error)
+}
+
+// Feed is where live updates come from.
+type Feed interface {
+	FactsAfter(ctx context.Context, after int64, limit int, kinds ...ops.FactKind) ([]ops.Fact, error)
+	LastFact(ctx context.Context) (int64, error)
+}
+
+// Link is one page in the navigation.
+type Link struct {
+	URL, Icon, Name string
+	// Core pages stay under the thumb on a phone; at most four of them are shown there.
+	Core bool
+	// Count names the figure beside the link: incidents, approvals or none.
+	Count string
+}
+
+// Group is a titled part of the navigation.
+type Group struct {
+	Name  string
+	Links []Link
+}
+
+// Options is what the chrome needs.
+type Options struct {
+	Sessions Sessions
+	Record   Record
+	Switch   Switch
+	Feed     Feed
+	Clock    clock.Clock
+	Logger   *slog.Logger
+	Version  string
+	// Secure says that browsers reach us by TLS that ends before us, so that
+	// cookies are marked Secure although a request has none.
+	Secure bool
+	Nav    []Group
+	// Styles are the pages' own styles, appended to the stylesheet.
+	Styles []string
+}
+
+// Chrome is what pages render through. It is safe for concurrent use.
+type Chrome struct {
+	o      Options
+	assets *assets
+	shell  *template.Template
+	fault  *template.Template
+	forged *http.CrossOriginProtection
+	hub    hub
+
+	mu      sync.Mutex
+	counted time.Time
+	counts  map[string]Count
+}
+
+//go:embed shell.html parts.html fault.html
+var templates embed.FS
+
+// New parses the shell and prepares the static files. It fails only for a
+// defect of ours.
+func New(o Options) (*Chrome, error) {
+	a, err := loadAssets(o.Styles)
+	if err != nil {
+		return nil, fmt.Errorf("chrome: %w", err)
+	}
+	c := &Chrome{o: o, assets: a, forged: http.NewCrossOriginProtection()}
+	if c.shell, err = template.New("").Funcs(c.words()).ParseFS(templates, "shell.html", "parts.html"); err != nil {
+		return nil, fmt.Errorf("chrome: %w", err)
+	}
+	if c.fault, err = c.Template(templates, "fault.html"); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Template parses a page's files on top of the shell. One of them defines
+// "main", the content of the page.
+func (c *Chrome) Template(files fs.FS, names ...string) (*template.Template, error) {
+	t, err := c.shell.Clone()
+	if err == nil {
+		t, err = t.ParseFS(files, names...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("chrome: template %v: %w", names, err)
+	}
+	return t, nil
+}
+
+// Visit is one request of a person who signed in.
+type Visit struct {
+	Principal ops.Principal
+	CSRF      string // the session's form token
+	Now       time.Time
+	Theme     string         // light, dark or empty for the system's
+	Zone      *time.Location // the reader's own zone, UTC unless they chose one
+	Roomy     bool           // taller rows
+	Keys      bool           // single keys act
+	URL       string         // path and query of this page
+}
+
+// Crumb is one step of the breadcrumb; the last has no URL.
+type Crumb struct{ Name, URL string }
+
+// View is what a page gives the shell.
+type View struct {
+	Status int // 0 means 200
+	Title  string
+	Nav    string // URL of the navigation link this page stands under
+	Crumbs []Crumb
+	// Live names the fact subjects that make this page stale, separated by
+	// spaces; "*" means all, empty none.
+	Live string
+	// Hold keeps live updates from replacing what is shown, because a decision
+	// stands on it: the reader is told and asks for the new version.
+	Hold bool
+	Body any
+}
+
+// Count is a figure in the rail.
+type Count struct {
+	N    int
+	Due  bool // it waits for the reader
+	More bool // there are more than N
+}
+
+// Frame is what templates see: the page's View with everything around it.
+type Frame struct {
+	View
+	Visit
+	Groups  []navGroup
+	Toast   *Toast
+	Stopped bool
+	Reason  string
+	Version string
+	LastSeq int64
+}
+
+type navGroup struct {
+	Name  string
+	Links []navLink
+}
+
+type navLink struct {
+	Link
+	Current bool
+	Figure  *Count
+}
+
+// Handler serves a page to a person who signed in. An error it returns becomes
+// a page that says what happened; the response must not have begun then.
+type Handler func(w http.ResponseWriter, r *http.Request, v *Visit) error
+
+// Render writes a page.
+func (c *Chrome) Render(w http.ResponseWriter, r *http.Request, v *Visit, t *template.Template, view View) error {
+	f, err := c.frame(w, r, v, view)
+	if err != nil {
+		return err
+	}
+	return c.write(w, t, "shell", view.Status, f)
+}
+
+// Bare writes a page without rail and top bar, for those who have not signed in.
+func (c *Chrome) Bare(w http.ResponseWriter, r *http.Request, t *template.Template, view View) error {
+	v := &Visit{Now: c.o.Clock().UTC(), Zone: time.UTC, URL: r.URL.RequestURI()}
+	preferences(r, v)
+	return c.write(w, t, "bare", view.Status, &Frame{View: view, Visit: *v, Version: c.o.Version})
+}
+
+func (c *Chrome) write(w http.ResponseWriter, t *template.Template, name string, status int, f *Frame) error {
+	var b strings.Builder
+	if err := t.ExecuteTemplate(&b, name, f); err != nil {
+		return fmt.Errorf("chrome: render %q: %w: %w", f.Title, err, ops.ErrInternal)
+	}
+	if status == 0 {
+		status = http.StatusOK
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	// A page is not compressed: it holds the form token beside words a stranger
+	// can put into the address, and compression would tell one by the other.
+	h.Set("Cache-Control", "private, no-cache")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(b.String())) // a reader who went away is no error
+	return nil
+}
+
+func (c *Chrome) frame(w http.ResponseWriter, r *http.Request, v *Visit, view View) (*Frame, error) {
+	ctx := r.Context()
+	f := &Frame{View: view, Visit: *v, Version: c.o.Version, Toast: c.takeToast(w, r)}
+	counts, err := c.Counts(ctx, v.Principal)
+	if err != nil {
+		return nil, err
+	}
+	if f.Reason, f.Stopped, err = c.o.Switch.ExecutionStopped(ctx); err != nil {
+		return nil, err
+	}
+	if view.Live != "" {
+		if f.LastSeq, err = c.o.Feed.LastFact(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range c.o.Nav {
+		ng := navGroup{Name: g.Name}
+		for _, l := range g.Links {
+			nl := navLink{Link: l, Current: l.URL == view.Nav}
+			if n, ok := counts[l.Count]; ok && n.N > 0 {
+				nl.Figure = &n
+			}
+			ng.Links = append(ng.Links, nl)
+		}
+		f.Groups = append(f.Groups, ng)
+	}
+	return f, nil
+}
+
+// countFor is how long figures in the rail may be old.
+const countFor = 2 * time.Second
+
+// maxCount is the greatest figure that is counted exactly.
+const maxCount = 1000
+
+// Counts returns the figures of the rail: open incidents and changes that wait
+// for this principal.
+func (c *Chrome) Counts(ctx context.Context, p ops.Principal) (map[string]Count, error) {
+	open, waiting, err := c.estate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	due := 0
+	for _, ch := range waiting {
+		if MayDecide(p, ch) == "" {
+			due++
+		}
+	}
+	approvals := Count{N: due, Due: true}
+	if due == 0 {
+		approvals = Count{N: len(waiting)}
+	}
+	return map[string]Count{"incidents": open, "approvals": approvals}, nil
+}
+
+func (c *Chrome) estate(ctx context.Context) (Count, []ops.Change, error) {
+	waiting, err := c.o.Record.Changes(ctx, ops.ChangeFilter{States: []ops.ChangeState{ops.ChangeAuthorize}, Limit: maxCount})
+	if err != nil {
+		return Count{}, nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.o.Clock()
+	if c.counts == nil || now.Sub(c.counted) > countFor || now.Before(c.counted) {
+		open, err := c.o.Record.Incidents(ctx, ops.IncidentFilter{States: OpenStates, Limit: maxCount})
+		if err != nil {
+			return Count{}, nil, err
+		}
+		c.counts, c.counted = map[string]Count{"incidents": {N: len(open), More: len(open) == maxCount}}, now
+	}
+	return c.counts["incidents"], waiting, nil
+}
+
+// OpenStates are the states of incidents that still want work.
+var OpenStates = []ops.IncidentState{ops.IncidentNew, ops.IncidentInProgress, ops.IncidentOnHold}
+
+// MayDecide returns why a principal may not approve or deny a change now,
+// empty when they may. The gate has the last word; this only tells beforehand.
+func MayDecide(p ops.Principal, c ops.Change) string {
+	switch {
+	case c.State != ops.ChangeAuthorize:
+		return "This change does not wait for approval."
+	case p.Kind != ops.Person:
+		return "Only a person approves. You are signed in as a " + string(p.Kind) + "."
+	case !p.May(ops.MayApprove):
+		return "Approving needs one of the roles approver, application-owner, change-manager, incident-commander or admin."
+	case c.RequestedBy == p.ID:
+		return "You asked for this change. Somebody else has to approve it."
+	}
+	for _, id := range c.EditedBy {
+		if id == p.ID {
+			return "You worked on this plan. Somebody else has to approve it."
+		}
+	}
+	have := 0
+	for _, a := range c.Approvals {
+		if a.Void != "" || a.Digest != c.PlanDigest || a.Revision != c.Revision || a.Decision != ops.Approved {
+			continue
+		}
+		have++
+		if a.Principal == p.ID {
+			return "You approved this plan already. Another person has to as well."
+		}
+	}
+	role := awaited(c.Approvers, have)
+	switch {
+	case role != "" && !p.Has(role):
+		return "It waits for the role " + string(role) + ", which you do not hold."
+	case c.Team == "" || slices.Contains(p.Teams, c.Team):
+		return ""
+	case role == ops.ApplicationOwner || len(p.Teams) > 0 && !p.May(ops.MayManageChanges):
+		return "It belongs to team " + c.Team + ", and you to " + teams(p.Teams) + "."
+	}
+	return ""
+}
+
+func teams(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// awaited returns the role that must approve next.
+func awaited(in []ops.Approvers, have int) ops.Role {
+	for _, a := range in {
+		if have < a.Count {
+			return a.Role
+		}
+		have -= a.Count
+	}
+	return ""
+}
+
+// Principal returns who a request's session cookie belongs to.
+func (c *Chrome) Principal(r *http.Request) (ops.Principal, bool) {
+	v, err := c.visit(r)
+	return v.Principal, err == nil
+}
+
+// errNoSession says that a request carries no session.
+var errNoSession = errors.New("no session")

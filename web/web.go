@@ -1,0 +1,141 @@
+// Package web is the user interface: pages rendered on the server, one folder
+// per page below page/, inside one chrome. Every action is a link or a form
+// post and works without script; script adds charts, live updates and keys.
+package web
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/fettleops/fettle/internal/clock"
+	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/web/chrome"
+	"github.com/fettleops/fettle/web/page/account"
+	"github.com/fettleops/fettle/web/page/approvals"
+	"github.com/fettleops/fettle/web/page/backlog"
+	"github.com/fettleops/fettle/web/page/changes"
+	"github.com/fettleops/fettle/web/page/desk"
+	"github.com/fettleops/fettle/web/page/incidents"
+	"github.com/fettleops/fettle/web/page/login"
+	"github.com/fettleops/fettle/web/page/overview"
+	"github.com/fettleops/fettle/web/page/search"
+	"github.com/fettleops/fettle/web/page/stop"
+	"github.com/fettleops/fettle/web/page/styleguide"
+	"github.com/fettleops/fettle/web/page/trail"
+)
+
+// Record is everything the pages read; store.Store satisfies it. Each page
+// declares the few methods it asks.
+type Record interface {
+	chrome.Feed
+	approvals.Record
+	backlog.Record
+	changes.Record
+	incidents.Record
+	overview.Record
+	search.Record
+	trail.Record
+}
+
+// Gate is what people decide about changes; the change room satisfies it.
+type Gate interface {
+	changes.Gate
+	stop.Switch
+}
+
+// Deps is what app plugs in.
+type Deps struct {
+	Sessions  chrome.Sessions
+	Record    Record
+	Series    incidents.Series  // nil: no charts of incidents
+	Incidents incidents.Actions // the correlate room
+	Gate      Gate              // the change room
+	Analytics backlog.Answers   // the analytics room
+	Desk      desk.Desk         // nil: no desk pages
+	DeskName  string            // configured platform name of the desk, whose tickets link to its pages
+	Pulse     overview.Pulse    // nil: not measured
+	Clock     clock.Clock
+	Logger    *slog.Logger
+	Version   string
+	// Secure says that browsers reach us by TLS that ends before us.
+	Secure bool
+}
+
+// Web is the user interface as one handler. It is safe for concurrent use.
+type Web struct {
+	chrome  *chrome.Chrome
+	handler http.Handler
+}
+
+// page is what every page offers.
+type page interface{ Routes(mux *http.ServeMux) }
+
+// New builds the pages. It fails only for a defect of ours, in a template or a
+// static file.
+func New(d Deps) (*Web, error) {
+	c, err := chrome.New(chrome.Options{
+		Sessions: d.Sessions, Record: d.Record, Switch: d.Gate, Feed: d.Record, Clock: d.Clock, Logger: d.Logger,
+		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style},
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	for _, make := range []func() (page, error){
+		func() (page, error) { return login.New(c, d.Clock) },
+		func() (page, error) { return account.New(c) },
+		func() (page, error) { return overview.New(c, d.Record, d.Pulse) },
+		func() (page, error) { return incidents.New(c, d.Record, d.Series, d.Incidents, d.DeskName) },
+		func() (page, error) { return changes.New(c, d.Record, d.Gate, d.DeskName) },
+		func() (page, error) { return approvals.New(c, d.Record) },
+		func() (page, error) { return backlog.New(c, d.Record, d.Analytics) },
+		func() (page, error) { return trail.New(c, d.Record) },
+		func() (page, error) { return stop.New(c, d.Record, d.Gate) },
+		func() (page, error) { return search.New(c, d.Record) },
+		func() (page, error) { return styleguide.New(c) },
+	} {
+		p, err := make()
+		if err != nil {
+			return nil, err
+		}
+		p.Routes(mux)
+	}
+	if d.Desk != nil {
+		p, err := desk.New(c, d.Desk)
+		if err != nil {
+			return nil, err
+		}
+		p.Routes(mux)
+	}
+	mux.Handle("GET /events", c.Page(c.Events))
+	mux.HandleFunc("GET /static/{file}", c.Static)
+	mux.Handle("/", c.Page(c.Missing))
+	return &Web{chrome: c, handler: c.Guard(mux)}, nil
+}
+
+// ServeHTTP serves a page.
+func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) { w.handler.ServeHTTP(rw, r) }
+
+// Principal returns who a request's session cookie belongs to, so that the API
+// can take the same cookie. The caller guards its own writes against posts
+// from other sites.
+func (w *Web) Principal(r *http.Request) (ops.Principal, bool) { return w.chrome.Principal(r) }
+
+// navigation lists the pages that work.
+func navigation(d Deps) []chrome.Group {
+	loop := chrome.Group{Name: "Loop", Links: []chrome.Link{
+		{URL: "/", Icon: "overview", Name: "Overview", Core: true},
+		{URL: "/incidents", Icon: "incident", Name: "Incidents", Core: true, Count: "incidents"},
+		{URL: "/changes", Icon: "change", Name: "Changes", Core: true},
+		{URL: "/approvals", Icon: "approve", Name: "Approvals", Core: true, Count: "approvals"},
+	}}
+	learn := chrome.Group{Name: "Learn", Links: []chrome.Link{{URL: "/backlog", Icon: "backlog", Name: "Backlog"}}}
+	system := chrome.Group{Name: "System", Links: []chrome.Link{
+		{URL: "/stop", Icon: "power", Name: "Execution"}, {URL: "/account", Icon: "user", Name: "Account"}, {URL: "/styleguide", Icon: "theme", Name: "Style guide"},
+	}}
+	groups := []chrome.Group{loop, learn}
+	if d.Desk != nil {
+		groups = append(groups, chrome.Group{Name: "Work", Links: []chrome.Link{{URL: "/desk", Icon: "ticket", Name: "Desk"}}})
+	}
+	return append(groups, system)
+}
