@@ -10,6 +10,7 @@ package correlate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -190,7 +191,7 @@ func (r *Room) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case ops.Class(err) == ops.ErrConflict:
+		case errors.Is(err, ops.ErrConflict):
 			r.memory = nil
 			at, cerr := r.Log.Cursor(ctx, cursor)
 			passive = cerr == nil && at != r.at // another replica moved on; a person's edit leaves the cursor where it was

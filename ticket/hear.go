@@ -156,7 +156,7 @@ func (r *Room) routes(ctx context.Context, i ops.Incident) []Route {
 		if !match {
 			var err error
 			if match, err = r.Match(route.Match, i); err != nil {
-				r.Log.LogAttrs(ctx, slog.LevelError, "route failed", slog.Int("route", n), slog.String("incident_id", i.ID), slog.Any("err", err))
+				r.Log.LogAttrs(ctx, slog.LevelError, "route failed", slog.Int("route", n), slog.String("incident_id", i.ID), slog.Any("error", err))
 			}
 		}
 		if match {
