@@ -103,7 +103,7 @@ func (h *House) play(events []Event, restarts bool) {
 }
 
 // pace is how often a span is looked at.
-func pace(span time.Duration) time.Duration { return max(sec/2, span/200) }
+func pace(span time.Duration) time.Duration { return max(sec, span/40) }
 
 func (h *House) do(acts []Act) error {
 	for _, act := range acts {

@@ -15,41 +15,24 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-// incidents returns the incidents, oldest first.
-func (h *House) incidents() ([]api.IncidentView, error) {
-	found, err := h.as("admin").Incidents(h.t.Context(), nil)
-	if err != nil {
-		return nil, err
-	}
-	var out []api.IncidentView
-	for _, i := range slices.Backward(found.Items) {
-		v, err := h.as("admin").Incident(h.t.Context(), i.Key)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, nil
-}
-
 // incident returns the only incident.
-func (h *House) incident() (api.IncidentView, error) {
-	all, err := h.incidents()
-	if err == nil && len(all) != 1 {
-		err = fmt.Errorf("there are %d incidents, want one", len(all))
+func (h *House) incident() (api.IncidentSummary, error) {
+	all, err := h.as("admin").Incidents(h.t.Context(), nil)
+	if err == nil && len(all.Items) != 1 {
+		err = fmt.Errorf("there are %d incidents, want one", len(all.Items))
 	}
 	if err != nil {
-		return api.IncidentView{}, err
+		return api.IncidentSummary{}, err
 	}
-	return all[0], nil
+	return all.Items[0], nil
 }
 
 // WantIncidents wants that many incidents in all.
 func WantIncidents(n int) Act {
 	return func(h *House) error {
-		all, err := h.incidents()
-		if err == nil && len(all) != n {
-			err = fmt.Errorf("there are %d incidents, want %d", len(all), n)
+		all, err := h.as("admin").Incidents(h.t.Context(), nil)
+		if err == nil && len(all.Items) != n {
+			err = fmt.Errorf("there are %d incidents, want %d", len(all.Items), n)
 		}
 		return err
 	}
@@ -80,7 +63,11 @@ func WantReopened(n int) Act {
 // WantDesk wants the incident's ticket at the desk to show a state.
 func WantDesk(state ops.IncidentState) Act {
 	return func(h *House) error {
-		i, err := h.incident()
+		found, err := h.incident()
+		if err != nil {
+			return err
+		}
+		i, err := h.as("admin").Incident(h.t.Context(), found.Key)
 		if err != nil {
 			return err
 		}
@@ -265,4 +252,31 @@ func (h *House) trailSays(key string, kind ops.FactKind, text string) error {
 		}
 	}
 	return fmt.Errorf("no fact %s of %s says %q", kind, key, text)
+}
+
+// Comment writes a comment to the incident through the API.
+func Comment(who, text string) Act {
+	return func(h *House) error {
+		i, err := h.incident()
+		if err != nil {
+			return err
+		}
+		return h.call(who, http.MethodPost, "/api/v1/incidents/"+i.Key+"/comments", map[string]string{"text": text}, nil)
+	}
+}
+
+// call asks the API as somebody; in and into may be nil.
+func (h *House) call(who, method, path string, in, into any) error {
+	h.as(who)
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://"+fettleHost+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+h.tokens[who])
+	req.Header.Set("Content-Type", "application/json")
+	return exchange(h.wire, req, into)
 }
