@@ -598,11 +598,14 @@ func TestMutedHasNoTicket(t *testing.T) {
 			i.ID, i.Severity, i.OpenedAt = id, ops.High, time.Now()
 			switch b := body.(type) {
 			case ops.IncidentOpenedBody:
-				b.Incident, body = i, b
+				b.Incident = i
+				body = b
 			case ops.IncidentGrewBody:
-				b.Incident, body = i, b
+				b.Incident = i
+				body = b
 			case ops.IncidentResolvedBody:
-				b.Incident, body = i, b
+				b.Incident = i
+				body = b
 			}
 			h.incidents[id] = i
 			h.tell(i.Subject(), body)
