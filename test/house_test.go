@@ -67,6 +67,7 @@ type House struct {
 	stop   func() error
 	stops  []func()
 	writes int // of ServiceNow, when last looked at
+	off    bool
 }
 
 func open(t *testing.T, dir string, s Story) *House {
@@ -124,9 +125,26 @@ func (h *House) start() {
 
 func (h *House) restart() {
 	h.t.Helper()
+	if h.off {
+		return
+	}
 	h.wire.CloseIdleConnections()
 	h.must(h.stop())
 	h.start()
+}
+
+// Off stops the server, On starts it again.
+func Off(h *House) error {
+	h.wire.CloseIdleConnections()
+	h.off = true
+	return h.stop()
+}
+
+// On starts a server that was stopped.
+func On(h *House) error {
+	h.off = false
+	h.start()
+	return nil
 }
 
 // close stops everything and looks for secrets in what is left.
