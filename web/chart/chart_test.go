@@ -53,6 +53,13 @@ func TestScaleIsRoundAndHoldsEveryValue(t *testing.T) {
 	}
 }
 
+func TestCountsHaveNoLinesBetweenThem(t *testing.T) {
+	c := chart.Chart{Whole: true, From: noon, To: noon.Add(time.Hour), Lines: []chart.Line{{Name: "a", Points: points(1, 2)}}}
+	if g := c.Grid(); len(g) != 5 || g[1].Label != "1" {
+		t.Errorf("the grid is %+v", g)
+	}
+}
+
 func TestThinKeepsPeaksAndGaps(t *testing.T) {
 	in := make([]float64, 10_000)
 	in[3333], in[7000], in[5000] = 9, -9, math.NaN()

@@ -262,7 +262,7 @@ func draw(drawn []count, a asked, q url.Values) *chart.Chart {
 		return nil
 	}
 	from, to := a.from, a.to
-	c := &chart.Chart{ID: "backlog", Title: "Daily backlog", Unit: "open", Daily: a.daily, From: from, To: to}
+	c := &chart.Chart{ID: "backlog", Title: "Daily backlog", Unit: "open", Whole: true, Daily: a.daily, From: from, To: to}
 	if a.daily {
 		// The axis ends on the first and the last day there is.
 		c.From, c.To = to, from
@@ -357,6 +357,9 @@ func sentence(drawn []count, a asked) (string, string) {
 	lede := "Open incidents at each team’s evening, in its own zone."
 	if !a.daily {
 		lede = "Open incidents at every instant, computed from their transitions. All times UTC."
+	}
+	if n := len(parts) - 2; n > 0 {
+		parts = append(parts[:2], fmt.Sprintf("%d more below", n))
 	}
 	return strings.Join(parts, ", "), lede
 }
