@@ -196,10 +196,12 @@ func (a *App) listen(ctx context.Context) (net.Listener, string, error) {
 }
 
 func (a *App) server() *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelDebug),
 	}
+	s.RegisterOnShutdown(a.Web.Close) // open pages would hold up the drain
+	return s
 }
 
 // announce tells people and commands on this machine where the server is.

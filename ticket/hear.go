@@ -50,7 +50,11 @@ func (r *Room) want(ctx context.Context, tx db.Tx, f ops.Fact, n news) error {
 			return err
 		}
 	}
-	if len(tickets) > 0 && f.Kind != ops.IncidentOpened && f.Kind != ops.IncidentGrew && f.Kind != ops.IncidentReopenedFact {
+	if i.Muted != "" {
+		return nil // maintenance disturbs nobody; the fact that ends the muting comes back here
+	}
+	opens := f.Kind == ops.IncidentOpened || f.Kind == ops.IncidentGrew || f.Kind == ops.IncidentReopenedFact
+	if !opens && (len(tickets) > 0 || !i.State.Open()) {
 		return nil
 	}
 	for _, route := range r.routes(ctx, i) {

@@ -125,7 +125,7 @@ func OfChange(c ops.Change, tickets []ops.Ticket) []Stage {
 		s[observe].Sub, s[detect].Sub = clock(c.Trigger.StartsAt), "alert"
 	} else if c.IncidentID == "" {
 		s[observe].State, s[detect].State, s[correlate].State = Skipped, Skipped, Skipped
-		s[detect].Sub, s[correlate].Sub = "by hand", ""
+		s[observe].Sub, s[detect].Sub, s[correlate].Sub = "", "by hand", ""
 	}
 	ofTickets(s, tickets)
 	ofChange(s, c)

@@ -1,4 +1,4 @@
-// Package backlog is the page /backlog: is it growing, how long does it take?
+// Package backlog is the page /backlog: is it growing, how long does it take.
 package backlog
 
 import (
@@ -175,8 +175,18 @@ func (p *Page) counts(ctx context.Context, a asked) ([]count, error) {
 		if err != nil {
 			return nil, err
 		}
+		known := map[string]map[int64]int{}
 		for _, b := range points {
-			byTeam[b.Team] = append(byTeam[b.Team], ops.Point{At: b.At, Value: float64(b.Count)})
+			if known[b.Team] == nil {
+				known[b.Team] = map[int64]int{}
+			}
+			known[b.Team][b.At.UnixNano()] = b.Count
+		}
+		// Before its first incident a team has none open, which is a count too.
+		for team, counts := range known {
+			for at := a.from; !at.After(a.to); at = at.Add(step) {
+				byTeam[team] = append(byTeam[team], ops.Point{At: at, Value: float64(counts[at.UnixNano()])})
+			}
 		}
 	}
 	var out []count

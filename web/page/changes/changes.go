@@ -1,5 +1,5 @@
 // Package changes is the pages /changes and /changes/{id}: what exactly would
-// be done, who allowed it, did it help?
+// be done, who allowed it, did it help.
 package changes
 
 import (
