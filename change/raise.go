@@ -25,7 +25,7 @@ func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
 		for _, a := range alerts {
 			wanted, err := b.Triggered(a, incident)
 			if err != nil {
-				r.skip(tx, f, b, slog.LevelInfo, "the trigger of a runbook cannot be evaluated", err.Error())
+				r.skip(tx, f, b, slog.LevelWarn, "the trigger of a runbook cannot be evaluated", err.Error())
 				continue
 			}
 			if !wanted {
