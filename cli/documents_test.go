@@ -123,6 +123,17 @@ func TestDocumentedDataIsWellFormed(t *testing.T) {
 
 var inline = regexp.MustCompile("`([^`\n]+)`")
 
+// spans returns the code in running text, also where a line ends inside.
+func (p page) spans() []string {
+	var out []string
+	for _, paragraph := range strings.Split(p.text, "\n\n") {
+		for _, m := range inline.FindAllStringSubmatch(strings.ReplaceAll(paragraph, "\n", " "), -1) {
+			out = append(out, strings.Join(strings.Fields(m[1]), " "))
+		}
+	}
+	return out
+}
+
 // TestDocumentedCommandsExist parses every fettle command line, in blocks and
 // in running text, with the flags it gives, and looks up every make target.
 func TestDocumentedCommandsExist(t *testing.T) {
@@ -151,8 +162,8 @@ func TestDocumentedCommandsExist(t *testing.T) {
 				}
 			}
 		}
-		for _, m := range inline.FindAllStringSubmatch(p.text, -1) {
-			try(p.name, m[1], true)
+		for _, span := range p.spans() {
+			try(p.name, span, true)
 		}
 	}
 	for _, c := range newRoot().Commands() {
@@ -295,10 +306,7 @@ func TestDocumentedPathsExist(t *testing.T) {
 		t.Fatal("the look-up finds the wrong things")
 	}
 	for _, p := range documents(t, guide...) {
-		texts := []string{}
-		for _, m := range inline.FindAllStringSubmatch(p.text, -1) {
-			texts = append(texts, m[1])
-		}
+		texts := p.spans()
 		for _, b := range p.blocks {
 			texts = append(texts, b.text)
 		}

@@ -13,6 +13,20 @@ import (
 
 //go:generate go test -run ^TestLogPageIsCurrent$ -update .
 
+// logged reads a call that takes a level, a fixed message and attributes:
+// LogAttrs itself, or a function that passes them on to it.
+func logged(call *ast.CallExpr) (level, message string, attrs []ast.Expr) {
+	for i := 0; i+1 < len(call.Args); i++ {
+		if name, ok := strings.CutPrefix(selected(call.Args[i], "slog"), "Level"); ok && name != "" {
+			return name, literal(call.Args[i+1]), call.Args[i+2:]
+		}
+	}
+	if s, ok := call.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "LogAttrs" && len(call.Args) > 2 {
+		return "varies", literal(call.Args[2]), call.Args[3:] // the level is computed
+	}
+	return "", "", nil
+}
+
 var snake = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 // TestLogPageIsCurrent compares docs/logs.md with the calls of LogAttrs in the
@@ -30,24 +44,18 @@ func TestLogPageIsCurrent(t *testing.T) {
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
-			if !ok || len(call.Args) < 3 {
+			if !ok {
 				return true
 			}
-			if s, ok := call.Fun.(*ast.SelectorExpr); !ok || s.Sel.Name != "LogAttrs" {
-				return true
-			}
-			level, message := strings.TrimPrefix(selected(call.Args[1], "slog"), "Level"), literal(call.Args[2])
+			level, message, attrs := logged(call)
 			if message == "" {
-				return true // a logger that passes on what it is given
-			}
-			if level == "" {
-				level = "varies"
+				return true // no logging, or it passes on what it is given
 			}
 			row := fmt.Sprintf("| %s | %s | %s |", strings.ToLower(level), f.dir, message)
 			if rows[row] == nil {
 				rows[row] = map[string]bool{}
 			}
-			for _, arg := range call.Args[3:] {
+			for _, arg := range attrs {
 				attr, ok := arg.(*ast.CallExpr)
 				if !ok || len(attr.Args) == 0 || selected(attr.Fun, "slog") == "" {
 					continue

@@ -192,7 +192,7 @@ func TestNearest(t *testing.T) {
 	f("Every", "every")
 	f("timezone", "time_zone")
 	f("naem", "name")
-	f("confilct", "conflict")
+	f("conflcts", "conflict")
 	f("potatoes", "")
 	f("x", "")
 	f("", "")
