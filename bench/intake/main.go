@@ -279,12 +279,19 @@ type fettle struct {
 
 const webhookToken = "bench-token-0123456789abcdef"
 
+const benchConfig = `integrations:
+  - {name: am, source: alertmanager, auth: {bearer: env:BENCH_TOKEN}}
+correlate:
+  group_by: [rule]
+  within: 1h
+`
+
 func (f *fettle) start(ctx context.Context, dir string) (string, error) {
 	addr, err := freePort()
 	if err != nil {
 		return "", err
 	}
-	cfg := "integrations:\n  - {name: am, source: alertmanager, auth: {bearer: env:BENCH_TOKEN}}\ncorrelate:\n  group_by: [rule]\n  within: 1h\n"
+	cfg := benchConfig
 	if f.database != "" {
 		key := filepath.Join(dir, "data.key")
 		if err := os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
