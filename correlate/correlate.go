@@ -162,8 +162,12 @@ func (r *Room) refresh(id string) {
 }
 
 const (
+	// gather is how long the room lets the log grow after a batch. An alert
+	// after a quiet moment is decided at once; in a storm the updates of an
+	// incident, and the writer's time, are shared by many.
+	gather   = 50 * time.Millisecond
 	poll     = time.Second     // safety net under Wake, and how other replicas notice
-	settle   = 5 * time.Second // how often quiet incidents are looked at
+	settle   = time.Second     // how often what time changes is looked at
 	takeover = 5 * time.Second // how long a message may wait before a passive replica takes over
 )
 
@@ -205,6 +209,12 @@ func (r *Room) Run(ctx context.Context) error {
 			continue
 		case n == batch:
 			continue // more waits
+		case n > 0:
+			select {
+			case <-time.After(gather):
+			case <-ctx.Done():
+				return nil
+			}
 		}
 		if err != nil && !passive {
 			continue
