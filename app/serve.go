@@ -51,6 +51,7 @@ func (a *App) buildDoor(ctx context.Context) error {
 	}
 	a.Door, err = intake.Open(ctx, intake.Options{
 		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake}, Drivers: sources.Drivers, Integrations: integrations, Clock: a.Clock, Logger: a.Logger, Metrics: metrics,
+		Limits: intake.Limits{Depth: int64(a.Config.Server.QueueDepth)},
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
 	})
 	if err != nil {
