@@ -54,6 +54,7 @@ routes:
 // House is a whole installation with everything around it.
 type House struct {
 	t    testing.TB
+	base string // URL of the server
 	dir  string
 	conf *config.Config
 	net  *network
@@ -68,24 +69,40 @@ type House struct {
 	stops  []func()
 	writes int // of ServiceNow, when last looked at
 	off    bool
+	tune   app.Tune // stories of real time are in a hurry
 }
 
 func open(t *testing.T, dir string, s Story) *House {
 	t.Helper()
 	begin := parseBegin(t, s.Begin)
 	time.Sleep(time.Until(begin)) // a bubble begins in the year 2000
-	h := &House{t: t, dir: filepath.Join(dir, "data"), net: newNetwork(), logs: &logBook{}, firing: map[string]time.Time{}, tokens: map[string]string{}}
+	h := build(t, dir)
+	h.configure(fmt.Sprintf(shared, dir) + s.Config)
+	h.serve(snowHost, h.snow)
+	h.start()
+	return h
+}
+
+// build makes everything around an installation, its secrets in dir.
+func build(t *testing.T, dir string) *House {
+	t.Helper()
+	h := &House{
+		t: t, base: "http://" + fettleHost, dir: filepath.Join(dir, "data"), net: newNetwork(), logs: &logBook{},
+		firing: map[string]time.Time{}, tokens: map[string]string{},
+	}
 	h.wire = h.net.transport()
 	for name, secret := range map[string]string{"snow": snowPassword, "sender": senderToken} {
 		h.must(os.WriteFile(filepath.Join(dir, name), []byte(secret+"\n"), 0o600))
 	}
-	var err error
-	h.conf, err = config.Load("story.yaml", []byte(fmt.Sprintf(shared, dir)+s.Config))
-	h.must(err)
 	h.snow = simulator.New(simulator.Config{Clock: time.Now, Users: map[string]string{"fettle": snowPassword, "beth.anglin": "beth.anglin", "admin": "admin"}})
-	h.serve(snowHost, h.snow)
-	h.start()
 	return h
+}
+
+func (h *House) configure(text string) {
+	h.t.Helper()
+	var err error
+	h.conf, err = config.Load("story.yaml", []byte(text))
+	h.must(err)
 }
 
 // serve answers a host of the network until the house closes.
@@ -104,7 +121,7 @@ func (h *House) start() {
 	a, err := app.New(h.t.Context(), app.Options{
 		Config: h.conf, DataDir: h.dir, Listener: h.net.listen(fettleHost), Clock: time.Now, Version: "test",
 		Logger:    slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Transport: h.wire, Ready: func(string) { close(ready) },
+		Transport: h.wire, Ready: func(string) { close(ready) }, Tune: h.tune,
 	})
 	h.must(err)
 	ctx, cancel := context.WithCancel(h.t.Context())
@@ -172,7 +189,7 @@ func (h *House) as(who string) *client.Client {
 		h.must(err)
 		h.tokens[who] = made.Token
 	}
-	return client.New("http://"+fettleHost, h.tokens[who]).Through(h.wire)
+	return client.New(h.base, h.tokens[who]).Through(h.wire)
 }
 
 // checkTrails checks every hash chain.

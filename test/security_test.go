@@ -77,7 +77,7 @@ func (h *House) ask(who, method, path string, body any) (status int, answer stri
 	if err != nil {
 		return 0, "", err
 	}
-	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://"+fettleHost+path, bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(h.t.Context(), method, h.base+path, bytes.NewReader(b))
 	if err != nil {
 		return 0, "", err
 	}

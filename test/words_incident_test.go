@@ -272,7 +272,7 @@ func (h *House) call(who, method, path string, in, into any) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://"+fettleHost+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(h.t.Context(), method, h.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

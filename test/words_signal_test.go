@@ -36,10 +36,6 @@ func hosts(n int) []string {
 }
 
 func (h *House) send(status, severity, rule string, hosts []string) error {
-	return h.sendTo(h.wire, "http://"+fettleHost, status, severity, rule, hosts)
-}
-
-func (h *House) sendTo(rt http.RoundTripper, base, status, severity, rule string, hosts []string) error {
 	type m = map[string]any
 	now := time.Now().UTC()
 	var alerts []m
@@ -70,13 +66,13 @@ func (h *House) sendTo(rt http.RoundTripper, base, status, severity, rule string
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, base+"/in/prom", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, h.base+"/in/prom", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+senderToken)
 	req.Header.Set("Content-Type", "application/json")
-	return exchange(rt, req, nil)
+	return exchange(h.wire, req, nil)
 }
 
 // exchange sends a request and decodes the answer, which must be a 2xx.
