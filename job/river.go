@@ -18,6 +18,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/failpoint"
 )
 
 const (
@@ -84,7 +85,10 @@ func (r *riverOn[T]) migrate(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("job: read the queue's migrations: %w", err)
 	}
-	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+	failpoint.Hit("migrate.before:job.Open")
+	_, err = m.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	failpoint.Hit("migrate.after:job.Open")
+	if err != nil {
 		return fmt.Errorf("job: migrate the queue: %w", err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/failpoint"
 )
 
 //go:embed migrations/*.sql
@@ -47,7 +48,9 @@ func dialectFS(e db.Engine) (fs.FS, error) {
 // each other on PostgreSQL.
 func Migrate(ctx context.Context, d *db.DB) error {
 	return migrate(ctx, d, func(p *goose.Provider) error {
+		failpoint.Hit("migrate.before:store.Migrate")
 		_, err := p.Up(ctx)
+		failpoint.Hit("migrate.after:store.Migrate")
 		return err
 	})
 }

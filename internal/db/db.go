@@ -150,14 +150,20 @@ func (d *DB) Write(ctx context.Context, fn func(tx Tx) error) error {
 }
 
 // caller names the function that called Write, package-qualified and without
-// the module path, which is also how the list of failpoints names it.
+// the module path, as the generated list of failpoints does. Writes of a
+// closure go by the function it stands in: how the compiler numbers closures
+// changes with what it inlines.
 func caller() string {
-	pc, _, _, ok := runtime.Caller(2)
-	if !ok {
+	pcs := make([]uintptr, 1)
+	if runtime.Callers(3, pcs) == 0 {
 		return "unknown"
 	}
-	name := runtime.FuncForPC(pc).Name()
-	return strings.TrimPrefix(name, "github.com/fettleops/fettle/")
+	frame, _ := runtime.CallersFrames(pcs).Next()
+	name := strings.TrimPrefix(frame.Function, "github.com/fettleops/fettle/")
+	if i := strings.Index(name, ".func"); i > 0 {
+		name = name[:i]
+	}
+	return name
 }
 
 // Close commits the writes that wait, refuses new ones and closes the
