@@ -72,8 +72,10 @@ func TestHostileRecords(t *testing.T) {
 	})
 	by := ops.Principal{Name: hostile}
 	for _, body := range []ops.FactBody{
-		ops.IncidentOpenedBody{Incident: i, Alerts: []ops.Alert{alert}, Count: 1, Why: hostile}, ops.IncidentCommentedBody{Note: ops.Note{Author: hostile, Text: hostile}, Via: hostile},
-		ops.TicketOpenedBody{Platform: hostile, Display: hostile, URL: "javascript:alert(1)"}, ops.TicketTroubledBody{Platform: hostile, Class: hostile, Error: hostile},
+		ops.IncidentOpenedBody{Incident: i, Alerts: []ops.Alert{alert}, Count: 1, Why: hostile},
+		ops.IncidentCommentedBody{Note: ops.Note{Author: hostile, Text: hostile}, Via: hostile},
+		ops.TicketOpenedBody{Platform: hostile, Display: hostile, URL: "javascript:alert(1)"},
+		ops.TicketTroubledBody{Platform: hostile, Class: hostile, Error: hostile},
 		ops.TicketEditedBody{Platform: hostile, Display: hostile, By: hostile, Edits: []ops.FieldEdit{{Field: hostile, From: hostile, To: hostile}}, Notes: []ops.Note{{Text: hostile}}},
 	} {
 		h.Tell(now, by, i.Subject(), body)

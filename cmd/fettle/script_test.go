@@ -16,7 +16,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/fettleops/fettle/app"
 	"github.com/fettleops/fettle/cli"
 	"github.com/fettleops/fettle/internal/peer"
 )
@@ -88,7 +87,7 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	last := errors.New("no address yet")
 	for deadline := time.Now().Add(startup); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		b, err := os.ReadFile(filepath.Join(ts.MkAbs(args[0]), app.AddressFile))
+		b, err := os.ReadFile(filepath.Join(ts.MkAbs(args[0]), "address"))
 		if err != nil {
 			continue
 		}

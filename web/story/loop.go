@@ -32,9 +32,14 @@ const (
 // Stages returns the loop with nothing reached yet.
 func Stages() []Stage {
 	return []Stage{
-		{Name: "Observe", Icon: "signal"}, {Name: "Detect", Icon: "incident"}, {Name: "Correlate", Icon: "overview"},
-		{Name: "Ticket", Icon: "ticket"}, {Name: "Gate", Icon: "approve"}, {Name: "Execute", Icon: "st-implement"},
-		{Name: "Verify", Icon: "st-review"}, {Name: "Learn", Icon: "reliab"},
+		{Name: "Observe", Icon: "signal"},
+		{Name: "Detect", Icon: "incident"},
+		{Name: "Correlate", Icon: "overview"},
+		{Name: "Ticket", Icon: "ticket"},
+		{Name: "Gate", Icon: "approve"},
+		{Name: "Execute", Icon: "st-implement"},
+		{Name: "Verify", Icon: "st-review"},
+		{Name: "Learn", Icon: "reliab"},
 	}
 }
 
