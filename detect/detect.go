@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -91,7 +92,12 @@ type Room struct {
 	Deps
 	rules []*rule
 
-	mu     sync.Mutex
+	// mu keeps one observation from the next, also while its alerts are written.
+	mu sync.Mutex
+	// seen guards values alone and is never held over a write: the gate asks
+	// Measure inside a transaction, which would wait for the write, and the write
+	// for it.
+	seen   sync.Mutex
 	values map[string]map[string]float64 // resource -> metric -> newest value
 }
 
@@ -151,11 +157,6 @@ func (r *Room) Observe(ctx context.Context, about ops.ResourceRef, samples []ops
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	values := r.values[about.ID]
-	if values == nil {
-		values = map[string]float64{}
-		r.values[about.ID] = values
-	}
 	fresh := map[string]ops.Sample{}
 	at := samples[0].At
 	for _, s := range samples {
@@ -166,9 +167,7 @@ func (r *Room) Observe(ctx context.Context, about ops.ResourceRef, samples []ops
 			at = s.At
 		}
 	}
-	for m, s := range fresh {
-		values[m] = s.Value
-	}
+	values := r.keep(about.ID, fresh)
 	trends, err := r.trends(ctx, about.ID, at)
 	if err != nil {
 		return err
@@ -345,8 +344,24 @@ func threshold(when, metric string) (operator, value string) {
 // Measure returns the newest value of the metric an alert was raised on, which
 // is how a runbook sees value when its plan is made.
 func (r *Room) Measure(_ context.Context, a ops.Alert) (float64, bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.seen.Lock()
+	defer r.seen.Unlock()
 	v, ok := r.values[a.Resource.ID][a.Context.Metric]
 	return v, ok, nil
+}
+
+// keep makes samples the newest of their metrics and returns a copy of all of
+// the resource.
+func (r *Room) keep(resource string, fresh map[string]ops.Sample) map[string]float64 {
+	r.seen.Lock()
+	defer r.seen.Unlock()
+	values := r.values[resource]
+	if values == nil {
+		values = map[string]float64{}
+		r.values[resource] = values
+	}
+	for m, s := range fresh {
+		values[m] = s.Value
+	}
+	return maps.Clone(values)
 }

@@ -169,3 +169,37 @@ func TestFaultyRulesAreNamed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// asking measures inside the transaction that is being written, as the gate
+// does in the one writer it shares with the senses.
+type asking struct {
+	*senses
+	alert ops.Alert
+	asked bool
+}
+
+func (a *asking) Write(ctx context.Context, fn func(db.Tx) error) error {
+	if _, known, err := a.room.Measure(ctx, a.alert); err != nil || !known {
+		a.t.Errorf("measured nothing (%v) while an alert was written", err)
+	}
+	a.asked = true
+	return a.senses.Write(ctx, fn)
+}
+
+func TestTheGateMayMeasureWhileAnAlertIsWritten(t *testing.T) {
+	s := newSenses(t)
+	a := &asking{senses: s, alert: ops.Alert{Resource: ops.ResourceRef{ID: "r1"}, Context: ops.AlertContext{Metric: "cpu_utilization"}}}
+	room, err := detect.New([]detect.Rule{{Name: "any", When: "cpu_utilization > 0.5", Severity: ops.Low}},
+		detect.Deps{Signals: s, History: s, DB: a, Clock: func() time.Time { return s.now }, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.room = room
+	sample := ops.Sample{Series: ops.SeriesID{Resource: "r1", Metric: "cpu_utilization"}, Point: ops.Point{At: s.now, Value: 0.9}}
+	if err := room.Observe(t.Context(), ops.ResourceRef{ID: "r1"}, []ops.Sample{sample}); err != nil {
+		t.Fatal(err)
+	}
+	if !a.asked {
+		t.Error("no alert was written")
+	}
+}

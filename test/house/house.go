@@ -305,6 +305,20 @@ func (h *House) Tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// Dump ends a server that does not do what it should with SIGQUIT, so that its
+// log, which is kept of a failed test, ends with what every goroutine waits for.
+func (h *House) Dump() {
+	_ = h.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-h.done:
+	case <-time.After(5 * time.Second):
+		h.Kill()
+	}
+}
+
+// Terminate sends SIGTERM and does not wait.
+func (h *House) Terminate() { _ = h.cmd.Process.Signal(syscall.SIGTERM) }
+
 // Stop drains the server with SIGTERM and fails the test unless it exits with 0.
 func (h *House) Stop() {
 	h.T.Helper()
@@ -314,6 +328,7 @@ func (h *House) Stop() {
 	select {
 	case <-h.done:
 	case <-time.After(40 * time.Second):
+		h.Dump()
 		h.T.Fatal("the server does not end 40 s after SIGTERM")
 	}
 	if code := h.cmd.ProcessState.ExitCode(); code != 0 {

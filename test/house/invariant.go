@@ -92,6 +92,7 @@ func (h *House) Drain(within time.Duration) {
 			return
 		}
 		if time.Now().After(limit) {
+			h.Dump()
 			h.T.Fatalf("after %v there is still open work: %s", within, last)
 		}
 		select {

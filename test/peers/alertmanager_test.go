@@ -71,7 +71,8 @@ receivers:
 
 	tell(t, am, starts, time.Now().UTC())
 	eventually(t, "resolved tickets", func() error { return shows(h, "resolved", "6", "resolved") })
-	tell(t, am, time.Now().UTC(), time.Time{})
+	starts = time.Now().UTC()
+	tell(t, am, starts, time.Time{})
 	eventually(t, "reopened tickets", func() error { return shows(h, "in_progress", "2", "open") })
 	tell(t, am, starts, time.Now().UTC())
 	eventually(t, "tickets resolved again", func() error { return shows(h, "resolved", "6", "resolved") })
