@@ -1,6 +1,7 @@
 package test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/fettleops/fettle/change"
@@ -134,12 +135,12 @@ func TestWorseIsRolledBack(t *testing.T) {
 // Nobody answers: the request expires, and an approval that comes too late
 // counts for nothing.
 func TestApprovalExpires(t *testing.T) {
-	Play(t, Story{Config: gate + always, Events: []Event{
+	Play(t, Story{Config: strings.Replace(gate, "expires: 30m", "expires: 10m", 1) + always, Events: []Event{
 		At(0, Fire("HighCPU", "web1")),
 		Between(0, 10*sec, WantChange(ops.ChangeAuthorize, "")),
-		At(29*minute+30*sec, WantChange(ops.ChangeAuthorize, "")),
-		Between(30*minute, 31*minute, WantChange(ops.ChangeCancelled, ops.Expired), WantNote("nobody decided")),
-		At(32*minute, Refused(409, "waits for no approval", Approve("ann")), WantRuns(0, 0)),
+		At(9*minute+30*sec, WantChange(ops.ChangeAuthorize, "")),
+		Between(10*minute, 11*minute, WantChange(ops.ChangeCancelled, ops.Expired), WantNote("nobody decided")),
+		At(12*minute, Refused(409, "waits for no approval", Approve("ann")), WantRuns(0, 0)),
 	}})
 }
 

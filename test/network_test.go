@@ -78,7 +78,7 @@ func (w *wire) Close() error {
 	return nil
 }
 
-func (w *wire) Addr() net.Addr { return address(w.host) }
+func (w *wire) Addr() net.Addr { return address(w.host + ":80") }
 
 type address string
 

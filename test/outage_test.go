@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -20,6 +21,9 @@ func TestServiceNowIsAway(t *testing.T) {
 	}
 	for way, fault := range ways {
 		t.Run(way, func(t *testing.T) {
+			if way == "down" || way == "throttling" {
+				peer.Long(t) // the quick ones are the three that are harder
+			}
 			Play(t, Story{Config: byRule, Events: []Event{
 				At(0, Snow(fault)),
 				At(10*sec, FireAs("warning", "HighCPU", "web1")),

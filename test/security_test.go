@@ -91,6 +91,9 @@ func (h *House) ask(who, method, path string, body any) (status int, answer stri
 		return 0, "", err
 	}
 	defer resp.Body.Close()
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		return resp.StatusCode, "", nil // it never ends; what it streams, the trail tells as well
+	}
 	text, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(text), err
 }

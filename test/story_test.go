@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 const (
@@ -48,9 +50,9 @@ func Throughout(from, to time.Duration, wants ...Act) Event {
 	return Event{from: from, to: to, acts: wants, always: true}
 }
 
-// Play plays a story twice: as it is, and with the server stopped and started
-// again on its data directory after each thing that happens. A restart must
-// not change anything.
+// Play plays a story with the server stopped and started again on its data
+// directory after each thing that happens, which must not change anything;
+// among the long tests it plays it without, too.
 func Play(t *testing.T, s Story) {
 	t.Helper()
 	for _, restarts := range []bool{false, true} {
@@ -60,6 +62,9 @@ func Play(t *testing.T, s Story) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if !restarts {
+				peer.Long(t)
+			}
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t, dir, s)
