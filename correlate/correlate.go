@@ -60,7 +60,7 @@ func (c Config) withDefaults() Config {
 
 // Log is the signal log and this room's place in it.
 type Log interface {
-	SignalsAfter(ctx context.Context, after int64, limit int) ([]ops.Message, error)
+	FollowSignals(ctx context.Context, after int64, limit int) ([]ops.Message, error)
 	Cursor(ctx context.Context, name string) (int64, error)
 	MoveCursor(ctx context.Context, tx db.Tx, name string, from, to int64) error
 }
@@ -234,7 +234,7 @@ func (r *Room) overdue(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	waiting, err := r.Log.SignalsAfter(ctx, at, 1)
+	waiting, err := r.Log.FollowSignals(ctx, at, 1)
 	return err == nil && len(waiting) > 0 && r.Clock().Sub(waiting[0].RecordedAt) > takeover
 }
 
@@ -243,7 +243,7 @@ func (r *Room) catchUp(ctx context.Context) (int, error) {
 	if err := r.remember(ctx); err != nil {
 		return 0, err
 	}
-	messages, err := r.Log.SignalsAfter(ctx, r.at, batch)
+	messages, err := r.Log.FollowSignals(ctx, r.at, batch)
 	if err != nil || len(messages) == 0 {
 		return 0, err
 	}

@@ -31,7 +31,7 @@ type signalLog struct {
 	messages []ops.Message
 }
 
-func (l *signalLog) SignalsAfter(_ context.Context, after int64, limit int) ([]ops.Message, error) {
+func (l *signalLog) FollowSignals(_ context.Context, after int64, limit int) ([]ops.Message, error) {
 	rest := l.messages[after:]
 	return rest[:min(limit, len(rest))], nil
 }
