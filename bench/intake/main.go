@@ -71,10 +71,11 @@ type target interface {
 	seen(ctx context.Context, rule string) (bool, error)
 	stop() error
 	memory() string
+	cpu() (time.Duration, error)
 }
 
 func run(o options) error {
-	fmt.Println("target        accepted/s    p50       p99       max       refused  errors  last alert in an incident after  memory")
+	fmt.Println("target        accepted/s    p50       p99       max       refused  errors  last alert in an incident after  CPU/alert  CPU      idle RSS    RSS at the end   ready after")
 	for _, name := range strings.Split(o.targets, ",") {
 		var t target
 		switch name {
@@ -111,7 +112,15 @@ func measure(o options, name string, t target) (err error) {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.seconds)*time.Second+5*time.Minute)
 	defer cancel()
+	launched := time.Now()
 	url, err := t.start(ctx, dir)
+	if err != nil {
+		return errors.Join(err, t.stop())
+	}
+	ready := time.Since(launched)
+	time.Sleep(3 * time.Second)
+	idle := t.memory()
+	used, err := t.cpu()
 	if err != nil {
 		return errors.Join(err, t.stop())
 	}
@@ -170,6 +179,11 @@ func measure(o options, name string, t target) (err error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	drained := time.Since(done)
+	busy, err := t.cpu()
+	if err != nil {
+		return err
+	}
+	busy -= used
 	all := slices.Concat(latencies...)
 	slices.Sort(all)
 	q := func(p float64) time.Duration {
@@ -178,7 +192,8 @@ func measure(o options, name string, t target) (err error) {
 		}
 		return all[min(len(all)-1, int(p*float64(len(all))))].Round(10 * time.Microsecond)
 	}
-	fmt.Printf("%-13s %10.0f    %-9s %-9s %-9s %-8d %-7d %-32s %s\n", name, float64(accepted.Load())/took.Seconds(), q(0.5), q(0.99), q(1), refused.Load(), failed.Load(), drained.Round(time.Millisecond), t.memory())
+	fmt.Printf("%-13s %10.0f    %-9s %-9s %-9s %-8d %-7d %-32s %-10s %-8s %-11s %-16s %s\n", name, float64(accepted.Load())/took.Seconds(), q(0.5), q(0.99), q(1), refused.Load(), failed.Load(), drained.Round(time.Millisecond),
+		(busy / time.Duration(max(1, accepted.Load()))).Round(100*time.Nanosecond), busy.Round(100*time.Millisecond), idle, t.memory(), ready.Round(time.Millisecond))
 	return nil
 }
 
@@ -251,6 +266,25 @@ func (p *process) memory() string {
 	return "unknown"
 }
 
+// tick is the unit of /proc/PID/stat, which Linux fixes at a hundredth of a second.
+const tick = 10 * time.Millisecond
+
+// cpu is the processor time of the process, user and system, from /proc.
+func (p *process) cpu() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), ") ") // the name before it may hold anything
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, fmt.Errorf("unexpected /proc/PID/stat: %q", b)
+	}
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	system, err2 := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * tick, errors.Join(err1, err2)
+}
+
 func waitFor(ctx context.Context, url string) error {
 	for {
 		resp, err := http.Get(url)
@@ -263,7 +297,7 @@ func waitFor(ctx context.Context, url string) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s never answered: %w", url, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
