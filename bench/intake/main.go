@@ -32,6 +32,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 type options struct {
@@ -52,7 +54,7 @@ func main() {
 	flag.IntVar(&o.distinct, "distinct", 100_000, "different alerts; later ones repeat the first")
 	flag.IntVar(&o.rules, "rules", 100, "different rules, which is how many incidents there will be")
 	flag.StringVar(&o.targets, "targets", "embedded,postgres,alertmanager", "what to measure, in this order")
-	flag.StringVar(&o.postgres, "postgres", os.Getenv("FETTLE_BENCH_POSTGRES"), "URL of an empty PostgreSQL database for the target postgres")
+	flag.StringVar(&o.postgres, "postgres", os.Getenv("FETTLE_BENCH_POSTGRES"), "URL of an empty PostgreSQL database for the target postgres; empty: a temporary cluster is started where PostgreSQL is installed")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/intake:", err)
@@ -82,11 +84,17 @@ func run(o options) error {
 		case "embedded":
 			t = &fettle{options: o}
 		case "postgres":
-			if o.postgres == "" {
-				fmt.Println("postgres      not run: name a database with -postgres or FETTLE_BENCH_POSTGRES")
-				continue
+			url := o.postgres
+			if url == "" {
+				var err error
+				if url, err = peer.OpenPostgres(context.Background()); errors.Is(err, peer.ErrNoPostgres) {
+					fmt.Println("postgres      not run:", err)
+					continue
+				} else if err != nil {
+					return err
+				}
 			}
-			t = &fettle{options: o, database: o.postgres}
+			t = &fettle{options: o, database: url}
 		case "alertmanager":
 			path, err := exec.LookPath("prometheus-alertmanager")
 			if err != nil {
@@ -113,7 +121,9 @@ func measure(o options, name string, t target) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.seconds)*time.Second+5*time.Minute)
 	defer cancel()
 	launched := time.Now()
-	url, err := t.start(ctx, dir)
+	starting, started := context.WithTimeout(ctx, 30*time.Second)
+	url, err := t.start(starting, dir)
+	started()
 	if err != nil {
 		return errors.Join(err, t.stop())
 	}
@@ -328,7 +338,7 @@ func (f *fettle) start(ctx context.Context, dir string) (string, error) {
 	cfg := benchConfig
 	if f.database != "" {
 		key := filepath.Join(dir, "data.key")
-		if err := os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
+		if err := os.WriteFile(key, []byte(strings.Repeat("6b", 32)), 0o600); err != nil {
 			return "", err
 		}
 		cfg += "store:\n  postgres: env:BENCH_POSTGRES\nserver:\n  data_key: file:" + key + "\n"
