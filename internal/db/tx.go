@@ -217,8 +217,8 @@ func (r pgRow) Scan(dest ...any) error {
 
 // InsertNumbered inserts one row into a table whose key the engine hands out
 // and returns that key, zero when a conflict clause left the row out. key is
-// the column's name. On SQLite it runs as a plain statement, which costs a
-// third of one that returns rows.
+// the column's name. On SQLite it runs as a plain statement, which costs
+// about half of one that returns rows.
 func InsertNumbered(ctx context.Context, tx Tx, query, key string, args ...any) (int64, error) {
 	ctx = context.WithoutCancel(ctx)
 	if tx.PGX() != nil {
