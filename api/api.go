@@ -144,7 +144,8 @@ func New(d Deps) *API {
 	cfg.Security = []map[string][]string{{"token": {}}}
 	a.huma = humago.New(a.mux, cfg)
 	a.routes()
-	a.mux.HandleFunc("GET /api/v1/events", a.events)
+	a.mux.HandleFunc("GET "+eventsPath, a.events)
+	a.huma.OpenAPI().AddOperation(a.eventsOperation())
 	return a
 }
 

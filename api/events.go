@@ -4,17 +4,39 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/fettleops/fettle/ops"
 )
 
 const (
+	eventsPath = "/api/v1/events"
+
 	eventPoll  = time.Second
 	eventAlive = 15 * time.Second
 	eventBatch = 500
 )
+
+// eventsOperation describes events, which the decoder of the other operations
+// does not serve.
+func (a *API) eventsOperation() *huma.Operation {
+	schema := &huma.Schema{Type: huma.TypeString}
+	op := &huma.Operation{
+		OperationID: "stream-events", Method: http.MethodGet, Path: eventsPath, Summary: "Facts as they happen, as server-sent events",
+		Description: "Each event has the fact's sequence number as id, the name fact and the fact in JSON as data. A comment is sent every 15 seconds without one.",
+		Parameters:  []*huma.Param{{Name: "Last-Event-ID", In: "header", Description: "go on after this sequence number; default from now on", Schema: schema}},
+		Responses:   map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: schema}}}},
+	}
+	problem := huma.SchemaFromType(a.huma.OpenAPI().Components.Schemas, reflect.TypeFor[huma.ErrorModel]())
+	for _, code := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden} {
+		op.Responses[strconv.Itoa(code)] = &huma.Response{Description: http.StatusText(code), Content: map[string]*huma.MediaType{problemType: {Schema: problem}}}
+	}
+	return op
+}
 
 // events streams facts as server-sent events (WHATWG HTML, section 9.2): id is
 // the fact's sequence number, so that Last-Event-ID resumes without a gap.

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -25,11 +27,22 @@ var statuses = map[error]int{
 	ops.ErrInternal:    http.StatusInternalServerError,
 }
 
+// problems lists the statuses a caller must be ready for: what the decoder
+// refuses, a missing credential, and every class of error.
+func problems() []int {
+	codes := []int{http.StatusBadRequest, http.StatusUnauthorized}
+	for _, code := range statuses {
+		codes = append(codes, code)
+	}
+	slices.Sort(codes)
+	return slices.Compact(codes)
+}
+
 // Status returns the HTTP status of an error and the text a caller may see: of
 // a defect of ours only that it was one.
 func Status(err error) (int, string) {
 	class := ops.Class(err)
-	if class == ops.ErrInternal {
+	if errors.Is(class, ops.ErrInternal) {
 		return statuses[class], "Something is wrong inside Fettle; its log says what. Nothing was done by halves."
 	}
 	return statuses[class], err.Error()
@@ -48,8 +61,11 @@ func (a *API) fail(ctx context.Context, op string, err error) error {
 	return problem
 }
 
+// problemType is the content type of an error (RFC 9457).
+const problemType = "application/problem+json"
+
 func writeProblem(w http.ResponseWriter, code int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(code), "status": code, "detail": detail})
 }

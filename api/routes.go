@@ -25,7 +25,7 @@ func op[I, O any](a *API, method, path, id, summary string, may ops.Permission, 
 	status := http.StatusOK
 	huma.Register(a.huma, huma.Operation{
 		OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary, DefaultStatus: status,
-		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity},
+		Errors: problems(),
 	}, func(ctx context.Context, in *I) (*body[O], error) {
 		by := caller(ctx)
 		if err := by.Require(may); err != nil {
@@ -178,7 +178,8 @@ func (a *API) routes() {
 	op(a, http.MethodPost, "/integrations/{name}/send", "send-payload", "Deliver a payload as if its sender had been authenticated", ops.MayAdminister,
 		func(ctx context.Context, _ ops.Principal, in *sendInput) (struct {
 			Outcome string `json:"outcome"`
-		}, error) {
+		}, error,
+		) {
 			var out struct {
 				Outcome string `json:"outcome"`
 			}
@@ -376,7 +377,7 @@ func (a *API) backlogCSV() {
 		Body        []byte
 	}
 	huma.Register(a.huma, huma.Operation{
-		OperationID: "get-backlog-csv", Method: http.MethodGet, Path: "/api/v1/analytics/backlog.csv", Summary: "Daily backlog per team, as CSV",
+		OperationID: "get-backlog-csv", Method: http.MethodGet, Path: "/api/v1/analytics/backlog.csv", Summary: "Daily backlog per team, as CSV", Errors: problems(),
 		Responses: map[string]*huma.Response{"200": {Description: "timestamp, day, team, backlog_incident_count", Content: map[string]*huma.MediaType{"text/csv": {}}}},
 	}, func(ctx context.Context, in *rangeQuery) (*answer, error) {
 		if err := caller(ctx).Require(ops.MayRead); err != nil {

@@ -58,6 +58,7 @@ func (a *App) doorSettings() intake.Options {
 	}
 	return intake.Options{
 		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
+		Limits: intake.Limits{Depth: int64(a.Config.Server.QueueDepth)},
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
 	}
 }
@@ -196,10 +197,12 @@ func (a *App) listen(ctx context.Context) (net.Listener, string, error) {
 }
 
 func (a *App) server() *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelDebug),
 	}
+	s.RegisterOnShutdown(a.Web.Close) // open pages would hold up the drain
+	return s
 }
 
 // announce tells people and commands on this machine where the server is.

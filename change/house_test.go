@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -36,7 +35,6 @@ type house struct {
 	handlers  map[ops.CommandKind]job.Handler
 	sweep     func(context.Context) error
 	commands  []ops.Command // every command ever given
-	taken     int           // of which the executor has looked at
 }
 
 func at(s string) time.Time {
@@ -83,7 +81,7 @@ func (h *house) restart() {
 	h.listeners, h.handlers = map[ops.FactKind]job.Listener{}, map[ops.CommandKind]job.Handler{}
 	room, err := change.New(h.config, change.Deps{
 		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h,
-		Clock: func() time.Time { return h.now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Clock: func() time.Time { return h.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -97,7 +95,9 @@ func (h *house) Enqueue(_ context.Context, tx db.Tx, commands ...ops.Command) er
 	tx.AfterCommit(func() { h.commands = append(h.commands, commands...) })
 	return nil
 }
-func (h *house) Handle(k ops.CommandKind, f job.Handler)                            { h.handlers[k] = f }
+
+func (h *house) Handle(k ops.CommandKind, f job.Handler) { h.handlers[k] = f }
+
 func (h *house) Hear(_ string, k ops.FactKind, l job.Listener)                      { h.listeners[k] = l }
 func (h *house) Every(_ string, _ time.Duration, f func(ctx context.Context) error) { h.sweep = f }
 

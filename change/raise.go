@@ -25,7 +25,7 @@ func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
 		for _, a := range alerts {
 			wanted, err := b.Triggered(a, incident)
 			if err != nil {
-				r.skip(tx, f, b, "the trigger of a runbook cannot be evaluated", err.Error())
+				r.skip(tx, f, b, slog.LevelWarn, "the trigger of a runbook cannot be evaluated", err.Error())
 				continue
 			}
 			if !wanted {
@@ -65,11 +65,11 @@ func (r *Room) remediate(ctx context.Context, tx db.Tx, f ops.Fact, b *runbook.R
 		return err
 	}
 	if live != "" {
-		r.skip(tx, f, b, "the runbook has a live change on this resource", live)
+		r.skip(tx, f, b, slog.LevelInfo, "the runbook has a live change on this resource", live)
 		return nil
 	}
 	if cool := ended.Add(b.Cooldown); !ended.IsZero() && r.now().Before(cool) {
-		r.skip(tx, f, b, "the runbook cools down on this resource", cool.Format(time.RFC3339))
+		r.skip(tx, f, b, slog.LevelInfo, "the runbook cools down on this resource", cool.Format(time.RFC3339))
 		return nil
 	}
 	value := a.Context.Value
@@ -83,7 +83,7 @@ func (r *Room) remediate(ctx context.Context, tx db.Tx, f ops.Fact, b *runbook.R
 		why = err.Error()
 	}
 	if !ok {
-		r.skip(tx, f, b, "no step of the runbook applies", why)
+		r.skip(tx, f, b, slog.LevelInfo, "no step of the runbook applies", why)
 		return nil
 	}
 	return r.raise(ctx, tx, f.ID, Raised{By: b.Principal(), Why: fmt.Sprintf("alert %s of %s: %s", a.Rule, i.Key(), why), Change: ops.Change{
@@ -95,9 +95,9 @@ func (r *Room) remediate(ctx context.Context, tx db.Tx, f ops.Fact, b *runbook.R
 }
 
 // skip logs, once the transaction stands, why a runbook raised nothing.
-func (r *Room) skip(tx db.Tx, f ops.Fact, b *runbook.Runbook, message, why string) {
+func (r *Room) skip(tx db.Tx, f ops.Fact, b *runbook.Runbook, level slog.Level, message, why string) {
 	tx.AfterCommit(func() {
-		r.Log.LogAttrs(context.Background(), slog.LevelInfo, message,
+		r.Log.LogAttrs(context.Background(), level, message,
 			slog.String("runbook", b.Name), slog.String("subject", f.Subject), slog.String("fact", f.ID), slog.String("why", why))
 	})
 }

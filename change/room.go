@@ -11,6 +11,7 @@ package change
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -128,7 +129,7 @@ func (r *Room) hear(ctx context.Context, tx db.Tx, f ops.Fact) error {
 		return fmt.Errorf("change: fact %s (%s) is about %s, not about a change: %w", f.ID, f.Kind, f.Subject, ops.ErrInternal)
 	}
 	_, err := r.apply(ctx, tx, id, Heard{f})
-	if ops.Class(err) == ops.ErrNotFound {
+	if errors.Is(err, ops.ErrNotFound) {
 		// Nothing can ever be done about it, and it must not hold up the room.
 		tx.AfterCommit(func() {
 			r.Log.LogAttrs(ctx, slog.LevelError, "a fact is about a change that does not exist", slog.String("fact", f.ID), slog.String("change_id", id))
@@ -290,7 +291,7 @@ func (r *Room) resource(ctx context.Context, id, name string) (ops.Resource, err
 		return ops.Resource{Name: name}, nil
 	}
 	found, err := r.Inventory.Resource(ctx, id)
-	if ops.Class(err) == ops.ErrNotFound {
+	if errors.Is(err, ops.ErrNotFound) {
 		return ops.Resource{ID: id, Name: name}, nil
 	}
 	return found, err

@@ -20,7 +20,8 @@ import (
 // crew are the principals that press buttons at random.
 var crew = []ops.Principal{
 	owner, manager, second, robot, viewer, ops.SystemPrincipal,
-	person("ada", ops.Admin), person("otto", ops.ApplicationOwner, ops.ChangeManager), {ID: "", Name: "nobody", Kind: ops.Person, Roles: []ops.Role{ops.Admin}},
+	person("ada", ops.Admin), person("otto", ops.ApplicationOwner, ops.ChangeManager),
+	{ID: "", Name: "nobody", Kind: ops.Person, Roles: []ops.Role{ops.Admin}},
 }
 
 // rules are the rules of testConfig, written a second time for the oracle.

@@ -58,7 +58,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
-	case ops.Class(err) == ops.ErrDenied:
+	case errors.Is(ops.Class(err), ops.ErrDenied):
 		return exitRefused
 	}
 	return exitFailed

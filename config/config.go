@@ -92,6 +92,8 @@ type Server struct {
 	PublicURL string `yaml:"public_url"`
 	// Certificate and key of the listener. Default: none, plain HTTP.
 	TLS *TLS `yaml:"tls"`
+	// Deliveries that may wait to be correlated; beyond that the front door answers 503 with Retry-After. Default: 200000.
+	QueueDepth int `yaml:"queue_depth"`
 }
 
 // TLS is the section server.tls.
@@ -237,7 +239,7 @@ func Default() *Config {
 
 // Defaults sets what is not a default of a section's own.
 func (c *Config) Defaults() {
-	c.Server.Listen = "127.0.0.1:8420"
+	c.Server.Listen, c.Server.QueueDepth = "127.0.0.1:8420", 200_000
 	c.Platforms = []Platform{desk()}
 	c.Routes = []Route{{Match: "true", Platform: DeskPlatform, Kind: "incident"}}
 }

@@ -118,6 +118,8 @@ func TestLoad(t *testing.T) {
 		}
 	}
 	f("listen", c.Server.Listen, "0.0.0.0:9000")
+	f("queue depth", load(t, "server: {queue_depth: 5000}").Server.QueueDepth, 5000)
+	f("default queue depth", config.Default().Server.QueueDepth, 200_000)
 	f("data key", c.Server.DataKey.Source, "fettle.yaml:4:13")
 	f("certificate is public", c.Server.TLS.Cert.Public, true)
 	f("key is not", c.Server.TLS.Key.Public, false)
@@ -324,7 +326,7 @@ func FuzzLoad(f *testing.F) {
 		if err := c.Validate(config.Checks{}); err != nil {
 			t.Fatalf("loaded and does not validate: %v", err)
 		}
-		if len(c.Explain()) == 0 || c.Digest() != c.Digest() {
+		if first := c.Digest(); len(c.Explain()) == 0 || c.Digest() != first {
 			t.Fatal("does not explain itself")
 		}
 		c.References()

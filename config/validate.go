@@ -133,6 +133,9 @@ func (v *validator) server() {
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		v.add("server.listen", "%q is no port; write a number from 0 to 65535", port)
 	}
+	if s.QueueDepth < 1 {
+		v.add("server.queue_depth", "must be 1 or more; 200000 is about 20 seconds of the fastest storm")
+	}
 	if s.PublicURL != "" {
 		v.url("server.public_url", s.PublicURL)
 	}

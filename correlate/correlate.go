@@ -10,6 +10,7 @@ package correlate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -60,7 +61,7 @@ func (c Config) withDefaults() Config {
 
 // Log is the signal log and this room's place in it.
 type Log interface {
-	SignalsAfter(ctx context.Context, after int64, limit int) ([]ops.Message, error)
+	FollowSignals(ctx context.Context, after int64, limit int) ([]ops.Message, error)
 	Cursor(ctx context.Context, name string) (int64, error)
 	MoveCursor(ctx context.Context, tx db.Tx, name string, from, to int64) error
 }
@@ -162,8 +163,12 @@ func (r *Room) refresh(id string) {
 }
 
 const (
+	// gather is how long the room lets the log grow after a batch. An alert
+	// after a quiet moment is decided at once; in a storm the updates of an
+	// incident, and the writer's time, are shared by many.
+	gather   = 50 * time.Millisecond
 	poll     = time.Second     // safety net under Wake, and how other replicas notice
-	settle   = 5 * time.Second // how often quiet incidents are looked at
+	settle   = time.Second     // how often what time changes is looked at
 	takeover = 5 * time.Second // how long a message may wait before a passive replica takes over
 )
 
@@ -190,7 +195,7 @@ func (r *Room) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case ops.Class(err) == ops.ErrConflict:
+		case errors.Is(err, ops.ErrConflict):
 			r.memory = nil
 			at, cerr := r.Log.Cursor(ctx, cursor)
 			passive = cerr == nil && at != r.at // another replica moved on; a person's edit leaves the cursor where it was
@@ -205,6 +210,12 @@ func (r *Room) Run(ctx context.Context) error {
 			continue
 		case n == batch:
 			continue // more waits
+		case n > 0:
+			select {
+			case <-time.After(gather):
+			case <-ctx.Done():
+				return nil
+			}
 		}
 		if err != nil && !passive {
 			continue
@@ -224,7 +235,7 @@ func (r *Room) overdue(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	waiting, err := r.Log.SignalsAfter(ctx, at, 1)
+	waiting, err := r.Log.FollowSignals(ctx, at, 1)
 	return err == nil && len(waiting) > 0 && r.Clock().Sub(waiting[0].RecordedAt) > takeover
 }
 
@@ -233,7 +244,7 @@ func (r *Room) catchUp(ctx context.Context) (int, error) {
 	if err := r.remember(ctx); err != nil {
 		return 0, err
 	}
-	messages, err := r.Log.SignalsAfter(ctx, r.at, batch)
+	messages, err := r.Log.FollowSignals(ctx, r.at, batch)
 	if err != nil || len(messages) == 0 {
 		return 0, err
 	}

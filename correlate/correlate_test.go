@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -31,7 +32,7 @@ type signalLog struct {
 	messages []ops.Message
 }
 
-func (l *signalLog) SignalsAfter(_ context.Context, after int64, limit int) ([]ops.Message, error) {
+func (l *signalLog) FollowSignals(_ context.Context, after int64, limit int) ([]ops.Message, error) {
 	rest := l.messages[after:]
 	return rest[:min(limit, len(rest))], nil
 }
@@ -320,7 +321,7 @@ func TestAViewerMayNotMove(t *testing.T) {
 	w := newWorld(t, Config{})
 	w.say(w.alert("HighCPU", "a", ops.Firing))
 	_, err := w.room.Move(context.Background(), ops.Principal{Name: "eve", Roles: []ops.Role{ops.Viewer}}, "INC-1", ops.IncidentResolved, "", "api")
-	if ops.Class(err) != ops.ErrDenied {
+	if !errors.Is(err, ops.ErrDenied) {
 		t.Errorf("got %v, want a denial", err)
 	}
 	w.want("INC-1 new high 1/1", "IncidentOpened")
@@ -356,7 +357,7 @@ func TestAConflictingWriteIsDecidedAgain(t *testing.T) {
 	w.after(time.Minute)
 	a := w.alert("HighCPU", "a", ops.Firing, severity(ops.Critical), func(a *ops.Alert) { a.StartsAt = w.now.Add(-time.Minute) })
 	w.log.messages = append(w.log.messages, ops.Message{Seq: 2, Integration: "prom", RecordedAt: w.now, Signals: []ops.Signal{{Alert: &a}}})
-	if _, err := w.room.catchUp(context.Background()); ops.Class(err) != ops.ErrConflict {
+	if _, err := w.room.catchUp(context.Background()); !errors.Is(err, ops.ErrConflict) {
 		t.Fatalf("got %v, want a conflict", err)
 	}
 	w.room.memory = nil // as Run does

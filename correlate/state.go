@@ -15,6 +15,7 @@ type state struct {
 	incidents map[string]*entry      // by incident id
 	groups    map[string]string      // group key -> id of the latest incident
 	alerts    map[string]*remembered // fingerprint -> its latest membership
+	stateless map[string]struct{}    // fingerprints of alerts that only time ends; some may have ended since
 	muted     func(a ops.Alert, at time.Time) string
 	newID     func() string
 }
@@ -25,7 +26,51 @@ type entry struct {
 	joined   time.Time // when a new member last joined
 	quietAt  time.Time // until then a flapping member keeps it open
 	sample   ops.Alert // its first alert, to ask again whether it is muted
-	firing   map[string]ops.Severity
+	firing   firing
+	news     news
+	told     time.Time // when growing or shrinking was last told
+}
+
+// news is what became of an incident's members since that was last told.
+type news struct {
+	grew   []ops.Alert // the first of those that joined
+	grown  int
+	shrunk int
+	why    []string
+}
+
+func (n news) empty() bool { return n.grown == 0 && n.shrunk == 0 }
+
+// pending is news as the incident keeps it until it is told.
+func (n news) pending() *ops.Untold {
+	u := &ops.Untold{Grown: n.grown, Shrunk: n.shrunk, Why: n.why}
+	for _, a := range n.grew {
+		u.Fingerprints = append(u.Fingerprints, a.Fingerprint)
+	}
+	return u
+}
+
+// firing counts the members that fire, by severity: an incident of a hundred
+// thousand members is decided on as fast as one of two.
+type firing struct {
+	total int
+	of    [5]int // by place in ops.Severities
+}
+
+func (f *firing) add(v ops.Severity, n int) {
+	f.total += n
+	if i := slices.Index(ops.Severities, v); i >= 0 {
+		f.of[i] += n
+	}
+}
+
+func (f *firing) worst() ops.Severity {
+	for i, v := range ops.Severities {
+		if f.of[i] > 0 {
+			return v
+		}
+	}
+	return ops.Info
 }
 
 // remembered is a member in the few fields that decisions need.
@@ -44,13 +89,17 @@ type remembered struct {
 }
 
 func newState() *state {
-	return &state{incidents: map[string]*entry{}, groups: map[string]string{}, alerts: map[string]*remembered{}}
+	return &state{incidents: map[string]*entry{}, groups: map[string]string{}, alerts: map[string]*remembered{}, stateless: map[string]struct{}{}}
 }
 
 // load takes an incident of the store into memory. Incidents come in the order
 // of their numbers, so the latest of a group and of an alert wins.
 func (s *state) load(i ops.Incident, members []ops.Member) {
-	e := &entry{incident: i, joined: i.OpenedAt, firing: map[string]ops.Severity{}}
+	e := &entry{incident: i, joined: i.OpenedAt}
+	u := i.Untold
+	if u != nil {
+		e.news = news{grown: u.Grown, shrunk: u.Shrunk, why: u.Why}
+	}
 	if i.Flapping {
 		e.quietAt = i.UpdatedAt // the count of changes is not stored: quiet since the restart is enough
 	}
@@ -62,7 +111,10 @@ func (s *state) load(i ops.Incident, members []ops.Member) {
 			e.joined = m.FirstSeen
 		}
 		if m.State == ops.Firing {
-			e.firing[m.Fingerprint] = m.Severity
+			e.firing.add(m.Severity, 1)
+		}
+		if u != nil && slices.Contains(u.Fingerprints, m.Fingerprint) {
+			e.news.grew = append(e.news.grew, m.Alert)
 		}
 		a := &remembered{
 			incidentID: i.ID, state: m.State, severity: m.Severity, startsAt: m.StartsAt, firstSeen: m.FirstSeen,
@@ -70,6 +122,7 @@ func (s *state) load(i ops.Incident, members []ops.Member) {
 		}
 		if m.Stateless {
 			a.stateless = &m
+			s.stateless[m.Fingerprint] = struct{}{}
 		}
 		s.alerts[m.Fingerprint] = a
 	}
@@ -94,9 +147,17 @@ type step struct {
 	order     []string
 	groups    map[string]string
 	alerts    map[string]*remembered
-	saves     map[string]*ops.Member // by fingerprint and incident
-	saveOrder []string
+	saves     map[membership]*ops.Member
+	saveOrder []membership
 }
+
+type membership struct{ fingerprint, incident string }
+
+// tellEvery is how often at most an incident tells that it grew or shrank. In a
+// storm each batch changes it; what follows from a fact, such as a note in a
+// ticket, is for people, who do not read ten a second. Opening, reopening,
+// resolving and a change of severity are told at once, with what waits.
+const tellEvery = time.Second
 
 // touch is an incident the step changes.
 type touch struct {
@@ -108,16 +169,13 @@ type touch struct {
 	opened   bool
 	reopened bool
 	resolved bool
-	grew     []ops.Alert
-	grown    int
-	shrunk   int
 	changed  bool
-	why      []string
+	hold     bool // its news waits
 	at       time.Time
 }
 
 func (s *state) begin(cfg Config) *step {
-	return &step{state: s, cfg: cfg, incidents: map[string]*touch{}, groups: map[string]string{}, alerts: map[string]*remembered{}, saves: map[string]*ops.Member{}}
+	return &step{state: s, cfg: cfg, incidents: map[string]*touch{}, groups: map[string]string{}, alerts: map[string]*remembered{}, saves: map[membership]*ops.Member{}}
 }
 
 func (s *step) lookup(fingerprint string) *remembered {
@@ -143,10 +201,7 @@ func (s *step) open(id string) *touch {
 		return nil
 	}
 	t := &touch{entry: *e, was: e.incident.State, wasSev: e.incident.Severity}
-	t.firing = make(map[string]ops.Severity, len(e.firing))
-	for k, v := range e.firing {
-		t.firing[k] = v
-	}
+	t.news.grew, t.news.why = slices.Clip(e.news.grew), slices.Clip(e.news.why) // appending copies
 	s.incidents[id] = t
 	s.order = append(s.order, id)
 	return t
@@ -224,11 +279,9 @@ func (s *step) repeat(m ops.Message, a ops.Alert, known *remembered, t *touch, a
 		return
 	}
 	if a.Severity != known.severity {
-		t.why = append(t.why, fmt.Sprintf("%s went from %s to %s", a.Rule, known.severity, a.Severity))
-		t.firing[a.Fingerprint] = a.Severity
+		t.news.why = append(t.news.why, fmt.Sprintf("%s went from %s to %s", a.Rule, known.severity, a.Severity))
 		t.changed = true
 		t.at = at
-		known.severity = a.Severity
 	}
 	a.StartsAt = known.startsAt
 	s.put(m, a, known, t, at, known.why)
@@ -271,12 +324,12 @@ func (s *step) openNew(key string, a ops.Alert, at time.Time, why string) *touch
 		ID: s.state.newID(), Title: title, Severity: a.Severity, State: ops.IncidentNew, GroupKey: key, Rule: a.Rule,
 		Resource: a.Resource.Name, Labels: s.groupLabels(a), OpenedAt: at, UpdatedAt: at, Total: 1, Muted: s.state.muted(a, at),
 	}
-	t := &touch{entry: entry{incident: i, joined: at, sample: a, firing: map[string]ops.Severity{}}, isNew: true, opened: true, changed: true, ref: a.Resource, at: at}
-	t.why = append(t.why, why)
+	t := &touch{entry: entry{incident: i, joined: at, sample: a}, isNew: true, opened: true, changed: true, ref: a.Resource, at: at}
+	t.news.why = append(t.news.why, why)
 	if i.Muted != "" {
-		t.why = append(t.why, "muted by the maintenance window "+i.Muted)
+		t.news.why = append(t.news.why, "muted by the maintenance window "+i.Muted)
 	}
-	t.grew, t.grown = []ops.Alert{a}, 1
+	t.news.grew, t.news.grown = []ops.Alert{a}, 1
 	s.incidents[i.ID] = t
 	s.order = append(s.order, i.ID)
 	s.groups[key] = i.ID
@@ -284,13 +337,13 @@ func (s *step) openNew(key string, a ops.Alert, at time.Time, why string) *touch
 }
 
 func (t *touch) grow(a ops.Alert, at time.Time, why string) {
-	t.grown++
+	t.news.grown++
 	t.changed, t.at = true, at
-	if len(t.grew) < ops.MaxFactAlerts {
-		t.grew = append(t.grew, a)
+	if len(t.news.grew) < ops.MaxFactAlerts {
+		t.news.grew = append(t.news.grew, a)
 	}
-	if len(t.why) < 3 {
-		t.why = append(t.why, why)
+	if len(t.news.why) < 3 {
+		t.news.why = append(t.news.why, why)
 	}
 }
 
@@ -318,15 +371,15 @@ func (s *step) resolve(m ops.Message, a ops.Alert, known *remembered, at time.Ti
 	}
 	s.put(m, a, known, t, at, known.why)
 	if !t.incident.Flapping {
-		t.shrunk++
+		t.news.shrunk++
 	}
 	t.changed, t.at = true, at
-	if len(t.firing) > 0 || !t.incident.State.Open() {
+	if t.firing.total > 0 || !t.incident.State.Open() {
 		return
 	}
 	if at.Before(t.quietAt) {
 		if !t.incident.Flapping {
-			t.why = append(t.why, fmt.Sprintf("the last alert resolved, but alerts of this incident changed %d times within %s: waiting for them to stay quiet", s.cfg.FlapChanges, short(s.cfg.FlapWithin)))
+			t.news.why = append(t.news.why, fmt.Sprintf("the last alert resolved, but alerts of this incident changed %d times within %s: waiting for them to stay quiet", s.cfg.FlapChanges, short(s.cfg.FlapWithin)))
 		}
 		t.incident.Flapping = true
 		return
@@ -339,7 +392,7 @@ func (t *touch) resolve(at time.Time, why string) {
 	t.incident.State = ops.IncidentResolved
 	t.incident.ResolvedAt = at
 	t.incident.Flapping = false
-	t.why = append(t.why, why)
+	t.news.why = append(t.news.why, why)
 }
 
 // flip counts a state change of a member and marks its incident as flapping
@@ -359,6 +412,12 @@ func (s *step) flip(a *remembered, t *touch, at time.Time) {
 
 // put makes the alert the member's current record and keeps it for saving.
 func (s *step) put(m ops.Message, a ops.Alert, known *remembered, t *touch, at time.Time, why string) {
+	if known.state == ops.Firing && known.incidentID == t.incident.ID {
+		t.firing.add(known.severity, -1)
+	}
+	if a.State == ops.Firing {
+		t.firing.add(a.Severity, 1)
+	}
 	known.incidentID, known.state, known.severity = t.incident.ID, a.State, a.Severity
 	known.startsAt, known.lastSaved, known.why, known.context = a.StartsAt, at, why, evidence(a.Context)
 	rec := &ops.Member{Alert: a, IncidentID: t.incident.ID, Integration: m.Integration, FirstSeen: known.firstSeen, LastSeen: at, Repeats: known.repeats, RawSeq: m.Seq, Why: why}
@@ -366,28 +425,32 @@ func (s *step) put(m ops.Message, a ops.Alert, known *remembered, t *touch, at t
 	if a.Stateless && a.State == ops.Firing {
 		known.stateless = rec
 	}
-	key := a.Fingerprint + "\x00" + t.incident.ID
+	key := membership{a.Fingerprint, t.incident.ID}
 	if _, ok := s.saves[key]; !ok {
 		s.saveOrder = append(s.saveOrder, key)
 	}
 	s.saves[key] = rec
-	if a.State == ops.Firing {
-		t.firing[a.Fingerprint] = a.Severity
-	} else {
-		delete(t.firing, a.Fingerprint)
-	}
 }
 
 // settle applies what the passing of time alone changes.
 func (s *step) settle(now time.Time) {
-	for fp, a := range s.state.alerts {
-		if a.stateless != nil && now.Sub(a.lastSaved) > s.cfg.StatelessAfter {
+	for fp := range s.state.stateless {
+		a := s.state.alerts[fp]
+		if a == nil || a.stateless == nil {
+			delete(s.state.stateless, fp)
+			continue
+		}
+		if now.Sub(a.lastSaved) > s.cfg.StatelessAfter {
 			rec := *a.stateless
 			rec.State, rec.EndsAt = ops.Resolved, now
 			s.resolve(ops.Message{Integration: rec.Integration, Seq: rec.RawSeq}, rec.Alert, s.lookup(fp), now)
 		}
 	}
 	for id, e := range s.state.incidents {
+		if !e.news.empty() && now.Sub(e.told) >= tellEvery {
+			t := s.open(id)
+			t.changed, t.at = true, now
+		}
 		if !e.incident.State.Open() {
 			continue
 		}
@@ -395,11 +458,11 @@ func (s *step) settle(now time.Time) {
 			e = &t.entry
 		}
 		switch {
-		case e.incident.Flapping && len(e.firing) == 0 && !now.Before(e.quietAt):
+		case e.incident.Flapping && e.firing.total == 0 && !now.Before(e.quietAt):
 			s.open(id).resolve(now, fmt.Sprintf("its alerts stayed quiet for %s", short(s.cfg.FlapWithin)))
-		case e.incident.Muted != "" && len(e.firing) > 0 && s.state.muted(e.sample, now) == "":
+		case e.incident.Muted != "" && e.firing.total > 0 && s.state.muted(e.sample, now) == "":
 			t := s.open(id)
-			t.why = append(t.why, "the maintenance window "+e.incident.Muted+" is over and the alert still fires")
+			t.news.why = append(t.news.why, "the maintenance window "+e.incident.Muted+" is over and the alert still fires")
 			t.incident.Muted = ""
 			t.grow(e.sample, now, "")
 		}
@@ -437,21 +500,17 @@ func (s *step) finish() {
 		}
 		t.incident.Version++
 		t.incident.UpdatedAt = t.at
-		t.incident.Firing = len(t.firing)
-		if len(t.firing) > 0 {
-			t.incident.Severity = worst(t.firing)
+		t.incident.Firing = t.firing.total
+		if t.firing.total > 0 {
+			t.incident.Severity = t.firing.worst()
+		}
+		told := t.opened || t.reopened || t.resolved || t.incident.Severity != t.wasSev
+		t.hold = !told && !t.news.empty() && t.at.Sub(t.told) < tellEvery
+		t.incident.Untold = nil
+		if t.hold {
+			t.incident.Untold = t.news.pending()
 		}
 	}
-}
-
-func worst(firing map[string]ops.Severity) ops.Severity {
-	w := ops.Info
-	for _, v := range firing {
-		if v.Worse(w) {
-			w = v
-		}
-	}
-	return w
 }
 
 // touched returns the incidents that changed, in the order they were reached.
@@ -475,10 +534,13 @@ func (s *step) members() []ops.Member {
 
 // facts tells what happened to one incident in this step.
 func (t *touch) facts(i ops.Incident) []ops.Fact {
+	if t.hold {
+		return nil
+	}
 	tell := func(body ops.FactBody) ops.Fact {
 		return ops.NewFact(i.Subject(), t.at, ops.SystemPrincipal, "", body)
 	}
-	why := strings.Join(nonEmpty(t.why), "; ")
+	why := strings.Join(nonEmpty(t.news.why), "; ")
 	var out []ops.Fact
 	switch {
 	case t.opened:
@@ -486,21 +548,21 @@ func (t *touch) facts(i ops.Incident) []ops.Fact {
 		if t.resolved { // opened and resolved within one batch: tell both, in order
 			first.State, first.ResolvedAt = ops.IncidentNew, time.Time{}
 		}
-		out = append(out, tell(ops.IncidentOpenedBody{Incident: first, Alerts: t.grew, Count: t.grown, Why: why}))
+		out = append(out, tell(ops.IncidentOpenedBody{Incident: first, Alerts: t.news.grew, Count: t.news.grown, Why: why}))
 	case t.reopened:
 		again := i
 		if t.resolved {
 			again.State, again.ResolvedAt = ops.IncidentInProgress, time.Time{}
 		}
-		out = append(out, tell(ops.IncidentReopenedBody{Incident: again, Alerts: t.grew, Count: t.grown, Why: why}))
-	case t.grown > 0 || i.Severity.Worse(t.wasSev):
-		out = append(out, tell(ops.IncidentGrewBody{Incident: i, Alerts: t.grew, Count: t.grown, Was: t.wasSev, Why: why}))
+		out = append(out, tell(ops.IncidentReopenedBody{Incident: again, Alerts: t.news.grew, Count: t.news.grown, Why: why}))
+	case t.news.grown > 0 || i.Severity.Worse(t.wasSev):
+		out = append(out, tell(ops.IncidentGrewBody{Incident: i, Alerts: t.news.grew, Count: t.news.grown, Was: t.wasSev, Why: why}))
 	}
 	switch {
 	case t.resolved:
 		out = append(out, tell(ops.IncidentResolvedBody{Incident: i, Why: why}))
-	case !t.opened && t.grown == 0 && (t.shrunk > 0 || i.Severity != t.wasSev) && !i.Severity.Worse(t.wasSev):
-		out = append(out, tell(ops.IncidentShrankBody{Incident: i, Count: t.shrunk, Was: t.wasSev, Why: why}))
+	case !t.opened && t.news.grown == 0 && (t.news.shrunk > 0 || i.Severity != t.wasSev) && !i.Severity.Worse(t.wasSev):
+		out = append(out, tell(ops.IncidentShrankBody{Incident: i, Count: t.news.shrunk, Was: t.wasSev, Why: why}))
 	}
 	return out
 }
@@ -511,6 +573,12 @@ func (s *step) apply(saved []ops.Incident) {
 		t := s.incidents[i.ID]
 		t.incident = i
 		e := t.entry
+		if !t.hold {
+			if !t.opened && !t.news.empty() {
+				e.told = t.at
+			}
+			e.news = news{}
+		}
 		s.state.incidents[i.ID] = &e
 	}
 	for k, v := range s.groups {
@@ -518,6 +586,9 @@ func (s *step) apply(saved []ops.Incident) {
 	}
 	for fp, a := range s.alerts {
 		s.state.alerts[fp] = a
+		if a.stateless != nil {
+			s.state.stateless[fp] = struct{}{}
+		}
 	}
 }
 

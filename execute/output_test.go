@@ -20,7 +20,7 @@ func TestOutput(t *testing.T) {
 		if got := o.Text(); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
-		if o.Text() != o.Text() {
+		if first := o.Text(); o.Text() != first {
 			t.Errorf("%s: reading changes it", name)
 		}
 	}

@@ -217,11 +217,8 @@ func (r *Room) say(err error) string { return Shorten(r.Redact(err.Error()), max
 
 // permanent reports whether the same call will fail again until a person acts.
 func permanent(err error) bool {
-	switch ops.Class(err) {
-	case ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled:
-		return true
-	}
-	return false
+	class := ops.Class(err)
+	return slices.ContainsFunc([]error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled}, func(c error) bool { return errors.Is(class, c) })
 }
 
 func body[T any](c ops.Command) (T, error) {

@@ -6,7 +6,6 @@ import (
 	"compress/zlib"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -256,7 +255,7 @@ func TestDiagnose(t *testing.T) {
 	f := func(auth, options string, l intake.Listener, want ...string) {
 		t.Helper()
 		found := intake.Diagnose(t.Context(), intake.Options{
-			Drivers: []intake.Driver{plain}, Clock: func() time.Time { return intaketest.Now }, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Drivers: []intake.Driver{plain}, Clock: func() time.Time { return intaketest.Now }, Logger: slog.New(slog.DiscardHandler),
 			Secret: func(_ context.Context, ref string) (string, error) {
 				if v := secrets[ref]; v != "" {
 					return v, nil

@@ -86,6 +86,10 @@ func Open(ctx context.Context, d *db.DB, facts FactLog, o Options) (*Queue, erro
 	if d.Engine() == db.Postgres {
 		poll = 250 * time.Millisecond // what another replica queued to be due soon has no bell here
 	}
+	var reindex []string // River's own choice
+	if d.Engine() == db.SQLite {
+		reindex = []string{} // it would look for PostgreSQL's indexes every midnight, and warn
+	}
 	r, err := newRunner(d, &river.Config{
 		CancelledJobRetentionPeriod: keepJobs,
 		CompletedJobRetentionPeriod: keepJobs,
@@ -95,6 +99,7 @@ func Open(ctx context.Context, d *db.DB, facts FactLog, o Options) (*Queue, erro
 		JobTimeout:                  jobTimeout,
 		RescueStuckJobsAfter:        rescueAfter,
 		MaxAttempts:                 maxAttempts,
+		ReindexerIndexNames:         reindex,
 		RetryPolicy:                 soon{o.Clock},
 		Logger:                      log,
 		Queues:                      map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: cmp.Or(o.MaxWorkers, 32)}},

@@ -354,7 +354,7 @@ type ResourceMergedBody struct {
 	Rule   string `json:"rule"`
 }
 
-// TokenBody tells that a token was made or revoked.
+// TokenBody tells that a token was made.
 type TokenBody struct {
 	TokenID   string `json:"token_id"`
 	Principal string `json:"principal"`

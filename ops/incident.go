@@ -68,6 +68,16 @@ type Incident struct {
 	Flapping   bool              `json:"flapping,omitempty"`
 	Muted      string            `json:"muted,omitempty"` // name of the window that mutes it
 	Version    int64             `json:"version"`
+	// Untold is what no fact has told yet; nil most of the time.
+	Untold *Untold `json:"untold,omitempty"`
+}
+
+// Untold is how the members of an incident changed since a fact last told it.
+type Untold struct {
+	Grown        int      `json:"grown,omitempty"`
+	Shrunk       int      `json:"shrunk,omitempty"`
+	Fingerprints []string `json:"fingerprints,omitempty"` // of the first that joined, at most MaxFactAlerts
+	Why          []string `json:"why,omitempty"`
 }
 
 // Key returns the number people use, INC-42.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestConditionFaults(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
 		_, err := CompileCondition(text)
-		if ops.Class(err) != ops.ErrInvalid || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, ops.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an invalid error with %q", text, err, want)
 		}
 	}

@@ -47,24 +47,34 @@ func (s *Store) EncodeSignals(m ops.Message) (body, raw []byte, err error) {
 const insertSignal = `INSERT INTO signal (integration, source, dedupe, recorded_at, sealed, body, raw) VALUES ($1,$2,$3,$4,$5,$6,$7)
 	ON CONFLICT DO NOTHING`
 
-func (s *Store) signalRow(m ops.Message, body, raw []byte) []any {
+// insert returns the number of the new row, zero for a repeat.
+func (s *Store) insert(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (int64, error) {
 	sealed := int64(0)
 	if s.seal != nil {
 		sealed = 1
 	}
-	return []any{m.Integration, m.Source, m.Dedupe, s.clock().UnixMilli(), sealed, body, raw}
+	at := s.clock().UnixMilli()
+	seq, err := db.InsertNumbered(ctx, tx, insertSignal, "seq", m.Integration, m.Source, m.Dedupe, at, sealed, body, raw)
+	if err != nil {
+		return 0, fmt.Errorf("store: append a message of %s: %w", m.Integration, err)
+	}
+	if seq == 0 {
+		return 0, nil
+	}
+	m.Seq = seq
+	m.RecordedAt = fromMillis(at)
+	tx.AfterCommit(func() { s.recent.add(m) })
+	return m.Seq, nil
 }
 
 // AppendEncoded appends a message that EncodeSignals rendered. It reports
 // false when the log holds a message of the same integration and the same
 // non-empty dedupe key already: the same message twice changes nothing. It is
-// one statement and reads nothing.
+// one statement and reads nothing. The signals are handed to the follower of
+// the log as they are: the caller changes nothing they point to from here on.
 func (s *Store) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (bool, error) {
-	n, err := tx.Exec(ctx, insertSignal, s.signalRow(m, body, raw)...)
-	if err != nil {
-		return false, fmt.Errorf("store: append a message of %s: %w", m.Integration, err)
-	}
-	return n > 0, nil
+	seq, err := s.insert(ctx, tx, m, body, raw)
+	return seq > 0, err
 }
 
 // AppendSignals encodes and appends a message and returns its place in the
@@ -74,15 +84,7 @@ func (s *Store) AppendSignals(ctx context.Context, tx db.Tx, m ops.Message) (int
 	if err != nil {
 		return 0, err
 	}
-	var seq int64
-	err = tx.QueryRow(ctx, insertSignal+" RETURNING seq", s.signalRow(m, body, raw)...).Scan(&seq)
-	if errors.Is(err, db.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("store: append a message of %s: %w", m.Integration, err)
-	}
-	return seq, nil
+	return s.insert(ctx, tx, m, body, raw)
 }
 
 // SignalsAfter returns at most limit messages with a sequence number above
@@ -109,7 +111,9 @@ func (s *Store) scanMessage(r db.Row) (ops.Message, error) {
 		}
 		var errBody, errRaw error
 		body, errBody = s.seal.Open(body)
-		raw, errRaw = s.seal.Open(raw)
+		if raw != nil {
+			raw, errRaw = s.seal.Open(raw)
+		}
 		if err := errors.Join(errBody, errRaw); err != nil {
 			return m, fmt.Errorf("open signal %d: %w", seq, err)
 		}

@@ -21,6 +21,8 @@ type Store struct {
 	newID func() string
 	told  []func()
 	seal  Sealer // of the signal log; nil keeps it readable
+
+	recent recent
 }
 
 // OnFact has f called after every commit that recorded facts, on the writer's

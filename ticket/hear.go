@@ -50,7 +50,11 @@ func (r *Room) want(ctx context.Context, tx db.Tx, f ops.Fact, n news) error {
 			return err
 		}
 	}
-	if len(tickets) > 0 && f.Kind != ops.IncidentOpened && f.Kind != ops.IncidentGrew && f.Kind != ops.IncidentReopenedFact {
+	if i.Muted != "" {
+		return nil // maintenance disturbs nobody; the fact that ends the muting comes back here
+	}
+	opens := f.Kind == ops.IncidentOpened || f.Kind == ops.IncidentGrew || f.Kind == ops.IncidentReopenedFact
+	if !opens && (len(tickets) > 0 || !i.State.Open()) {
 		return nil
 	}
 	for _, route := range r.routes(ctx, i) {
@@ -156,7 +160,7 @@ func (r *Room) routes(ctx context.Context, i ops.Incident) []Route {
 		if !match {
 			var err error
 			if match, err = r.Match(route.Match, i); err != nil {
-				r.Log.LogAttrs(ctx, slog.LevelError, "route failed", slog.Int("route", n), slog.String("incident_id", i.ID), slog.Any("err", err))
+				r.Log.LogAttrs(ctx, slog.LevelError, "route failed", slog.Int("route", n), slog.String("incident_id", i.ID), slog.Any("error", err))
 			}
 		}
 		if match {

@@ -589,6 +589,44 @@ func TestChangeStepsBecomeNotes(t *testing.T) {
 	})
 }
 
+// A muted incident has no ticket until the muting ends, and none at all when
+// it was resolved by then.
+func TestMutedHasNoTicket(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{})
+		f := func(id string, i ops.Incident, body ops.FactBody, tickets int) {
+			t.Helper()
+			i.ID, i.Severity, i.OpenedAt = id, ops.High, time.Now()
+			switch b := body.(type) {
+			case ops.IncidentOpenedBody:
+				b.Incident = i
+				body = b
+			case ops.IncidentGrewBody:
+				b.Incident = i
+				body = b
+			case ops.IncidentResolvedBody:
+				b.Incident = i
+				body = b
+			}
+			h.incidents[id] = i
+			h.tell(i.Subject(), body)
+			h.run(time.Second)
+			found, err := h.store.TicketsAbout(t.Context(), i.Subject())
+			if err != nil || len(found) != tickets {
+				t.Errorf("after %T of %s there are %d tickets (%v), want %d", body, id, len(found), err, tickets)
+			}
+		}
+		muted := ops.Incident{Number: 1, State: ops.IncidentNew, Muted: "sunday-night"}
+		f("i1", muted, ops.IncidentOpenedBody{}, 0)
+		f("i1", muted, ops.IncidentGrewBody{}, 0)
+		f("i1", ops.Incident{Number: 1, State: ops.IncidentNew}, ops.IncidentGrewBody{}, 2)
+		f("i2", muted, ops.IncidentOpenedBody{}, 0)
+		f("i2", ops.Incident{Number: 2, State: ops.IncidentResolved, Muted: "sunday-night"}, ops.IncidentResolvedBody{}, 0)
+		f("i3", muted, ops.IncidentOpenedBody{}, 0)
+		f("i3", ops.Incident{Number: 3, State: ops.IncidentResolved}, ops.IncidentResolvedBody{}, 0)
+	})
+}
+
 func TestMutedAndComments(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})

@@ -116,6 +116,10 @@ func New(d Deps) (*Web, error) {
 // ServeHTTP serves a page.
 func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) { w.handler.ServeHTTP(rw, r) }
 
+// Close ends the streams of live updates, so that a server can drain. It is
+// meant for http.Server.RegisterOnShutdown and may be called twice.
+func (w *Web) Close() { w.chrome.Close() }
+
 // Principal returns who a request's session cookie belongs to, so that the API
 // can take the same cookie. The caller guards its own writes against posts
 // from other sites.

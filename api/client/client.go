@@ -30,6 +30,14 @@ func New(base, token string) *Client {
 	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{Timeout: 60 * time.Second}}
 }
 
+// Through returns a client that reaches the same server over another transport,
+// such as a socket of its own or a test's network.
+func (c *Client) Through(rt http.RoundTripper) *Client {
+	other := *c
+	other.http = &http.Client{Timeout: c.http.Timeout, Transport: rt}
+	return &other
+}
+
 // maxAnswer bounds what one answer may hold.
 const maxAnswer = 64 << 20
 

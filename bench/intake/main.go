@@ -32,6 +32,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 type options struct {
@@ -52,7 +54,7 @@ func main() {
 	flag.IntVar(&o.distinct, "distinct", 100_000, "different alerts; later ones repeat the first")
 	flag.IntVar(&o.rules, "rules", 100, "different rules, which is how many incidents there will be")
 	flag.StringVar(&o.targets, "targets", "embedded,postgres,alertmanager", "what to measure, in this order")
-	flag.StringVar(&o.postgres, "postgres", os.Getenv("FETTLE_BENCH_POSTGRES"), "URL of an empty PostgreSQL database for the target postgres")
+	flag.StringVar(&o.postgres, "postgres", os.Getenv("FETTLE_BENCH_POSTGRES"), "URL of an empty PostgreSQL database for the target postgres; empty: a temporary cluster is started where PostgreSQL is installed")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/intake:", err)
@@ -71,21 +73,28 @@ type target interface {
 	seen(ctx context.Context, rule string) (bool, error)
 	stop() error
 	memory() string
+	cpu() (time.Duration, error)
 }
 
 func run(o options) error {
-	fmt.Println("target        accepted/s    p50       p99       max       refused  errors  last alert in an incident after  memory")
+	fmt.Println("target        accepted/s    p50       p99       max       refused  errors  last alert in an incident after  CPU/alert  CPU      idle RSS    RSS at the end   ready after")
 	for _, name := range strings.Split(o.targets, ",") {
 		var t target
 		switch name {
 		case "embedded":
 			t = &fettle{options: o}
 		case "postgres":
-			if o.postgres == "" {
-				fmt.Println("postgres      not run: name a database with -postgres or FETTLE_BENCH_POSTGRES")
-				continue
+			url := o.postgres
+			if url == "" {
+				var err error
+				if url, err = peer.OpenPostgres(context.Background()); errors.Is(err, peer.ErrNoPostgres) {
+					fmt.Println("postgres      not run:", err)
+					continue
+				} else if err != nil {
+					return err
+				}
 			}
-			t = &fettle{options: o, database: o.postgres}
+			t = &fettle{options: o, database: url}
 		case "alertmanager":
 			path, err := exec.LookPath("prometheus-alertmanager")
 			if err != nil {
@@ -111,7 +120,17 @@ func measure(o options, name string, t target) (err error) {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.seconds)*time.Second+5*time.Minute)
 	defer cancel()
-	url, err := t.start(ctx, dir)
+	launched := time.Now()
+	starting, started := context.WithTimeout(ctx, 30*time.Second)
+	url, err := t.start(starting, dir)
+	started()
+	if err != nil {
+		return errors.Join(err, t.stop())
+	}
+	ready := time.Since(launched)
+	time.Sleep(3 * time.Second)
+	idle := t.memory()
+	used, err := t.cpu()
 	if err != nil {
 		return errors.Join(err, t.stop())
 	}
@@ -170,6 +189,11 @@ func measure(o options, name string, t target) (err error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	drained := time.Since(done)
+	busy, err := t.cpu()
+	if err != nil {
+		return err
+	}
+	busy -= used
 	all := slices.Concat(latencies...)
 	slices.Sort(all)
 	q := func(p float64) time.Duration {
@@ -178,7 +202,8 @@ func measure(o options, name string, t target) (err error) {
 		}
 		return all[min(len(all)-1, int(p*float64(len(all))))].Round(10 * time.Microsecond)
 	}
-	fmt.Printf("%-13s %10.0f    %-9s %-9s %-9s %-8d %-7d %-32s %s\n", name, float64(accepted.Load())/took.Seconds(), q(0.5), q(0.99), q(1), refused.Load(), failed.Load(), drained.Round(time.Millisecond), t.memory())
+	fmt.Printf("%-13s %10.0f    %-9s %-9s %-9s %-8d %-7d %-32s %-10s %-8s %-11s %-16s %s\n", name, float64(accepted.Load())/took.Seconds(), q(0.5), q(0.99), q(1), refused.Load(), failed.Load(), drained.Round(time.Millisecond),
+		(busy / time.Duration(max(1, accepted.Load()))).Round(100*time.Nanosecond), busy.Round(100*time.Millisecond), idle, t.memory(), ready.Round(time.Millisecond))
 	return nil
 }
 
@@ -251,6 +276,25 @@ func (p *process) memory() string {
 	return "unknown"
 }
 
+// tick is the unit of /proc/PID/stat, which Linux fixes at a hundredth of a second.
+const tick = 10 * time.Millisecond
+
+// cpu is the processor time of the process, user and system, from /proc.
+func (p *process) cpu() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), ") ") // the name before it may hold anything
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, fmt.Errorf("unexpected /proc/PID/stat: %q", b)
+	}
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	system, err2 := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * tick, errors.Join(err1, err2)
+}
+
 func waitFor(ctx context.Context, url string) error {
 	for {
 		resp, err := http.Get(url)
@@ -263,7 +307,7 @@ func waitFor(ctx context.Context, url string) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s never answered: %w", url, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
@@ -279,15 +323,22 @@ type fettle struct {
 
 const webhookToken = "bench-token-0123456789abcdef"
 
+const benchConfig = `integrations:
+  - {name: am, source: alertmanager, auth: {bearer: env:BENCH_TOKEN}}
+correlate:
+  group_by: [rule]
+  within: 1h
+`
+
 func (f *fettle) start(ctx context.Context, dir string) (string, error) {
 	addr, err := freePort()
 	if err != nil {
 		return "", err
 	}
-	cfg := "integrations:\n  - {name: am, source: alertmanager, auth: {bearer: env:BENCH_TOKEN}}\ncorrelate:\n  group_by: [rule]\n  within: 1h\n"
+	cfg := benchConfig
 	if f.database != "" {
 		key := filepath.Join(dir, "data.key")
-		if err := os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
+		if err := os.WriteFile(key, []byte(strings.Repeat("6b", 32)), 0o600); err != nil {
 			return "", err
 		}
 		cfg += "store:\n  postgres: env:BENCH_POSTGRES\nserver:\n  data_key: file:" + key + "\n"

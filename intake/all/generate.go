@@ -1,3 +1,4 @@
-//go:generate go run ../../internal/gen -what sources
-
+// Package all lists the sources. A new one is a new folder and make generate.
 package all
+
+//go:generate go run ../../internal/gen -what sources

@@ -29,7 +29,7 @@ func (v Violation) String() string {
 func Rules() []string {
 	return []string{
 		"folder", "row", "arrow", "test-arrow", "kit", "simulator", "stdlib", "deny", "reserved", "cgo",
-		"driver-name", "comment",
+		"driver-name", "comment", "fact",
 	}
 }
 
@@ -63,7 +63,7 @@ func Check(fsys fs.FS, module string) ([]Violation, error) {
 	var all []Violation
 	// A new kind of rule is one more function here and a name in Rules.
 	for _, check := range []func(*tree, []Room) []Violation{
-		checkFolders, checkImports, checkDriverNames, checkComments,
+		checkFolders, checkImports, checkDriverNames, checkComments, checkFacts,
 	} {
 		all = append(all, check(t, rooms)...)
 	}
@@ -118,11 +118,7 @@ func (t *tree) parse(fsys fs.FS, name string) error {
 	if err != nil {
 		return fmt.Errorf("archtest: read %s: %w", name, err)
 	}
-	mode := parser.ImportsOnly | parser.ParseComments
-	if matchAny(anonymous, path.Dir(name)) {
-		mode = parser.ParseComments // string literals are looked at too
-	}
-	f, err := parser.ParseFile(t.fset, name, src, mode)
+	f, err := parser.ParseFile(t.fset, name, src, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return fmt.Errorf("archtest: parse: %w", err)
 	}

@@ -37,6 +37,9 @@ func TestCheckReadsTheHouse(t *testing.T) {
 	if !slices.Contains(dirs, "internal/archtest") {
 		t.Errorf("packages read from %s = %v, want internal/archtest among them", root, dirs)
 	}
+	if table := readFactTable(house); len(table.rows) < 30 || len(table.bodies) != len(table.rows) {
+		t.Errorf("read %d rows and %d bodies of facts from ops, want one body for each row", len(table.rows), len(table.bodies))
+	}
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
 		t.Fatal(err)

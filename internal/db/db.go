@@ -193,6 +193,7 @@ func (d *DB) run() {
 			}
 			return
 		}
+		runtime.Gosched() // the callers of the last commit run now: what they write next shares this one
 		group = d.waiting(group)
 		d.commit(group)
 	}

@@ -17,7 +17,10 @@ func InsertMany(ctx context.Context, tx Tx, head, tail string, rows [][]any) err
 	if len(rows) == 0 {
 		return nil
 	}
-	width := len(rows[0])
+	width, mark := len(rows[0]), "?"
+	if tx.PGX() != nil {
+		mark = "$"
+	}
 	full := ""
 	args := make([]any, 0, manyRows*width)
 	for len(rows) > 0 {
@@ -26,11 +29,11 @@ func InsertMany(ctx context.Context, tx Tx, head, tail string, rows [][]any) err
 		if len(rows) >= manyRows {
 			n = manyRows
 			if full == "" {
-				full = head + values(n, width) + tail
+				full = head + values(n, width, mark) + tail
 			}
 			query = full
 		} else {
-			query = head + values(1, width) + tail
+			query = head + values(1, width, mark) + tail
 		}
 		args = args[:0]
 		for _, r := range rows[:n] {
@@ -44,8 +47,11 @@ func InsertMany(ctx context.Context, tx Tx, head, tail string, rows [][]any) err
 	return nil
 }
 
-// values returns " VALUES ($1,$2),($3,$4) " for n rows of width values.
-func values(n, width int) string {
+// values returns " VALUES ($1,$2),($3,$4) " for n rows of width values, or the
+// same with bare question marks: the SQLite driver compares every numbered
+// parameter with every argument as text, which for a wide statement costs more
+// than running it.
+func values(n, width int, mark string) string {
 	var b strings.Builder
 	b.Grow(16 + n*width*5)
 	b.WriteString(" VALUES ")
@@ -60,8 +66,10 @@ func values(n, width int) string {
 				b.WriteByte(',')
 			}
 			k++
-			b.WriteByte('$')
-			b.WriteString(strconv.Itoa(k))
+			b.WriteString(mark)
+			if mark == "$" {
+				b.WriteString(strconv.Itoa(k))
+			}
 		}
 		b.WriteByte(')')
 	}

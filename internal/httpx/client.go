@@ -215,8 +215,8 @@ func (c *Client) Do(req *http.Request, class Class) (*Response, error) {
 			wait = max(asked, c.pause(n))
 		}
 		if again && n < attempts {
-			// Deadlines and timers share package time's clock, whatever Options.Clock says.
-			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > wait {
+			deadline, ok := ctx.Deadline()
+			if !ok || time.Until(deadline) > wait { //nolint:forbidigo // deadlines and timers share package time's clock, whatever Options.Clock says
 				if sleep(ctx, wait) == nil {
 					continue
 				}

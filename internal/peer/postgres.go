@@ -46,6 +46,28 @@ func Postgres(t testing.TB) (databaseURL string) {
 	return clusterURL(cluster.socket, name)
 }
 
+// ErrNoPostgres says that this machine has no PostgreSQL server programs.
+var ErrNoPostgres = errors.New("PostgreSQL is not here: install the Debian package postgresql")
+
+// OpenPostgres is Postgres for programs such as benchmarks: the URL of an empty
+// database in a cluster that ends with the process. Without the server
+// programs it returns ErrNoPostgres.
+func OpenPostgres(ctx context.Context) (databaseURL string, err error) {
+	bin := postgresBin()
+	if bin == "" {
+		return "", ErrNoPostgres
+	}
+	cluster.once.Do(func() { cluster.socket, cluster.err = startCluster(bin) })
+	if cluster.err != nil {
+		return "", cluster.err
+	}
+	name := fmt.Sprintf("t%d", cluster.databases.Add(1))
+	if err := admin(ctx, cluster.socket, "CREATE DATABASE "+name); err != nil {
+		return "", fmt.Errorf("peer: create database: %w", err)
+	}
+	return clusterURL(cluster.socket, name), nil
+}
+
 // cluster is the one PostgreSQL of this test binary: starting one takes a
 // second, a database a tenth.
 var cluster struct {

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fettleops/fettle/internal/redact"
 	"github.com/goccy/go-yaml"
+
+	"github.com/fettleops/fettle/internal/redact"
 )
 
 func TestSecretNeverPrints(t *testing.T) {
@@ -35,7 +36,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 	var buf bytes.Buffer
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&buf, nil), slog.NewJSONHandler(&buf, nil)} {
-		slog.New(handler).Info("m", "s", s, "h", h, "p", &s)
+		slog.New(handler).LogAttrs(t.Context(), slog.LevelInfo, "m", slog.Any("s", s), slog.Any("h", h), slog.Any("p", &s))
 	}
 	out = append(out, string(j), string(y), buf.String(), s.String(), s.GoString(), fmt.Sprint(s), fmt.Errorf("x %v", s).Error())
 	for _, o := range out {

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fettleops/fettle/internal/secret"
 	"github.com/goccy/go-yaml"
+
+	"github.com/fettleops/fettle/internal/secret"
 )
 
 func TestParse(t *testing.T) {

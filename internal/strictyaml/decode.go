@@ -27,7 +27,6 @@ type Validator interface{ Validate() error }
 type Sourcer interface{ SetSource(source string) }
 
 var (
-	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 	rawType      = reflect.TypeFor[Raw]()
 	durationType = reflect.TypeFor[time.Duration]()
 )

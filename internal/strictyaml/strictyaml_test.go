@@ -188,11 +188,11 @@ func TestNearest(t *testing.T) {
 		}
 	}
 	f("evry", "every")
-	f("eveyr", "every") // neighbours swapped
+	f("evrey", "every") // neighbours swapped
 	f("Every", "every")
 	f("timezone", "time_zone")
-	f("nmae", "name")
-	f("conflcit", "conflict")
+	f("naem", "name")
+	f("conflcts", "conflict")
 	f("potatoes", "")
 	f("x", "")
 	f("", "")

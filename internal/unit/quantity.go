@@ -16,8 +16,13 @@ var sizeUnits = []struct {
 	name string
 	size int64
 }{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
+	{"GiB", 1 << 30},
+	{"MiB", 1 << 20},
+	{"KiB", 1 << 10},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"kB", 1e3},
+	{"B", 1},
 }
 
 // UnmarshalText reads a whole number with a unit.
@@ -70,8 +75,11 @@ var rateSpans = []struct {
 	names []string
 	span  time.Duration
 }{
-	{[]string{"s", "second"}, time.Second}, {[]string{"m", "minute"}, time.Minute},
-	{[]string{"h", "hour"}, time.Hour}, {[]string{"d", "day"}, day}, {[]string{"w", "week"}, week},
+	{[]string{"s", "second"}, time.Second},
+	{[]string{"m", "minute"}, time.Minute},
+	{[]string{"h", "hour"}, time.Hour},
+	{[]string{"d", "day"}, day},
+	{[]string{"w", "week"}, week},
 }
 
 // UnmarshalText reads COUNT/SPAN, the span as a unit, a word or a duration.

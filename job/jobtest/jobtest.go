@@ -7,6 +7,7 @@ package jobtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -176,8 +177,9 @@ func (q *Queue) settle(it item, err error) {
 		q.waiting = append(q.waiting, it)
 		return
 	}
-	switch ops.Class(err) {
-	case ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled:
+	class := ops.Class(err)
+	switch {
+	case slices.ContainsFunc([]error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled}, func(c error) bool { return errors.Is(class, c) }):
 		q.ended = append(q.ended, Ended{it.command, err})
 	default:
 		it.tries++

@@ -48,6 +48,7 @@ type Chart struct {
 	Finding   string // one sentence that says what the chart shows
 	Unit      string // as people write it, shown once on the top line
 	From, To  time.Time
+	Whole     bool // values are counts: no line between two of them
 	Daily     bool // points stand for days; labels are dates
 	Lines     []Line
 	Limit     *float64 // threshold line
@@ -158,6 +159,14 @@ func (c *Chart) high() float64 {
 	return high
 }
 
+func (c *Chart) scale() (limit, step float64) {
+	limit, step = Scale(c.high())
+	if c.Whole && step < 1 {
+		return 4, 1
+	}
+	return limit, step
+}
+
 func (c *Chart) y(v, limit float64) float64 { return bottom - v/limit*(bottom-top) }
 
 func (c *Chart) x(at time.Time) float64 {
@@ -209,7 +218,7 @@ type GridLine struct{ Y, LabelY, Label string }
 
 // Grid returns the horizontal lines, the unit on the topmost.
 func (c *Chart) Grid() []GridLine {
-	limit, step := Scale(c.high())
+	limit, step := c.scale()
 	var out []GridLine
 	for v := 0.0; v <= limit+step/2; v += step {
 		y := c.y(v, limit)
@@ -227,7 +236,7 @@ type Path struct{ Class, D string }
 
 // Paths returns the drawing of each line. Gaps interrupt it.
 func (c *Chart) Paths() []Path {
-	limit, _ := Scale(c.high())
+	limit, _ := c.scale()
 	var out []Path
 	for i, l := range c.Lines {
 		var b strings.Builder
@@ -258,7 +267,7 @@ func (c *Chart) Ends() []End {
 	if len(c.Lines) < 2 {
 		return nil
 	}
-	limit, _ := Scale(c.high())
+	limit, _ := c.scale()
 	type place struct {
 		y     float64
 		label string
@@ -286,7 +295,7 @@ func (c *Chart) LimitY() string {
 	if c.Limit == nil {
 		return ""
 	}
-	limit, _ := Scale(c.high())
+	limit, _ := c.scale()
 	return px(c.y(*c.Limit, limit))
 }
 
@@ -300,7 +309,7 @@ func (c *Chart) LimitValue() float64 {
 
 // LimitLabelY returns the height of the threshold's label.
 func (c *Chart) LimitLabelY() string {
-	limit, _ := Scale(c.high())
+	limit, _ := c.scale()
 	y := c.y(*c.Limit, limit) - 5
 	if y < top+12 {
 		y += 18 // below its line, off the disc of a marker
@@ -375,79 +384,6 @@ func (c *Chart) Flags() []Flag {
 	return out
 }
 
-// Row is one row of the table twin.
-type Row struct {
-	At     time.Time
-	Label  string
-	Values []string
-}
-
-// Label writes an instant the way the legend and the table do.
-func (c *Chart) Label(at time.Time) string {
-	if c.Daily {
-		return at.UTC().Format("Mon 2 Jan 2006")
-	}
-	return at.UTC().Format("Mon 2 Jan 15:04:05") + " UTC"
-}
-
-// maxRows bounds the table twin; the CSV has all.
-const maxRows = 60
-
-// Rows returns the table twin, newest first, at most maxRows evenly spread.
-func (c *Chart) Rows() []Row {
-	xs, cols := c.merge()
-	per := max(1, (len(xs)+maxRows-1)/maxRows)
-	var out []Row
-	for i := len(xs) - 1; i >= 0; i -= per {
-		at := time.UnixMilli(xs[i]).UTC()
-		r := Row{At: at, Label: c.Label(at)}
-		for _, col := range cols {
-			text := "–"
-			if col[i] != nil {
-				text = Number(*col[i])
-			}
-			r.Values = append(r.Values, text)
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-// Last is the newest value of a line, for the legend.
-type Last struct{ Class, Name, Value string }
-
-// Legend returns the time of the newest sample and the newest value of each line.
-func (c *Chart) Legend() (out struct {
-	When  string
-	Lines []Last
-},
-) {
-	var newest time.Time
-	for i, l := range c.Lines {
-		v := "–"
-		if n := len(l.Points); n > 0 {
-			p := l.Points[n-1]
-			v = c.Value(p.Value)
-			if p.At.After(newest) {
-				newest = p.At
-			}
-		}
-		out.Lines = append(out.Lines, Last{fmt.Sprintf("s%d", i+1), l.Name, v})
-	}
-	if !newest.IsZero() {
-		out.When = c.Label(newest)
-	}
-	return out
-}
-
-// Value writes a value with its unit.
-func (c *Chart) Value(v float64) string {
-	if c.Unit == "" || c.Daily {
-		return Number(v)
-	}
-	return Number(v) + " " + c.Unit
-}
-
 // merge puts all lines on one axis of time, in milliseconds.
 func (c *Chart) merge() (xs []int64, cols [][]*float64) {
 	place := map[int64]int{}
@@ -492,7 +428,7 @@ func (c *Chart) JSON() (string, error) {
 		To   float64 `json:"to"`
 		Hot  bool    `json:"hot"`
 	}
-	limit, step := Scale(c.high())
+	limit, step := c.scale()
 	out := struct {
 		X     []float64 `json:"x"`
 		Lines []line    `json:"lines"`

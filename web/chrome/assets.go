@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -38,10 +39,13 @@ type asset struct {
 type assets struct {
 	byName map[string]*asset // by served name, fettle.1a2b3c4d.css
 	served map[string]string // plain name to URL
+	icons  map[string]bool   // ids of the sprite without their i-
 }
 
+var iconID = regexp.MustCompile(`<symbol id="i-([a-z-]+)"`)
+
 func loadAssets(pageStyles []string) (*assets, error) {
-	a := &assets{map[string]*asset{}, map[string]string{}}
+	a := &assets{map[string]*asset{}, map[string]string{}, map[string]bool{}}
 	css, err := joined("css", ".css", styles)
 	if err != nil {
 		return nil, err
@@ -68,6 +72,9 @@ func loadAssets(pageStyles []string) (*assets, error) {
 		body, err := files.ReadFile(name)
 		if err != nil {
 			return nil, err
+		}
+		for _, m := range iconID.FindAllSubmatch(body, -1) {
+			a.icons[string(m[1])] = true
 		}
 		if err := a.add(path.Base(name), kind, body); err != nil {
 			return nil, err

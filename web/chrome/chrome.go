@@ -91,6 +91,8 @@ type Chrome struct {
 	fault  *template.Template
 	forged *http.CrossOriginProtection
 	hub    hub
+	done   chan struct{} // closed when streams shall end
+	close  sync.Once
 
 	mu      sync.Mutex
 	counted time.Time
@@ -107,7 +109,7 @@ func New(o Options) (*Chrome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chrome: %w", err)
 	}
-	c := &Chrome{o: o, assets: a, forged: http.NewCrossOriginProtection()}
+	c := &Chrome{o: o, assets: a, forged: http.NewCrossOriginProtection(), done: make(chan struct{})}
 	if c.shell, err = template.New("").Funcs(c.words()).ParseFS(templates, "shell.html", "parts.html"); err != nil {
 		return nil, fmt.Errorf("chrome: %w", err)
 	}
@@ -116,6 +118,10 @@ func New(o Options) (*Chrome, error) {
 	}
 	return c, nil
 }
+
+// Close ends the streams of live updates, which would hold up a server that
+// drains. Browsers come back to the next one by themselves.
+func (c *Chrome) Close() { c.close.Do(func() { close(c.done) }) }
 
 // Template parses a page's files on top of the shell. One of them defines
 // "main", the content of the page.

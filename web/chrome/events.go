@@ -150,6 +150,8 @@ func (c *Chrome) Events(w http.ResponseWriter, r *http.Request, _ *Visit) error 
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-c.done:
+			return nil
 		case <-poll.C:
 		case <-ping.C:
 			if _, err := c.visit(r); err != nil {

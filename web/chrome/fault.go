@@ -48,7 +48,7 @@ var faults = map[error]Fault{
 func FaultOf(err error) Fault {
 	class := ops.Class(err)
 	f := faults[class]
-	if class != ops.ErrInternal {
+	if !errors.Is(class, ops.ErrInternal) {
 		f.Why = Reason(err)
 	}
 	return f

@@ -17,6 +17,7 @@ func (c *Chrome) words() template.FuncMap {
 	return template.FuncMap{
 		"asset": c.Asset,
 		"icon":  func(name string) (template.HTML, error) { return c.icon("i", name) },
+		"mark":  func() (template.HTML, error) { return c.icon("mark", "mark") },
 		"icons": func(name string) (template.HTML, error) { return c.icon("i s", name) },
 
 		"incidentState": func(s ops.IncidentState) badge { return incidentBadges[s].or(string(s)) },
@@ -34,7 +35,9 @@ func (c *Chrome) words() template.FuncMap {
 		"sentence": story.Sentence, "plain": story.Words, "number": chart.Number,
 		"short": Short, "percent": func(v float64) string { return chart.Number(math.Round(v*100)) + "%" },
 		"bars": chart.Bars, "fours": chart.Fours, "planLines": PlanLines, "runLines": RunLines, "tally": TallyOf,
-		"join": strings.Join, "web": webLink, "inc": func(n int64) int64 { return n + 1 },
+		"join": strings.Join, "web": webLink, "worst": worst,
+		"inc":  func(n int64) int64 { return n + 1 },
+		"last": func(i int, c []Crumb) bool { return i == len(c)-1 },
 		"pair": pair,
 	}
 }
@@ -44,8 +47,8 @@ func (c *Chrome) icon(class, name string) (template.HTML, error) {
 	if err != nil {
 		return "", err
 	}
-	if strings.ContainsAny(name, `"'<>& `) {
-		return "", fmt.Errorf("chrome: icon %q is no name", name)
+	if !c.assets.icons[name] {
+		name = "st-new" // a word that is newer than the icons still has a mark
 	}
 	return template.HTML(`<svg class="` + class + `" aria-hidden="true"><use href="` + sprite + `#i-` + name + `"/></svg>`), nil
 }
@@ -283,6 +286,26 @@ func TallyOf(p ops.Plan) Tally {
 		}
 	}
 	return t
+}
+
+// Worst is the ticket of a record that needs a look most.
+type Worst struct {
+	ops.Ticket
+	Of int // tickets there are
+}
+
+// troubles orders sync states, the one that needs a person first.
+var troubles = []ops.SyncState{ops.SyncConflict, ops.SyncFailed, ops.SyncUnknown, ops.SyncPending, ops.SyncOK}
+
+func worst(list []ops.Ticket) *Worst {
+	for _, s := range troubles {
+		for _, t := range list {
+			if t.Sync == s {
+				return &Worst{t, len(list)}
+			}
+		}
+	}
+	return nil
 }
 
 // both is two values for a part that needs a second one.

@@ -32,9 +32,14 @@ const (
 // Stages returns the loop with nothing reached yet.
 func Stages() []Stage {
 	return []Stage{
-		{Name: "Observe", Icon: "signal"}, {Name: "Detect", Icon: "incident"}, {Name: "Correlate", Icon: "overview"},
-		{Name: "Ticket", Icon: "ticket"}, {Name: "Gate", Icon: "approve"}, {Name: "Execute", Icon: "st-implement"},
-		{Name: "Verify", Icon: "st-review"}, {Name: "Learn", Icon: "reliab"},
+		{Name: "Observe", Icon: "signal"},
+		{Name: "Detect", Icon: "incident"},
+		{Name: "Correlate", Icon: "overview"},
+		{Name: "Ticket", Icon: "ticket"},
+		{Name: "Gate", Icon: "approve"},
+		{Name: "Execute", Icon: "st-implement"},
+		{Name: "Verify", Icon: "st-review"},
+		{Name: "Learn", Icon: "reliab"},
 	}
 }
 
@@ -125,7 +130,7 @@ func OfChange(c ops.Change, tickets []ops.Ticket) []Stage {
 		s[observe].Sub, s[detect].Sub = clock(c.Trigger.StartsAt), "alert"
 	} else if c.IncidentID == "" {
 		s[observe].State, s[detect].State, s[correlate].State = Skipped, Skipped, Skipped
-		s[detect].Sub, s[correlate].Sub = "by hand", ""
+		s[observe].Sub, s[detect].Sub, s[correlate].Sub = "", "by hand", ""
 	}
 	ofTickets(s, tickets)
 	ofChange(s, c)

@@ -82,10 +82,15 @@ func Dated(lines []Line) bool {
 }
 
 // Digest returns at most n lines that tell the most, in the order they
-// happened. The newest line is always among them: it is where things stand.
+// happened. The first line and the newest that is no
+// detail are always among them: how it began and where it stands.
 func Digest(lines []Line, n int) []Line {
 	if len(lines) <= n {
 		return slices.Clone(lines)
+	}
+	stands := len(lines) - 1
+	for stands > 0 && lines[stands].Weight == 0 {
+		stands--
 	}
 	at := make([]int, len(lines))
 	for i := range at {
@@ -93,11 +98,15 @@ func Digest(lines []Line, n int) []Line {
 	}
 	slices.SortStableFunc(at, func(a, b int) int {
 		wa, wb := lines[a].Weight, lines[b].Weight
-		switch last := len(lines) - 1; {
-		case a == last:
+		switch {
+		case a == stands:
 			wa = 9
-		case b == last:
+		case b == stands:
 			wb = 9
+		case a == 0:
+			wa = 8
+		case b == 0:
+			wb = 8
 		}
 		if wa != wb {
 			return wb - wa

@@ -181,6 +181,9 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 			l.Icon, l.Text, l.Why = "st-implement", "Run was "+Words(string(b.From)), by(f, b.Why)
 			if r := b.Change.Run; r != nil {
 				l.Text = fmt.Sprintf("Run went from %s to %s", Words(string(b.From)), Words(string(r.State)))
+				if r.State == b.From {
+					l.Text = "Run is " + Words(string(r.State))
+				}
 				if r.State == ops.RunHeld {
 					l.Mark, l.Icon, l.Weight = Bad, "st-hold", 3
 				}
@@ -245,7 +248,7 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 	ops.ChangeEnded: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.ChangeEndedBody) {
 			l.Icon, l.Weight = "st-closed", 3
-			l.Text = fmt.Sprintf("%s %s: %s", b.Change.Key(), Words(string(b.Change.State)), Words(string(b.Change.Outcome)))
+			l.Text = fmt.Sprintf("%s: %s", Sentence(string(b.Change.State)), Words(string(b.Change.Outcome)))
 			l.Why = by(f, b.Why)
 			switch b.Change.Outcome {
 			case ops.Successful:

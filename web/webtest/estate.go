@@ -32,7 +32,12 @@ func (h *House) incident(i ops.Incident, age time.Duration, members ...ops.Membe
 	i.ID = h.id()
 	i.OpenedAt = start.Add(-age)
 	i.UpdatedAt, i.Version = i.OpenedAt, 1
-	i.Firing, i.Total = max(i.Firing, len(members)), max(i.Total, len(members), i.Firing)
+	i.Total = len(members)
+	for _, m := range members {
+		if m.State == ops.Firing {
+			i.Firing++
+		}
+	}
 	final := i.State
 	i.State = ops.IncidentNew
 	if i.GroupKey == "" {
@@ -262,6 +267,9 @@ func (h *House) change(c ops.Change, p ops.Plan) ops.Change {
 		p.ID, p.ChangeID, p.Revision = h.id(), c.ID, c.Revision
 		p.Digest = p.ComputeDigest()
 		c.PlanID, c.PlanDigest = p.ID, p.Digest
+	}
+	if c.Run != nil {
+		c.Run.ChangeID, c.Run.PlanID, c.Run.Digest = c.ID, c.PlanID, c.PlanDigest
 	}
 	return h.save(c, p)
 }

@@ -246,11 +246,9 @@ func demonstrationRows() map[string][]Record {
 	for _, name := range []string{"Service Desk", "Network", "Hardware", "Database"} {
 		rows["sys_user_group"] = append(rows["sys_user_group"], Record{"name": name})
 	}
-	for _, ci := range []Record{
+	rows["cmdb_ci"] = []Record{
 		{"name": "web-01", "sys_class_name": "cmdb_ci_linux_server", "ip_address": "10.0.0.11"},
 		{"name": "db-01", "sys_class_name": "cmdb_ci_linux_server", "ip_address": "10.0.0.21"},
-	} {
-		rows["cmdb_ci"] = append(rows["cmdb_ci"], ci)
 	}
 	return rows
 }

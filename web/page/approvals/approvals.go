@@ -1,4 +1,4 @@
-// Package approvals is the page /approvals: what is asked of me?
+// Package approvals is the page /approvals: what is asked of me.
 package approvals
 
 import (

@@ -1,4 +1,4 @@
-// Package backlog is the page /backlog: is it growing, how long does it take?
+// Package backlog is the page /backlog: is it growing, how long does it take.
 package backlog
 
 import (
@@ -175,8 +175,18 @@ func (p *Page) counts(ctx context.Context, a asked) ([]count, error) {
 		if err != nil {
 			return nil, err
 		}
+		known := map[string]map[int64]int{}
 		for _, b := range points {
-			byTeam[b.Team] = append(byTeam[b.Team], ops.Point{At: b.At, Value: float64(b.Count)})
+			if known[b.Team] == nil {
+				known[b.Team] = map[int64]int{}
+			}
+			known[b.Team][b.At.UnixNano()] = b.Count
+		}
+		// Before its first incident a team has none open, which is a count too.
+		for team, counts := range known {
+			for at := a.from; !at.After(a.to); at = at.Add(step) {
+				byTeam[team] = append(byTeam[team], ops.Point{At: at, Value: float64(counts[at.UnixNano()])})
+			}
 		}
 	}
 	var out []count
@@ -252,7 +262,7 @@ func draw(drawn []count, a asked, q url.Values) *chart.Chart {
 		return nil
 	}
 	from, to := a.from, a.to
-	c := &chart.Chart{ID: "backlog", Title: "Daily backlog", Unit: "open", Daily: a.daily, From: from, To: to}
+	c := &chart.Chart{ID: "backlog", Title: "Daily backlog", Unit: "open", Whole: true, Daily: a.daily, From: from, To: to}
 	if a.daily {
 		// The axis ends on the first and the last day there is.
 		c.From, c.To = to, from
@@ -347,6 +357,9 @@ func sentence(drawn []count, a asked) (string, string) {
 	lede := "Open incidents at each team’s evening, in its own zone."
 	if !a.daily {
 		lede = "Open incidents at every instant, computed from their transitions. All times UTC."
+	}
+	if n := len(parts) - 2; n > 0 {
+		parts = append(parts[:2], fmt.Sprintf("%d more below", n))
 	}
 	return strings.Join(parts, ", "), lede
 }

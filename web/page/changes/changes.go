@@ -1,5 +1,5 @@
 // Package changes is the pages /changes and /changes/{id}: what exactly would
-// be done, who allowed it, did it help?
+// be done, who allowed it, did it help.
 package changes
 
 import (
@@ -263,8 +263,7 @@ func (p *Page) decide(w http.ResponseWriter, r *http.Request, v *chrome.Visit) e
 		return again(fmt.Errorf("denying needs a reason; write why: %w", ops.ErrInvalid))
 	}
 	if _, err = p.gate.Decide(ctx, v.Principal, c.ID, d, digest+"@"+revision, reason, "page"); err != nil {
-		switch ops.Class(err) {
-		case ops.ErrInvalid, ops.ErrConflict, ops.ErrDenied:
+		if errors.Is(err, ops.ErrInvalid) || errors.Is(err, ops.ErrConflict) || errors.Is(err, ops.ErrDenied) {
 			if c, err2 := p.record.Change(ctx, c.ID); err2 == nil && chrome.MayDecide(v.Principal, c) == "" {
 				return again(err)
 			}

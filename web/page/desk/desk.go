@@ -5,6 +5,7 @@ package desk
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -174,8 +175,7 @@ func (p *Page) edit(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 		return again(http.StatusUnprocessableEntity, "Nothing was changed. Change a field or write a note.")
 	}
 	if _, err := p.desk.Edit(ctx, t.Ref, v.Principal.Name, changed, want, note); err != nil {
-		switch ops.Class(err) {
-		case ops.ErrInvalid, ops.ErrConflict:
+		if errors.Is(err, ops.ErrInvalid) || errors.Is(err, ops.ErrConflict) {
 			fault := chrome.FaultOf(err)
 			return again(fault.Status, fault.Why)
 		}

@@ -1,5 +1,5 @@
 // Package incidents is the pages /incidents and /incidents/{id}: which ones
-// are mine, what happened, why, is it over?
+// are mine, what happened, why, is it over.
 package incidents
 
 import (

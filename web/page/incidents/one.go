@@ -299,6 +299,17 @@ func (p *Page) chart(ctx context.Context, u *url.URL, now time.Time, i ops.Incid
 	if len(pick.Points) == 0 {
 		return nil, nil
 	}
+	if u.Query().Get("from") == "" && u.Query().Get("range") == "" {
+		// Nothing was recorded outside of what there is, and an incident of
+		// seconds would be a stroke in half an hour of nothing.
+		first, last := pick.Points[0].At, pick.Points[len(pick.Points)-1].At
+		if first.After(from) && first.Before(i.OpenedAt) {
+			from = first
+		}
+		if over := end(i, now); last.Before(to) && last.After(over) {
+			to = last
+		}
+	}
 	c := &chart.Chart{
 		ID: "series", Title: pick.Metric + ", " + i.Resource, Unit: unit(pick.Unit), From: from, To: to,
 		Lines: []chart.Line{{Name: pick.Metric, Points: chart.Gaps(pick.Points)}},

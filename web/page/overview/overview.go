@@ -1,4 +1,4 @@
-// Package overview is the page /: is anything wrong, and does it need me?
+// Package overview is the page /: is anything wrong, and does it need me.
 package overview
 
 import (

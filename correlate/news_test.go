@@ -1,0 +1,90 @@
+package correlate
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/fettleops/fettle/ops"
+)
+
+// grown returns how many members each IncidentGrew counted and how many alerts it carries.
+func (w *world) grown() string {
+	w.t.Helper()
+	facts, err := w.store.FactsAfter(context.Background(), 0, 1000, ops.IncidentGrew)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text := ""
+	for _, f := range facts {
+		b, err := ops.Body[ops.IncidentGrewBody](f)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if b.Incident.Untold != nil {
+			w.t.Error("a fact that tells the growth carries it as untold")
+		}
+		text += fmt.Sprintf("%d(%d) of %d;", b.Count, len(b.Alerts), b.Incident.Total)
+	}
+	return text
+}
+
+func TestAGrowingIncidentTellsOnceASecond(t *testing.T) {
+	w := newWorld(t, Config{GroupBy: []string{"rule"}})
+	w.say(w.alert("HighCPU", "first", ops.Firing))
+	for i := range 10 {
+		w.after(50 * time.Millisecond)
+		w.say(w.alert("HighCPU", fmt.Sprintf("h%d", i), ops.Firing))
+	}
+	w.want("INC-1 new high 11/11", "IncidentOpened IncidentGrew")
+	w.after(500 * time.Millisecond)
+	w.run()
+	w.want("INC-1 new high 11/11", "IncidentOpened IncidentGrew")
+	w.after(50 * time.Millisecond)
+	w.run()
+	if got, want := w.grown(), "1(1) of 2;9(9) of 11;"; got != want {
+		t.Errorf("growth: got %s want %s", got, want)
+	}
+	w.after(time.Hour)
+	w.run()
+	w.want("INC-1 new high 11/11", "IncidentOpened IncidentGrew IncidentGrew")
+}
+
+func TestARestartTellsWhatWasUntold(t *testing.T) {
+	cfg := Config{GroupBy: []string{"rule"}}
+	w := newWorld(t, cfg)
+	w.say(w.alert("HighCPU", "first", ops.Firing))
+	w.say(w.alert("HighCPU", "second", ops.Firing))
+	w.say(w.alert("HighCPU", "third", ops.Firing), w.alert("HighCPU", "fourth", ops.Firing))
+	w.want("INC-1 new high 4/4", "IncidentOpened IncidentGrew")
+	w.restart(cfg)
+	w.after(time.Second)
+	w.run()
+	if got, want := w.grown(), "1(1) of 2;2(2) of 4;"; got != want {
+		t.Errorf("growth: got %s want %s", got, want)
+	}
+	if mustIncident(t, w, "INC-1").Untold != nil {
+		t.Error("the incident keeps as untold what was told")
+	}
+}
+
+func TestWhatPeopleWaitForIsToldAtOnce(t *testing.T) {
+	w := newWorld(t, Config{GroupBy: []string{"rule"}})
+	start := w.now
+	at := func(a *ops.Alert) { a.StartsAt = start }
+	w.say(w.alert("HighCPU", "a", ops.Firing))
+	w.say(w.alert("HighCPU", "b", ops.Firing))
+	w.say(w.alert("HighCPU", "c", ops.Firing)) // waits
+	w.say(w.alert("HighCPU", "d", ops.Firing, severity(ops.Critical)))
+	if got, want := w.grown(), "1(1) of 2;2(2) of 4;"; got != want {
+		t.Errorf("a worse severity: got %s want %s", got, want)
+	}
+	w.say(w.alert("HighCPU", "e", ops.Firing)) // waits
+	var over []ops.Alert
+	for _, host := range []string{"a", "b", "c", "d", "e"} {
+		over = append(over, w.alert("HighCPU", host, ops.Resolved, at))
+	}
+	w.say(over...)
+	w.want("INC-1 resolved critical 0/5", "IncidentOpened IncidentGrew IncidentGrew IncidentGrew IncidentResolved")
+}

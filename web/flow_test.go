@@ -1,0 +1,265 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/web/webtest"
+)
+
+func change(t *testing.T, h *webtest.House, u string) ops.Change {
+	t.Helper()
+	c, err := h.Store.Change(context.Background(), strings.TrimPrefix(u, "/changes/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestApprovingWithoutScript approves a plan the way a browser without script
+// does: read the page, press the button of its form.
+func TestApprovingWithoutScript(t *testing.T) {
+	h := webtest.New(t)
+	u := urls(t, h)["change-waiting"]
+	r := h.Reader("max")
+	p := r.Get(u)
+	if got := p.Text(".approval .plan .add"); !strings.Contains(got, "+ read_capacity 650") {
+		t.Errorf("the plan beside the form shows %q", got)
+	}
+	p = r.Submit(p, "article.approval form", url.Values{"decision": {"approved"}, "reason": {"Load test on Friday."}})
+	if p.Status != http.StatusOK || !strings.Contains(p.Text(".toast"), "You approved plan 1") || !strings.Contains(p.Text(".toast"), "EU data tier") {
+		t.Fatalf("approving gives %d: %s", p.Status, p.Text(".toast, main h1"))
+	}
+	c := change(t, h, u)
+	if c.State != ops.ChangeScheduled || len(c.Approvals) != 1 || c.Approvals[0].Comment != "Load test on Friday." || c.Approvals[0].Via != "page" {
+		t.Errorf("the change is %s with %+v", c.State, c.Approvals)
+	}
+	if got := r.Get(u).Text("main .toast"); got != "" {
+		t.Errorf("the answer is shown twice: %q", got)
+	}
+	if got := r.Get(u).Text(".signs .yes b"); got != "Max Keller" {
+		t.Errorf("approved by %q", got)
+	}
+	if got := r.Get(strings.Replace(u, "changes", "trail", 1)).Text(".trail"); !strings.Contains(got, "Approved by Max Keller") || !strings.Contains(got, "WakeChange") {
+		t.Errorf("the trail says %s", got)
+	}
+}
+
+func TestDenyingNeedsAReason(t *testing.T) {
+	h := webtest.New(t)
+	u := urls(t, h)["change-waiting"]
+	r := h.Reader("max")
+	p := r.Submit(r.Get("/approvals"), "article.approval form[action='"+u+"/decision']", url.Values{"decision": {"denied"}, "reason": {"  "}})
+	if p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Text(".fault"), "needs a reason") {
+		t.Fatalf("denying without a reason gives %d: %s", p.Status, p.Text(".fault"))
+	}
+	p = r.Submit(p, "article.approval form", url.Values{"decision": {"denied"}, "reason": {"Not before the sale."}})
+	if c := change(t, h, u); p.Status != http.StatusOK || c.State != ops.ChangeCancelled || c.Outcome != ops.Denied {
+		t.Errorf("denying gives %d and %s, %s", p.Status, c.State, c.Outcome)
+	}
+}
+
+func TestAPlanThatMovedIsNotApproved(t *testing.T) {
+	h := webtest.New(t)
+	u := urls(t, h)["change-waiting"]
+	r := h.Reader("max")
+	p := r.Get(u)
+	c := change(t, h, u)
+	h.Write(func(ctx context.Context, tx db.Tx) error {
+		plan, err := h.Store.Plan(ctx, c.PlanID)
+		if err != nil {
+			return err
+		}
+		plan.ID, plan.Revision, plan.Target, plan.Text = "01936b00-0000-7000-8000-0000000fffff", 2, "catalog-prod-2", "+   read_capacity   900"
+		plan.Digest = plan.ComputeDigest()
+		c.PlanID, c.PlanDigest, c.Revision = plan.ID, plan.Digest, 2
+		return h.Store.SaveChange(ctx, tx, c, plan, time.Time{})
+	})
+	p = r.Submit(p, "article.approval form", url.Values{"decision": {"approved"}, "reason": {"typed before"}})
+	if p.Status != http.StatusConflict || !strings.Contains(p.Text(".fault"), "you looked at plan 1") && !strings.Contains(p.Text(".fault"), "You looked at plan 1") {
+		t.Errorf("approving a plan that moved gives %d: %s", p.Status, p.Text(".fault"))
+	}
+	if got := p.Text("textarea[name=reason]"); got != "typed before" {
+		t.Errorf("what was typed became %q", got)
+	}
+	if !strings.Contains(p.Text(".approval .plan"), "900") || change(t, h, u).State != ops.ChangeAuthorize {
+		t.Error("the new plan is not shown, or it was approved")
+	}
+}
+
+func TestWhoMayNotDecideIsToldWhy(t *testing.T) {
+	h := webtest.New(t)
+	ctx := context.Background()
+	changes, err := h.Store.Changes(ctx, ops.ChangeFilter{States: []ops.ChangeState{ops.ChangeAuthorize}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own ops.Change
+	for _, c := range changes {
+		if c.Title == webtest.Own {
+			own = c
+		}
+	}
+	f := func(who, why string) {
+		t.Helper()
+		r := h.Reader(who)
+		p := r.Get("/changes/" + own.Key())
+		if got := p.Text(".decide .state"); !strings.Contains(got, why) || len(p.All(".decide form")) != 0 {
+			t.Errorf("%s is told %q, want %q and no form", who, got, why)
+		}
+		token := r.Get("/account").Attr("input[name=csrf]", "value")
+		p = r.Post("/changes/"+own.Key()+"/decision", url.Values{
+			"csrf": {token}, "decision": {"approved"}, "digest": {own.PlanDigest}, "revision": {fmt.Sprint(own.Revision)},
+		})
+		if p.Status != http.StatusForbidden {
+			t.Errorf("%s posts anyway and gets %d", who, p.Status)
+		}
+	}
+	f("max", "You asked for this change. Somebody else has to approve it.")
+	f("rea", "Approving needs one of the roles")
+	f("vic", "Approving needs one of the roles")
+	f("bot", "Only a person approves")
+	if c := change(t, h, own.Key()); c.State != ops.ChangeAuthorize {
+		t.Errorf("the change is %s", c.State)
+	}
+}
+
+func TestWorkingAnIncidentWithoutScript(t *testing.T) {
+	h := webtest.New(t)
+	u := urls(t, h)["incident-open"]
+	r := h.Reader("rea")
+	f := func(to, word string) {
+		t.Helper()
+		p := r.Submit(r.Get(u), "form.actions", url.Values{"to": {to}})
+		if got := p.Text(".page-head .pill"); p.Status != http.StatusOK || got != word {
+			t.Errorf("moving to %s gives %d and shows %q", to, p.Status, got)
+		}
+	}
+	f("in_progress", "In progress")
+	f("on_hold", "On hold")
+	stale := r.Get(u)
+	f("resolved", "Resolved")
+	if p := r.Submit(stale, "form.actions", url.Values{"to": {"in_progress"}}); p.Status != http.StatusConflict || !strings.Contains(p.Text("main"), "is resolved now") {
+		t.Errorf("acting on a stale page gives %d: %s", p.Status, p.Text("main"))
+	}
+	p := r.Submit(r.Get(u), "form[action$=comment]", url.Values{"text": {"Looked at it."}})
+	if !strings.Contains(p.Text("#story .trail"), "Looked at it.") {
+		t.Error("the comment is not in the story")
+	}
+	if p = r.Submit(p, "form[action$=comment]", url.Values{"text": {" "}}); p.Status != http.StatusUnprocessableEntity || p.Text(".fault") == "" {
+		t.Errorf("an empty comment gives %d", p.Status)
+	}
+	f("closed", "Closed")
+	if p := h.Reader("vic").Get(u); len(p.All("form[method=post]")) != 0 {
+		t.Error("a viewer sees a form")
+	}
+}
+
+func TestStoppingAndResuming(t *testing.T) {
+	h := webtest.New(t)
+	r := h.Reader("ada")
+	p := r.Submit(r.Get("/stop"), "main form", url.Values{"do": {"stop"}, "reason": {"Fire drill"}})
+	if !strings.Contains(p.Text(".topbar .btn"), "Execution stopped") || !strings.Contains(r.Get("/").Text("main .notice"), "Fire drill") {
+		t.Errorf("stopping is not shown everywhere: %s", p.Text(".topbar"))
+	}
+	if p = r.Submit(r.Get("/stop"), "main form", url.Values{"do": {"resume"}, "reason": {"Over"}}); !strings.Contains(p.Text(".topbar .btn"), "Execution on") {
+		t.Error("resuming is not shown")
+	}
+	if p := h.Reader("max").Get("/stop"); len(p.All("main form")) != 0 || !strings.Contains(p.Text(".state"), "change-manager") {
+		t.Errorf("an approver sees %s", p.Text(".state"))
+	}
+}
+
+func TestTheDesk(t *testing.T) {
+	h := webtest.New(t)
+	r := h.Reader("rea")
+	p := r.Get("/desk/DESK-1")
+	p = r.Submit(p, "main form", url.Values{"state": {"resolved"}})
+	if p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Text(".fault"), "needs both") || p.Attr("option[selected]", "value") != "resolved" {
+		t.Errorf("resolving without a code gives %d: %s", p.Status, p.Text(".fault"))
+	}
+	stale := p
+	p = r.Submit(p, "main form", url.Values{"state": {"resolved"}, "code": {"Solved"}, "resolution": {"New certificate."}, "assignee": {"rea"}, "note": {"Done."}})
+	if p.Status != http.StatusOK || p.Text(".page-head .pill") != "Resolved" || !strings.Contains(p.Text(".list"), "Done.") {
+		t.Errorf("resolving gives %d: %s", p.Status, p.Text("main"))
+	}
+	if p = r.Submit(stale, "main form", url.Values{"state": {"on_hold"}}); p.Status != http.StatusConflict {
+		t.Errorf("a stale edit gives %d", p.Status)
+	}
+}
+
+func TestCancelling(t *testing.T) {
+	h := webtest.New(t)
+	u := urls(t, h)["change-scheduled"]
+	r := h.Reader("ada")
+	if p := r.Submit(r.Get(u), "form[action$=cancel]", url.Values{"why": {"No longer needed"}}); p.Text(".page-head .pill") != "Cancelled | Withdrawn" {
+		t.Errorf("cancelling shows %q", p.Text(".page-head .pill"))
+	}
+}
+
+func TestFiltersLiveInTheAddress(t *testing.T) {
+	h := webtest.New(t)
+	r := h.Reader("vic")
+	f := func(query string, want int) {
+		t.Helper()
+		if p := r.Get("/incidents?" + query); p.Status != http.StatusOK || len(p.All("tbody tr")) != want {
+			t.Errorf("%s gives %d and %d rows, want %d", query, p.Status, len(p.All("tbody tr")), want)
+		}
+	}
+	f("", 6)
+	f("view=all", 8)
+	f("view=resolved", 2)
+	f("severity=critical&severity=high", 3)
+	f("team=Data+platform", 2)
+	f("q=SYD", 1)
+	f("q=100%25", 0)
+	f("view=all&before=3", 2)
+	p := r.Submit(r.Get("/incidents"), ".facets form", url.Values{"severity": {"low"}, "state": {"resolved"}})
+	if p.Text("tbody .title") != "Backup took longer than its window" || p.Text(".chip b") != "Low | Resolved" {
+		t.Errorf("the form shows %q with chips %q", p.Text("tbody .title"), p.Text(".chip b"))
+	}
+	for _, bad := range []string{"/incidents?severity=awful", "/incidents?state=odd", "/incidents?before=x", "/changes?before=-1", "/backlog?from=x&to=y", "/desk?before=x"} {
+		if p := r.Get(bad); p.Status != http.StatusUnprocessableEntity {
+			t.Errorf("%s gives %d", bad, p.Status)
+		}
+	}
+}
+
+func TestSearch(t *testing.T) {
+	h := webtest.New(t)
+	r := h.Reader("vic")
+	u := urls(t, h)
+	f := func(q, path string) {
+		t.Helper()
+		if p := r.Get("/search?q=" + url.QueryEscape(q)); p.URL.Path != path {
+			t.Errorf("%q leads to %s, want %s", q, p.URL.Path, path)
+		}
+	}
+	f(strings.TrimPrefix(u["incident"], "/incidents/"), u["incident"])
+	f("chg-1", "/changes/CHG-1")
+	f(change(t, h, "CHG-1").ID, "/changes/CHG-1")
+	f("checkout", "/search")
+	f("INC-999", "/search")
+	if p := r.Get("/trail/" + change(t, h, "CHG-1").ID); p.Status != http.StatusOK {
+		t.Errorf("the trail of an id gives %d", p.Status)
+	}
+}
+
+func TestBacklogAsCSV(t *testing.T) {
+	h := webtest.New(t)
+	p := h.Reader("vic").Get("/backlog.csv?from=2026-11-16&to=2026-11-18&team=EUC&range=")
+	if !strings.HasPrefix(p.Body, "at,team,backlog_incident_count\n") {
+		t.Errorf("two days are computed: %.80s", p.Body)
+	}
+	p = h.Reader("vic").Get("/backlog.csv?from=2026-11-01&to=2026-11-19&team=EUC")
+	if lines := strings.Split(strings.TrimSpace(p.Body), "\n"); len(lines) != 19 || lines[0] != "day,team,backlog_incident_count" || !strings.HasPrefix(lines[1], "2026-11-01,EUC,") && !strings.HasPrefix(lines[1], "2026-10-31,EUC,") {
+		t.Errorf("eighteen days are %d lines: %.120s", len(lines), p.Body)
+	}
+}
