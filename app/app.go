@@ -114,7 +114,10 @@ const gcPercent = 200
 // Serve builds the house, runs it until ctx ends and drains it.
 func Serve(ctx context.Context, o Options) error {
 	a, err := New(ctx, o)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // told to stop before it had begun
+	case err != nil:
 		return err
 	}
 	return a.Run(ctx)

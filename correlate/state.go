@@ -226,7 +226,7 @@ func (s *step) alert(m ops.Message, a ops.Alert) {
 	}
 	known := s.lookup(a.Fingerprint)
 	if a.State == ops.Resolved {
-		if known != nil && known.state == ops.Firing && !a.StartsAt.Before(known.startsAt) {
+		if known != nil && known.state == ops.Firing && (!a.StartsAt.Before(known.startsAt) || a.EndsAt.After(known.startsAt)) {
 			s.resolve(m, a, known, at)
 		}
 		return // unknown, already resolved, or the end of an episode before this one

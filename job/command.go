@@ -212,7 +212,11 @@ func (q *Queue) judge(err error, seq int64, attempts int) outcome {
 	}
 	again := ops.RetryAfter(err) // of a peer that throttles and says for how long
 	if again <= 0 {
-		again = backoff(seq, attempts, time.Second, maxBackoff)
+		most := maxBackoff
+		if errors.Is(err, ops.ErrConflict) {
+			most = maxConflict // somebody was faster: there is nothing to wait for but the next look
+		}
+		again = backoff(seq, attempts, time.Second, most)
 	}
 	return outcome{word: "retry", state: waiting, again: again, failed: true, level: slog.LevelWarn}
 }
@@ -229,8 +233,12 @@ func (q *Queue) halted() bool {
 	}
 }
 
-// maxBackoff is the longest pause between two attempts of a command.
-const maxBackoff = 5 * time.Minute
+// The longest pauses between two attempts of a command: after a failure, and
+// after a conflict. Lives that a crash ended count as attempts too.
+const (
+	maxBackoff  = 5 * time.Minute
+	maxConflict = 5 * time.Second
+)
 
 // backoff doubles from first to most with every attempt and spreads each pause
 // over its upper quarter, by key, so that what failed together does not come

@@ -52,8 +52,11 @@ type History struct {
 	clock  clock.Clock
 	keep   Retention
 
+	// mu is never held over a write: whoever reads series inside a transaction
+	// would wait for the lock, and its holder for the one writer.
 	mu   sync.Mutex
-	live map[string]*live // by key
+	live map[string]*live  // by key
+	over []ops.SeriesChunk // stretches that are over and not yet written
 }
 
 // live is one series that has samples of late.
@@ -132,10 +135,9 @@ func (h *History) prepare(ctx context.Context, l *live, at time.Time) error {
 	if l.loaded && l.minutes.holds(at) && l.hours.holds(at) {
 		return nil
 	}
-	if l.loaded && l.dirty { // the hour is over: write it before it is let go
-		if err := h.flush(ctx, []*live{l}); err != nil {
-			return err
-		}
+	if l.loaded && l.dirty { // the hour is over: keep it for the next flush
+		h.over = append(h.over, l.chunks()...)
+		l.dirty = false
 	}
 	for _, s := range []struct {
 		to         **summary
@@ -162,41 +164,52 @@ func (h *History) prepare(ctx context.Context, l *live, at time.Time) error {
 	return nil
 }
 
-// Flush writes the summaries that changed and drops what is past its time.
+// chunks renders what is being written of a series.
+func (l *live) chunks() []ops.SeriesChunk {
+	var out []ops.SeriesChunk
+	for _, s := range []*summary{l.minutes, l.hours} {
+		out = append(out, ops.SeriesChunk{Series: l.id, Unit: l.unit, Step: s.step, Start: s.start, Body: s.encode()})
+	}
+	return out
+}
+
+// Flush writes the summaries that changed. What could not be written is
+// written by the next flush.
 func (h *History) Flush(ctx context.Context) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	due := h.over
+	h.over = nil
+	over := len(due)
 	var dirty []*live
 	for _, l := range h.live {
 		if l.dirty {
+			l.dirty = false
 			dirty = append(dirty, l)
+			due = append(due, l.chunks()...)
 		}
 	}
-	return h.flush(ctx, dirty)
-}
-
-func (h *History) flush(ctx context.Context, dirty []*live) error {
-	if len(dirty) == 0 {
+	h.mu.Unlock()
+	if len(due) == 0 {
 		return nil
 	}
 	err := h.db.Write(ctx, func(tx db.Tx) error {
-		for _, l := range dirty {
-			for _, s := range []*summary{l.minutes, l.hours} {
-				c := ops.SeriesChunk{Series: l.id, Unit: l.unit, Step: s.step, Start: s.start, Body: s.encode()}
-				if err := h.chunks.SaveChunk(ctx, tx, Key(l.id), c); err != nil {
-					return err
-				}
+		for _, c := range due {
+			if err := h.chunks.SaveChunk(ctx, tx, Key(c.Series), c); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("series: flush: %w", err)
+	if err == nil {
+		return nil
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = append(due[:over:over], h.over...)
 	for _, l := range dirty {
-		l.dirty = false
+		l.dirty = true
 	}
-	return nil
+	return fmt.Errorf("series: flush: %w", err)
 }
 
 // Retain drops summaries past their time, a bounded number at once.

@@ -2,6 +2,7 @@ package series_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,39 @@ func TestARestartGoesOnWithTheSameHour(t *testing.T) {
 	w.restart()
 	if got, want := w.recent(time.Hour), "cpu 40 points 0..39"; got != want {
 		t.Errorf("got %q, want %q: minutes of both lives", got, want)
+	}
+}
+
+// brokenWriter refuses to write while it is broken.
+type brokenWriter struct {
+	*db.DB
+	broken bool
+}
+
+func (b *brokenWriter) Write(ctx context.Context, fn func(db.Tx) error) error {
+	if b.broken {
+		return errors.New("the disk is full")
+	}
+	return b.DB.Write(ctx, fn)
+}
+
+func TestAFlushThatFailsIsMadeUpForAcrossTheHour(t *testing.T) {
+	w := newWorld(t)
+	writer := &brokenWriter{DB: w.db, broken: true}
+	w.h = series.Open(w.store, writer, func() time.Time { return w.now }, series.Retention{})
+	w.measure(50*time.Minute, time.Minute)
+	if err := w.h.Flush(context.Background()); err == nil {
+		t.Fatal("a refused write was not reported")
+	}
+	w.measure(30*time.Minute, time.Minute) // the hour ends meanwhile
+	if err := w.h.Flush(context.Background()); err == nil {
+		t.Fatal("a refused write was not reported")
+	}
+	writer.broken = false
+	w.flush()
+	w.restart()
+	if got, want := w.recent(2*time.Hour), "cpu 80 points 0..79"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

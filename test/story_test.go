@@ -1,7 +1,6 @@
 package test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -135,14 +134,4 @@ func parseBegin(t testing.TB, s string) time.Time {
 		t.Fatal(err)
 	}
 	return at
-}
-
-// not turns a want around.
-func not(what string, want Act) Act {
-	return func(h *House) error {
-		if want(h) == nil {
-			return fmt.Errorf("%s, and must not", what)
-		}
-		return nil
-	}
 }
