@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettleops/fettle/api/client"
+	"github.com/fettleops/fettle/ops"
+)
+
+func newChanges() *cobra.Command {
+	var list, show, approve, deny, cancel remote
+	var states, text string
+	lc := list.command("list", "List changes, newest first", cobra.NoArgs, func(cmd *cobra.Command, c *client.Client, _ []string) error {
+		found, err := c.Changes(cmd.Context(), query("state", states, "q", text))
+		if err != nil {
+			return err
+		}
+		return list.print(cmd.OutOrStdout(), found, "CHANGE\tTYPE\tSTATE\tOUTCOME\tCREATED\tDIGEST\tTITLE", func(w io.Writer) {
+			for _, x := range found.Items {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.12s\t%s\n", x.Key, x.Type, x.State, dash(string(x.Outcome)), when(x.CreatedAt), dash(x.PlanDigest), plain(x.Title))
+			}
+		})
+	})
+	lc.Flags().StringVar(&states, "state", "", "states, comma separated")
+	lc.Flags().StringVarP(&text, "text", "q", "", "part of the title or resource")
+	sc := show.command("show ID", "Show a change with exactly the plan that counts", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
+		x, err := c.Change(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return show.print(cmd.OutOrStdout(), x, x.Key+"\t"+plain(x.Title), func(w io.Writer) { describeChange(w, x) })
+	})
+	decide := func(r *remote, verb, short string, d ops.Decision) *cobra.Command {
+		var digest, comment string
+		dc := r.command(verb+" ID --digest DIGEST", short, cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
+			if digest == "" {
+				return usageError{errors.New("--digest is missing: copy it from fettle changes show, so that you decide about the plan you saw")}
+			}
+			x, err := c.Decide(cmd.Context(), args[0], d, digest, comment, "cli")
+			if err != nil {
+				return err
+			}
+			return r.print(cmd.OutOrStdout(), x, x.Key()+"\t"+string(d)+"\tnow "+string(x.State), func(io.Writer) {})
+		})
+		dc.Flags().StringVar(&digest, "digest", "", "digest of the plan you saw, or its first 12 characters or more")
+		dc.Flags().StringVar(&comment, "comment", "", "why")
+		return dc
+	}
+	var why string
+	cc := cancel.command("cancel ID", "Withdraw a change that has not started", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
+		if why == "" {
+			return usageError{errors.New("--why is missing")}
+		}
+		x, err := c.CancelChange(cmd.Context(), args[0], why)
+		if err != nil {
+			return err
+		}
+		return cancel.print(cmd.OutOrStdout(), x, x.Key()+"\t"+string(x.State), func(io.Writer) {})
+	})
+	cc.Flags().StringVar(&why, "why", "", "the reason")
+	return noun("changes", "Changes to infrastructure, each behind the gate", lc, sc,
+		decide(&approve, "approve", "Approve exactly the plan with this digest", ops.Approved),
+		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc)
+}
+
+func describeChange(w io.Writer, x client.ChangeView) {
+	row := func(k, v string) {
+		if v != "" {
+			fmt.Fprintf(w, "%s\t%s\n", k, plain(v))
+		}
+	}
+	row("state", strings.TrimSpace(string(x.State)+" "+string(x.Outcome)))
+	row("type", string(x.Type))
+	row("why", x.Reason)
+	row("resource", x.Resource)
+	row("risk", strconv.FormatFloat(x.Risk, 'f', 2, 64))
+	row("approval", x.Approve)
+	row("digest", x.PlanDigest)
+	if x.Window != nil {
+		row("window", fmt.Sprintf("%s %s to %s", x.Window.Window, when(x.Window.Start), when(x.Window.End)))
+	}
+	for _, a := range x.Approvals {
+		row(string(a.Decision), fmt.Sprintf("%s %s via %s %s", a.Name, when(a.At), a.Via, a.Void))
+	}
+	if x.Run != nil {
+		row("run", strings.TrimSpace(string(x.Run.State)+" "+x.Run.Error))
+	}
+	if x.Verdict != nil {
+		row("verdict", string(x.Verdict.Word)+": "+x.Verdict.Why)
+	}
+	if x.Plan != nil {
+		fmt.Fprintln(w, "plan")
+		for line := range strings.SplitSeq(strings.TrimRight(x.Plan.Text, "\n"), "\n") {
+			fmt.Fprintf(w, "  %s\n", plain(line))
+		}
+	}
+}
