@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -384,10 +385,10 @@ func TestFactsAreHeardOncePerRoomInOrder(t *testing.T) {
 func TestPoisonFactHoldsUpItsRoomOnly(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		var failing, sound journal
-		cured := false
+		var cured atomic.Bool
 		h.queue.Hear("ticket", ops.ExecutionStopped, func(_ context.Context, tx db.Tx, f ops.Fact) error {
 			body, err := ops.Body[ops.ExecutionSwitchBody](f)
-			if body.Reason == "2" && !cured {
+			if body.Reason == "2" && !cured.Load() {
 				return ops.ErrInternal
 			}
 			tx.AfterCommit(func() { failing.note("%s", body.Reason) })
@@ -407,7 +408,7 @@ func TestPoisonFactHoldsUpItsRoomOnly(t *testing.T) {
 		if got := sound.all(); !slices.Equal(got, []string{"0", "1", "2", "3"}) {
 			t.Errorf("the other room heard %q", got)
 		}
-		cured = true
+		cured.Store(true)
 		time.Sleep(2 * time.Minute)
 		if got := failing.all(); !slices.Equal(got, []string{"0", "1", "2", "3"}) {
 			t.Errorf("after the cure the room has heard %q", got)
