@@ -51,7 +51,8 @@ func Throughout(from, to time.Duration, wants ...Act) Event {
 
 // Play plays a story with the server stopped and started again on its data
 // directory after each thing that happens, which must not change anything;
-// among the long tests it plays it without, too.
+// among the long tests it plays it without, too. Under the race detector, which
+// makes SQLite ten times slower, it plays it once and without.
 func Play(t *testing.T, s Story) {
 	t.Helper()
 	for _, restarts := range []bool{false, true} {
@@ -61,7 +62,10 @@ func Play(t *testing.T, s Story) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if !restarts {
+			switch {
+			case restarts && raced:
+				t.Skip("the race detector watches the straight play")
+			case !restarts && !raced:
 				peer.Long(t)
 			}
 			dir := t.TempDir()
