@@ -65,7 +65,7 @@ type Config struct {
 	Correlate Correlate `yaml:"correlate"`
 	// Where tickets live. The platform desk is always there. Default: desk alone.
 	Platforms []Platform `yaml:"platforms"`
-	// Which incident gets a ticket where; the first match wins. Default: every incident to desk.
+	// Which incident gets a ticket where; of each platform the first route that matches counts. Default: every incident to desk.
 	Routes []Route `yaml:"routes"`
 	// When changes may run. A change that matches no window waits. Default: none.
 	Windows []Window `yaml:"windows"`

@@ -364,3 +364,21 @@ func TestAConflictingWriteIsDecidedAgain(t *testing.T) {
 	w.run()
 	w.want("INC-1 new critical 1/1", "IncidentOpened IncidentGrew")
 }
+
+func TestAnEndCountsByWhenItIsOver(t *testing.T) {
+	f := func(ends time.Duration, want string) {
+		t.Helper()
+		w := newWorld(t, Config{})
+		start := w.now
+		w.say(w.alert("HighCPU", "a", ops.Firing))
+		w.after(2 * time.Minute)
+		w.say(w.alert("HighCPU", "a", ops.Resolved, func(a *ops.Alert) {
+			a.StartsAt, a.EndsAt = start.Add(-time.Minute), start.Add(ends)
+		}))
+		if got := w.incidents(); got != want {
+			t.Errorf("an end %s from the start that is known: got %s, want %s", ends, got, want)
+		}
+	}
+	f(time.Minute, "INC-1 resolved high 0/1")
+	f(-time.Second, "INC-1 new high 1/1") // the end of an episode before this one
+}
