@@ -119,6 +119,13 @@ func (j *journal) all() []string {
 	return slices.Clone(j.lines)
 }
 
+// times says when each line was noted.
+func (j *journal) times() []time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.at)
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -234,19 +241,20 @@ func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
 		h.enqueue(ops.NewCommand("Try", "x", nil))
 		time.Sleep(25 * time.Minute)
 		var longest time.Duration
-		for i := 1; i < len(h.heard.at); i++ {
-			pause := h.heard.at[i].Sub(h.heard.at[i-1])
+		calls := h.heard.times()
+		for i := 1; i < len(calls); i++ {
+			pause := calls[i].Sub(calls[i-1])
 			least := min(time.Second<<min(i-1, 10), 5*time.Minute) * 3 / 4
 			if pause < least {
 				t.Errorf("pause %d is %s, want at least %s", i, pause, least)
 			}
 			longest = max(longest, pause)
 		}
-		if longest > 5*time.Minute+6*time.Second || len(h.heard.at) < 10 {
-			t.Errorf("%d calls in 25 minutes, longest pause %s", len(h.heard.at), longest)
+		if longest > 5*time.Minute+6*time.Second || len(calls) < 10 {
+			t.Errorf("%d calls in 25 minutes, longest pause %s", len(calls), longest)
 		}
-		if _, attempts, _ := h.row("x"); int(attempts) != len(h.heard.at) {
-			t.Errorf("%d attempts recorded of %d", attempts, len(h.heard.at))
+		if _, attempts, _ := h.row("x"); int(attempts) != len(calls) {
+			t.Errorf("%d attempts recorded of %d", attempts, len(calls))
 		}
 	})
 }
@@ -279,10 +287,11 @@ func TestCommandWaitsForItsTime(t *testing.T) {
 				c.At = time.Now().Add(wait)
 				h.enqueue(c)
 				time.Sleep(wait + 3*time.Second)
-				if len(h.heard.at) != 1 {
-					t.Fatalf("ran %d times", len(h.heard.at))
+				woken := h.heard.times()
+				if len(woken) != 1 {
+					t.Fatalf("ran %d times", len(woken))
 				}
-				if late := h.heard.at[0].Sub(c.At); late < -time.Millisecond || late > 1500*time.Millisecond {
+				if late := woken[0].Sub(c.At); late < -time.Millisecond || late > 1500*time.Millisecond {
 					t.Errorf("late by %s", late)
 				}
 			})
