@@ -20,6 +20,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/series"
 )
 
 // Decoder fills a struct from a subtree of the configuration. Keys are the
@@ -34,6 +35,39 @@ type Source interface {
 	// with the same delivery when the sender repeats it, so equal requests give
 	// equal results. A payload that cannot be taken is a *Fault.
 	Decode(r *Request) (Delivery, error)
+}
+
+// Speaker is a Source whose protocol has terms and answers of its own, as those
+// for metrics have.
+type Speaker interface {
+	Source
+	Terms() Terms
+	// Answer renders what the sender is told. err is nil after success, a
+	// *Fault when the payload cannot be taken, ErrTooLarge, ErrCoding or
+	// ErrMediaType when it was not even decoded, and anything else when the
+	// failure is ours and the sender shall try again after retryAfter.
+	Answer(r *Request, d Delivery, outcome Outcome, retryAfter time.Duration, err error) Answer
+}
+
+// Terms are what a protocol sends.
+type Terms struct {
+	// Paths are what may follow /in/<integration>, such as /v1/metrics; empty
+	// is the integration's own path alone.
+	Paths []string
+	// Media are the accepted media types, without parameters.
+	Media []string
+	// Codings are the accepted content encodings besides none: gzip, deflate,
+	// snappy (the block format), zstd.
+	Codings []string
+	// Body and Decompressed are limits in bytes; zero is the door's.
+	Body, Decompressed int64
+}
+
+// Answer is an HTTP answer.
+type Answer struct {
+	Status int
+	Header map[string]string
+	Body   []byte
 }
 
 // Request is one authenticated delivery. It is valid during Decode only: the
@@ -58,6 +92,13 @@ func (r *Request) HasPassed(method string) bool { return slices.Contains(r.Passe
 type Delivery struct {
 	// Signals may be empty: a delivery can be of no interest.
 	Signals []ops.Signal
+	// Samples are metric points for the sample log; nil when it has none. The
+	// door appends them before it answers and then calls Release.
+	Samples *series.Batch
+	// Release, where set, is called when the door is done with Samples.
+	Release func()
+	// Report is handed to the source's Answer: what was taken and refused.
+	Report any
 	// Dedupe is the sender's own id of this message, stable over its retries,
 	// empty when it has none. A second message with the same id is acknowledged
 	// and not stored.

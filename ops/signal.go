@@ -54,6 +54,8 @@ type Alert struct {
 	Links       []Link            `json:"links,omitempty"`
 	// ExternalID is the sender's name of this alert (Azure alertId, alarm ARN).
 	ExternalID string `json:"external_id,omitempty"`
+	// Anomaly is set on an alert of our own detectors: what they saw.
+	Anomaly *Anomaly `json:"anomaly,omitempty"`
 	// Test marks a sender's test notification: shown, never the cause of a change.
 	Test bool `json:"test,omitempty"`
 	// Stateless marks an alert whose sender never resolves it.
