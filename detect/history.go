@@ -59,7 +59,7 @@ func bucketOf(step time.Duration) int64 { return max(step, time.Minute).Millisec
 
 // add keeps a reading. Where it begins a new hour it returns the one before,
 // rendered, and when that began.
-func (h *history) add(p detector.Point, r *detector.Reading, bucket, phase int64) (start int64, over []byte) {
+func (h *history) add(p detector.Point, r *detector.Reading, bucket, phase int64, pack packer) (start int64, over []byte) {
 	row := h.row(p.At)
 	row[0], row[1] = float32(r.Score), float32(r.Grade)
 	put := func(column int, from []float64) {
@@ -78,7 +78,7 @@ func (h *history) add(p detector.Point, r *detector.Reading, bucket, phase int64
 
 	begins := floor(p.At-phase, hourMillis) + phase
 	if len(h.hour.at) > 0 && begins != h.hour.start {
-		start, over = h.hour.start, h.hour.render(h.width)
+		start, over = h.hour.start, h.hour.render(h.width, pack)
 		h.hour = hour{at: h.hour.at[:0], counts: h.hour.counts[:0], data: h.hour.data[:0]}
 	}
 	h.hour.start = begins
@@ -171,14 +171,27 @@ func (h *hour) readings(dims int) []Reading {
 // chunkVersion is the first byte of a chunk.
 const chunkVersion = 1
 
-var (
-	chunkPacker, _   = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true))
-	chunkUnpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(16<<20))
-)
+// packer compresses chunks. It is safe for concurrent use.
+type packer struct {
+	encoder *zstd.Encoder
+	decoder *zstd.Decoder
+}
+
+func newPacker() (packer, error) {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(128<<10), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return packer{}, fmt.Errorf("detect: make the compressor of readings: %w", err)
+	}
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(16<<20))
+	if err != nil {
+		return packer{}, fmt.Errorf("detect: make the decompressor of readings: %w", err)
+	}
+	return packer{e, d}, nil
+}
 
 // render writes the hour column by column, and of each column first all lowest
 // bytes, then all second ones: the bytes that vary little stand together.
-func (h *hour) render(width int) []byte {
+func (h *hour) render(width int, pack packer) []byte {
 	n := len(h.at)
 	raw := binary.AppendUvarint(nil, uint64(width))
 	raw = binary.AppendUvarint(raw, uint64(n))
@@ -198,17 +211,17 @@ func (h *hour) render(width int) []byte {
 			}
 		}
 	}
-	return chunkPacker.EncodeAll(raw, []byte{chunkVersion})
+	return pack.encoder.EncodeAll(raw, []byte{chunkVersion})
 }
 
 var errChunk = errors.New("detect: a chunk of readings is damaged")
 
-// parseChunk reads back what render wrote of the hour that began at start.
-func parseChunk(start int64, body []byte) ([]Reading, error) {
+// parse reads back what render wrote of the hour that began at start.
+func (pack packer) parse(start int64, body []byte) ([]Reading, error) {
 	if len(body) == 0 || body[0] != chunkVersion {
 		return nil, fmt.Errorf("%w: unknown version", errChunk)
 	}
-	raw, err := chunkUnpacker.DecodeAll(body[1:], nil)
+	raw, err := pack.decoder.DecodeAll(body[1:], nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errChunk, err)
 	}

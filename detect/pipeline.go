@@ -117,6 +117,7 @@ type Pipeline struct {
 	PipelineDeps
 	groups []Group
 	dir    modelDir
+	pack   packer
 	metric *metrics
 	now    atomic.Pointer[run] // the run in hand, nil between runs
 }
@@ -153,6 +154,9 @@ func NewPipeline(c PipelineConfig, d PipelineDeps) (*Pipeline, error) {
 		}
 	}
 	var err error
+	if p.pack, err = newPacker(); err != nil {
+		return nil, err
+	}
 	p.metric, err = newMetrics(d.Registerer, p)
 	return p, err
 }

@@ -82,7 +82,7 @@ func (p *Pipeline) Readings(ctx context.Context, id string, from, to time.Time) 
 	}
 	var out []Reading
 	for _, c := range chunks {
-		hour, err := parseChunk(c.Start.UnixMilli(), c.Body)
+		hour, err := p.pack.parse(c.Start.UnixMilli(), c.Body)
 		if err != nil {
 			return nil, fmt.Errorf("%w: series %s at %s", err, id, c.Start.Format(time.RFC3339))
 		}

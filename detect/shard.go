@@ -133,7 +133,7 @@ func (s *shard) closed(p detector.Point) {
 	}
 	r := &s.reading
 	w.learned, w.needed, w.seenAt = r.Learned, r.Needed, p.At
-	if start, body := m.history.add(p, r, w.bucket, w.phase); body != nil {
+	if start, body := m.history.add(p, r, w.bucket, w.phase, s.pack); body != nil {
 		s.outputs = append(s.outputs, output{w: w, offset: s.item.offset, chunk: &ops.ReadingChunk{Series: w.id, Start: time.UnixMilli(start).UTC(), Body: body}})
 	}
 	for _, t := range m.life.step(w, p, r, m.spark) {
