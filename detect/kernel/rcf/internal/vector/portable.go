@@ -28,7 +28,7 @@ func magnitude(x float32) float32 {
 	return math.Float32frombits(math.Float32bits(x) &^ (1 << 31))
 }
 
-func portableExcess(p, box *float32, dims int) (excess, span float32) {
+func portableExcess(_ Set, p, box *float32, dims int) (excess, span float32) {
 	point, lower, upper := unsafe.Slice(p, dims), unsafe.Slice(box, dims), unsafe.Slice(behind(box, dims), dims)
 	var e, r [2]sum
 	for at := 0; at < dims; at += 8 {
@@ -46,7 +46,7 @@ func portableExcess(p, box *float32, dims int) (excess, span float32) {
 	return e[0].total(), r[0].total()
 }
 
-func portableL1(a, b *float32, dims int) float32 {
+func portableL1(_ Set, a, b *float32, dims int) float32 {
 	x, y := unsafe.Slice(a, dims), unsafe.Slice(b, dims)
 	var s [2]sum
 	for at := 0; at < dims; at += 8 {
@@ -61,7 +61,7 @@ func portableL1(a, b *float32, dims int) float32 {
 	return s[0].total()
 }
 
-func portableEqual(a, b *float32, dims int) bool {
+func portableEqual(_ Set, a, b *float32, dims int) bool {
 	x, y := unsafe.Slice(a, dims), unsafe.Slice(b, dims)
 	for i := range x {
 		if x[i] != y[i] {
@@ -71,7 +71,7 @@ func portableEqual(a, b *float32, dims int) bool {
 	return true
 }
 
-func portableUnion(box, lower, upper *float32, dims int) bool {
+func portableUnion(_ Set, box, lower, upper *float32, dims int) bool {
 	lo, hi := unsafe.Slice(box, dims), unsafe.Slice(behind(box, dims), dims)
 	olo, ohi := unsafe.Slice(lower, dims), unsafe.Slice(upper, dims)
 	var changed uint32
@@ -92,7 +92,7 @@ func portableUnion(box, lower, upper *float32, dims int) bool {
 	return changed != 0
 }
 
-func portableBlend(high, low, p, box *float32, dims int, scale, keep float32) {
+func portableBlend(_ Set, high, low, p, box *float32, dims int, scale, keep float32) {
 	up, down, point := unsafe.Slice(high, dims), unsafe.Slice(low, dims), unsafe.Slice(p, dims)
 	lower, upper := unsafe.Slice(box, dims), unsafe.Slice(behind(box, dims), dims)
 	for i, x := range point {
