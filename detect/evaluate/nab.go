@@ -1,7 +1,6 @@
 package evaluate
 
 import (
-	"cmp"
 	"math"
 	"slices"
 )
@@ -25,7 +24,6 @@ import (
 // A NAB is immutable and safe for concurrent use.
 type NAB struct {
 	set     *Set
-	offsets []int // first row of each series in rows
 	rows    []nabRow
 	windows []nabWindow
 	names   []string // categories, ordered
@@ -42,7 +40,6 @@ type nabRow struct {
 const outside = -1
 
 type nabWindow struct {
-	series   int
 	category int16
 	counts   bool // false when all of it lies in probation
 }
@@ -56,14 +53,13 @@ func NewNAB(set *Set) *NAB {
 		}
 	}
 	slices.Sort(n.names)
-	for i, s := range set.Series {
-		n.offsets = append(n.offsets, len(n.rows))
-		n.add(i, s)
+	for _, s := range set.Series {
+		n.add(s)
 	}
 	return n
 }
 
-func (n *NAB) add(series int, s Series) {
+func (n *NAB) add(s Series) {
 	category := int16(slices.Index(n.names, s.Category))
 	probation := Probation(len(s.Values))
 	var previous *Window
@@ -77,7 +73,7 @@ func (n *NAB) add(series int, s Series) {
 		case len(windows) > 0 && i >= windows[0].First:
 			w := windows[0]
 			if i == w.First {
-				n.windows = append(n.windows, nabWindow{series: series, category: category, counts: w.Last >= probation})
+				n.windows = append(n.windows, nabWindow{category: category, counts: w.Last >= probation})
 			}
 			r.window = int32(len(n.windows) - 1)
 			r.worth = sigmoid(-float64(w.Last-i+1)/float64(w.Len())) / sigmoid(-1)
@@ -111,49 +107,20 @@ type NABScore struct {
 	Threshold float64
 }
 
-// Ranking orders the rows of a set by one detector's scores, so that
-// thresholds can be tried without sorting again.
-type Ranking struct {
-	nab    *NAB
-	scores []float64 // by row
-	order  []int32   // rows that count, the highest score first
-}
-
-// Rank takes the scores of each series, in the set's order and of its length.
-// A score that is NaN is never an alarm. It panics when a length is wrong.
-func (n *NAB) Rank(scores [][]float64) *Ranking {
-	r := &Ranking{nab: n, scores: make([]float64, 0, len(n.rows)), order: make([]int32, 0, len(n.rows))}
-	for i, s := range n.set.Series {
-		if len(scores[i]) != len(s.Values) {
-			panic("evaluate: " + s.Name + " needs one score a row")
-		}
-		r.scores = append(r.scores, scores[i]...)
-	}
-	for i := range n.rows {
-		if n.rows[i].counts && !math.IsNaN(r.scores[i]) {
-			r.order = append(r.order, int32(i))
-		}
-	}
-	slices.SortFunc(r.order, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(r.scores[b], r.scores[a]), cmp.Compare(a, b))
-	})
-	return r
-}
-
 // Best is the score at the threshold that scores best on these very labels, as
 // NAB reports it: an in-sample figure. Of equal thresholds it is the highest.
-func (r *Ranking) Best(p Profile) NABScore {
-	sum, threshold := r.sweep(p, func(int16) bool { return true })
-	return NABScore{Score: r.nab.normalise(p, sum), Threshold: threshold}
+func (n *NAB) Best(r *Ranking, p Profile) NABScore {
+	sum, threshold := n.sweep(r, p, func(int16) bool { return true })
+	return NABScore{Score: n.normalise(p, sum), Threshold: threshold}
 }
 
 // At is the score at a given threshold.
-func (r *Ranking) At(p Profile, threshold float64) NABScore {
+func (n *NAB) At(r *Ranking, p Profile, threshold float64) NABScore {
 	sum := 0.0
-	for _, s := range r.BySeries(p, threshold) {
+	for _, s := range n.BySeries(r, p, threshold) {
 		sum += s
 	}
-	return NABScore{Score: r.nab.normalise(p, sum), Threshold: threshold}
+	return NABScore{Score: n.normalise(p, sum), Threshold: threshold}
 }
 
 // LeaveOneCategoryOut scores the series of each category at the threshold that
@@ -162,24 +129,24 @@ func (r *Ranking) At(p Profile, threshold float64) NABScore {
 // counts once, at a threshold its category had no part in. A threshold is the
 // score of a row of the other categories, or +Inf where they are best served
 // by silence; with a single category it is always +Inf.
-func (r *Ranking) LeaveOneCategoryOut(p Profile) float64 {
+func (n *NAB) LeaveOneCategoryOut(r *Ranking, p Profile) float64 {
 	sum := 0.0
-	for c := range r.nab.names {
-		_, threshold := r.sweep(p, func(other int16) bool { return other != int16(c) })
-		for i, s := range r.BySeries(p, threshold) {
-			if r.nab.set.Series[i].Category == r.nab.names[c] {
+	for c := range n.names {
+		_, threshold := n.sweep(r, p, func(other int16) bool { return other != int16(c) })
+		for i, s := range n.BySeries(r, p, threshold) {
+			if n.set.Series[i].Category == n.names[c] {
 				sum += s
 			}
 		}
 	}
-	return r.nab.normalise(p, sum)
+	return n.normalise(p, sum)
 }
 
 // BySeries is the raw score of each series at a threshold, before
 // normalisation.
-func (r *Ranking) BySeries(p Profile, threshold float64) []float64 {
-	out := make([]float64, len(r.nab.set.Series))
-	rows := r.ByRow(p, threshold)
+func (n *NAB) BySeries(r *Ranking, p Profile, threshold float64) []float64 {
+	out := make([]float64, len(n.set.Series))
+	rows := n.ByRow(r, p, threshold)
 	for i := range out {
 		for _, s := range rows[i] {
 			out[i] += s
@@ -191,8 +158,7 @@ func (r *Ranking) BySeries(p Profile, threshold float64) []float64 {
 // ByRow is the part each row has in the raw score at a threshold, as the
 // columns S(t) of NAB's result files: a false alarm's cost at its row, what a
 // window earned or cost at the window's first row.
-func (r *Ranking) ByRow(p Profile, threshold float64) [][]float64 {
-	n := r.nab
+func (n *NAB) ByRow(r *Ranking, p Profile, threshold float64) [][]float64 {
 	best := make([]float64, len(n.windows))
 	for i := range best {
 		best[i] = -p.FN
@@ -207,10 +173,10 @@ func (r *Ranking) ByRow(p Profile, threshold float64) [][]float64 {
 			best[row.window] = max(best[row.window], p.TP*row.worth)
 		}
 	}
-	out := make([][]float64, len(n.offsets))
+	out := make([][]float64, len(n.set.Series))
 	w := 0
 	for i, s := range n.set.Series {
-		out[i] = flat[n.offsets[i]:][:len(s.Values)]
+		out[i] = flat[r.offsets[i]:][:len(s.Values)]
 		for _, window := range s.Windows {
 			if n.windows[w].counts {
 				out[i][window.First] = best[w]
@@ -223,8 +189,7 @@ func (r *Ranking) ByRow(p Profile, threshold float64) [][]float64 {
 
 // sweep lowers the threshold over all rows of the chosen categories and
 // returns the best raw score with its threshold.
-func (r *Ranking) sweep(p Profile, chosen func(category int16) bool) (best, threshold float64) {
-	n := r.nab
+func (n *NAB) sweep(r *Ranking, p Profile, chosen func(category int16) bool) (best, threshold float64) {
 	use := make([]bool, len(n.names))
 	for c := range use {
 		use[c] = chosen(int16(c))
@@ -241,7 +206,7 @@ func (r *Ranking) sweep(p Profile, chosen func(category int16) bool) (best, thre
 	last := math.NaN() // the score of the row before; no row yet
 	for _, i := range r.order {
 		row := &n.rows[i]
-		if !use[row.category] {
+		if !row.counts || !use[row.category] {
 			continue
 		}
 		if s := r.scores[i]; s != last {

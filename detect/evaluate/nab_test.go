@@ -108,12 +108,12 @@ func agrees(t *testing.T, set *evaluate.Set, of []published, verdicts func(profi
 		at := slices.IndexFunc(of, func(p published) bool { return p.name == s.Name })
 		scores[i] = of[at].scores
 	}
-	ranking := evaluate.NewNAB(set).Rank(scores)
+	n, ranking := evaluate.NewNAB(set), evaluate.Rank(set, scores)
 	for _, p := range set.Profiles {
 		want := verdicts(p.Name)
 		sum := 0.0
 		threshold := want[set.Series[0].Name].threshold
-		rows, totals := ranking.ByRow(p, threshold), ranking.BySeries(p, threshold)
+		rows, totals := n.ByRow(ranking, p, threshold), n.BySeries(ranking, p, threshold)
 		for i, s := range set.Series {
 			v := want[s.Name]
 			if math.Abs(totals[i]-v.score) > 1e-9 {
@@ -144,12 +144,12 @@ func agrees(t *testing.T, set *evaluate.Set, of []published, verdicts func(profi
 		}
 		silence := -p.FN * float64(windows)
 		want100 := 100 * (sum - silence) / (float64(windows)*p.TP - silence)
-		if got := ranking.At(p, threshold); math.Abs(got.Score-want100) > 1e-8 {
+		if got := n.At(ranking, p, threshold); math.Abs(got.Score-want100) > 1e-8 {
 			t.Errorf("%s: the part normalises to %f, the published parts to %f", p.Name, got.Score, want100)
 		}
-		if best := ranking.Best(p); best.Score < want100-1e-9 {
+		if best := n.Best(ranking, p); best.Score < want100-1e-9 {
 			t.Errorf("%s: the best threshold scores %f, less than the published threshold's %f", p.Name, best.Score, want100)
-		} else if again := ranking.At(p, best.Threshold); math.Abs(again.Score-best.Score) > 1e-9 {
+		} else if again := n.At(ranking, p, best.Threshold); math.Abs(again.Score-best.Score) > 1e-9 {
 			t.Errorf("%s: the sweep says %f for %v, which scores %f", p.Name, best.Score, best.Threshold, again.Score)
 		}
 	}
@@ -253,7 +253,7 @@ func TestNABByHand(t *testing.T) {
 	n := evaluate.NewNAB(set)
 	f := func(why string, want float64, rows ...int) {
 		t.Helper()
-		got := n.Rank([][]float64{alarms(rows...)}).BySeries(standard, 0.5)[0]
+		got := n.BySeries(evaluate.Rank(set, [][]float64{alarms(rows...)}), standard, 0.5)[0]
 		if math.Abs(got-want) > 1e-12 {
 			t.Errorf("%s: alarms at %v score %v, want %v", why, rows, got, want)
 		}
@@ -268,14 +268,14 @@ func TestNABByHand(t *testing.T) {
 	f("probation does not count", 1, 0, 2, 8)
 	f("the row after probation does", 1-0.11, 3, 8)
 
-	got := n.Rank([][]float64{alarms(8)}).Best(standard)
+	got := n.Best(evaluate.Rank(set, [][]float64{alarms(8)}), standard)
 	if got.Score != 100 || got.Threshold != 1 {
 		t.Errorf("the perfect detector has %+v, want 100 at threshold 1", got)
 	}
-	if got := n.Rank([][]float64{make([]float64, 20)}).Best(standard); got.Score <= 0 {
+	if got := n.Best(evaluate.Rank(set, [][]float64{make([]float64, 20)}), standard); got.Score <= 0 {
 		t.Errorf("always an alarm scores %v here, want more than silence", got)
 	}
-	if got := n.Rank([][]float64{alarms(4)}).Best(evaluate.Profile{TP: 1, FN: 1, FP: 5}); got.Score != 0 || !math.IsInf(got.Threshold, 1) {
+	if got := n.Best(evaluate.Rank(set, [][]float64{alarms(4)}), evaluate.Profile{TP: 1, FN: 1, FP: 5}); got.Score != 0 || !math.IsInf(got.Threshold, 1) {
 		t.Errorf("where alarms cost more than they earn: %+v, want silence", got)
 	}
 }
@@ -287,17 +287,17 @@ func TestLeaveOneCategoryOut(t *testing.T) {
 	a, b := alarms(8), alarms(8)
 	a[8], b[8] = 0.9, 0.5 // found at different thresholds
 	a[4], a[5] = 0.6, 0.6 // at b's threshold, a has two false alarms
-	r := evaluate.NewNAB(set).Rank([][]float64{a, b})
+	n, r := evaluate.NewNAB(set), evaluate.Rank(set, [][]float64{a, b})
 	// a at 0.5: 1 - 2*0.11; b at 0.9: -1. Silence is -2, perfect is 2.
 	want := 100 * (1 - 0.22 - 1 + 2) / 4
-	if got := r.LeaveOneCategoryOut(standard); math.Abs(got-want) > 1e-9 {
+	if got := n.LeaveOneCategoryOut(r, standard); math.Abs(got-want) > 1e-9 {
 		t.Errorf("leave one category out scores %v, want %v", got, want)
 	}
-	if in := r.Best(standard).Score; in < want {
+	if in := n.Best(r, standard).Score; in < want {
 		t.Errorf("in-sample %v is below out-of-sample %v", in, want)
 	}
 	one := &evaluate.Set{Series: []evaluate.Series{row20("a", w)}}
-	if got := evaluate.NewNAB(one).Rank([][]float64{a}).LeaveOneCategoryOut(standard); got != 0 {
+	if got := evaluate.NewNAB(one).LeaveOneCategoryOut(evaluate.Rank(one, [][]float64{a}), standard); got != 0 {
 		t.Errorf("a single category has nothing to learn a threshold from, scores %v, want 0", got)
 	}
 }
