@@ -77,6 +77,7 @@ type App struct {
 	Blobs     *blob.Blobs
 	Queue     *job.Queue
 	History   *series.History
+	Samples   series.Log // of metrics that were sent; nil refuses integrations that take metrics
 	Door      *intake.Door
 	Detect    *detect.Room
 	Correlate *correlate.Room
