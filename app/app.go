@@ -77,7 +77,7 @@ type App struct {
 	Blobs     *blob.Blobs
 	Queue     *job.Queue
 	History   *series.History
-	Samples   series.Log
+	Samples   series.Log // of metrics on their way to detection
 	Door      *intake.Door
 	Detect    *detect.Room
 	Correlate *correlate.Room
