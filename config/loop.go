@@ -12,6 +12,18 @@ type Detect struct {
 	Host Host `yaml:"host"`
 	// Threshold rules. One with the name of a shipped rule replaces it. Default: the shipped rules.
 	Rules []Rule `yaml:"rules"`
+	// Which series are watched for anomalies. Default: a group for each ready set, named like it.
+	Groups []Group `yaml:"groups"`
+}
+
+// Defaults watches what every ready set selects, so that a sender needs only be
+// pointed here.
+func (d *Detect) Defaults() {
+	for _, set := range []string{"node_exporter", "otel_hostmetrics", "cloudwatch_ec2", "host"} {
+		g := Group{Name: set, Features: Features{{Set: set}}}
+		g.Defaults()
+		d.Groups = append(d.Groups, g)
+	}
 }
 
 // Host is the section detect.host.
