@@ -9,6 +9,8 @@ import (
 
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/detect/feature"
+	"github.com/fettleops/fettle/intake/host"
+	"github.com/fettleops/fettle/series"
 )
 
 func TestEveryReadySetIsWatchedByDefault(t *testing.T) {
@@ -93,6 +95,56 @@ detect:
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\ndoes not say %s", err, want)
+		}
+	}
+}
+
+// TestTheHostSetReadsOurOwnSampler looks at this machine twice, as the host
+// source does.
+func TestTheHostSetReadsOurOwnSampler(t *testing.T) {
+	set, err := feature.Compile([]feature.Group{{Name: "host", Step: time.Second, Features: []feature.Feature{{Set: "host"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var readings []host.Reading
+	for range 2 {
+		r, err := host.Read(t.Context(), time.Now)
+		if err != nil {
+			t.Log(err) // one missing counter does not blind the rest
+		}
+		readings = append(readings, r)
+		time.Sleep(100 * time.Millisecond) // CPU time is counted in hundredths
+	}
+	e := set.Selectors()[0].New("machine-1")
+	var closed []feature.Closed
+	for _, late := range []int64{0, 60_000} {
+		for _, s := range host.Samples("machine-1", readings[0], readings[1]) {
+			d := series.Descriptor{
+				Metric: s.Series.Metric, Temporality: series.Gauge, Unit: s.Unit,
+				Labels: []series.Label{{Name: "resource", Value: s.Series.Resource}},
+			}
+			bindings, err := set.Bind(&d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range bindings {
+				if bindings[i].Entity != "machine-1" {
+					t.Errorf("%s is of %q", d.Metric, bindings[i].Entity)
+				}
+				points, err := e.Add(&bindings[i], series.RawPoint{At: s.At.UnixMilli() + late, Value: s.Value})
+				if err != nil {
+					t.Fatal(err)
+				}
+				closed = append(closed, points...)
+			}
+		}
+	}
+	if len(closed) != 1 {
+		t.Fatalf("%d points, want 1", len(closed))
+	}
+	for i, d := range set.Selectors()[0].Dimensions {
+		if v := closed[0].Values[i]; !(v >= 0) || d.Unit == "1" && v > 1 {
+			t.Errorf("%s is %v %s", d.Name, v, d.Unit)
 		}
 	}
 }
