@@ -172,7 +172,8 @@ func blamed(g *Group, p detector.Point, r *detector.Reading) []ops.FeatureReadin
 func (t telling) alert(g *Group, link string) *ops.Alert {
 	a := t.anomaly
 	rule := "anomaly/" + a.Group
-	labels := map[string]string{"rule": rule, "group": a.Group, "entity": a.Entity, "instance": a.Entity}
+	labels := labelsOf(a.Group, a.Entity)
+	labels["rule"] = rule
 	out := &ops.Alert{
 		Fingerprint: ops.Fingerprint(Sense, rule, map[string]string{"entity": a.Entity}),
 		Rule:        rule, Severity: g.severity(), State: ops.Firing, StartsAt: a.From, ObservedAt: a.To,

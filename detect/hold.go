@@ -23,68 +23,72 @@ type note struct {
 type hold struct {
 	ID      string   `json:"id"`
 	Version int64    `json:"version"`
-	Aliases []string `json:"aliases"` // of the resources it is about
+	Aliases []string `json:"aliases"` // of the resources it is about; none: those of the version before
 	From    int64    `json:"from"`    // Unix milliseconds
 	To      int64    `json:"to"`      // exclusive
 	Why     string   `json:"why"`
 }
 
-// covers reports whether a point of a resource is not to be learned.
-func (h hold) covers(alias string, at int64) bool {
-	return at >= h.From && at < h.To && slices.Contains(h.Aliases, alias)
-}
-
-// holds is what is held at one place of the log. It is not changed once made,
-// so that samples read at that place may keep it.
-type holds struct {
-	byAlias map[string][]hold
-	all     []hold
-}
-
-func (h *holds) covers(alias string, at int64) bool {
-	if h == nil {
-		return false
-	}
-	for _, x := range h.byAlias[alias] {
-		if x.covers(alias, at) {
+// held reports whether a point is not to be learned.
+func held(by []hold, at int64) bool {
+	for i := range by {
+		if at >= by[i].From && at < by[i].To {
 			return true
 		}
 	}
 	return false
 }
 
-// with returns the holds with one more, or itself when it is an old version.
-func (h *holds) with(x hold) *holds {
-	var all []hold
-	if h != nil {
-		for _, o := range h.all {
-			if o.ID != x.ID {
-				all = append(all, o)
-			} else if o.Version > x.Version {
-				return h
-			}
-		}
-	}
-	return newHolds(append(all, x))
+// holds is what is held at one place of the log. It belongs to the reader; the
+// lists it gives out are never changed.
+type holds struct {
+	byID    map[string]hold
+	byAlias map[string][]hold
 }
 
-// after returns the holds without those that ended long before a tick.
-func (h *holds) after(tick int64) *holds {
-	over := func(x hold) bool { return x.To < tick-keepHolds.Milliseconds() }
-	if h == nil || !slices.ContainsFunc(h.all, over) {
-		return h
+func newHolds() holds { return holds{byID: map[string]hold{}, byAlias: map[string][]hold{}} }
+
+// about returns the holds on a resource.
+func (h *holds) about(alias string) []hold {
+	if len(h.byAlias) == 0 {
+		return nil
 	}
-	return newHolds(slices.DeleteFunc(slices.Clone(h.all), over))
+	return h.byAlias[alias]
 }
 
-func newHolds(all []hold) *holds {
-	out := &holds{byAlias: map[string][]hold{}, all: all}
-	for _, x := range all {
-		for _, a := range x.Aliases {
-			out.byAlias[a] = append(out.byAlias[a], x)
+// put puts a hold into force, unless a later version is.
+func (h *holds) put(x hold) {
+	was, known := h.byID[x.ID]
+	if known && was.Version > x.Version {
+		return
+	}
+	if len(x.Aliases) == 0 {
+		x.Aliases = was.Aliases
+	}
+	h.remove(was)
+	h.byID[x.ID] = x
+	for _, a := range x.Aliases {
+		h.byAlias[a] = append(slices.Clone(h.byAlias[a]), x)
+	}
+}
+
+func (h *holds) remove(x hold) {
+	delete(h.byID, x.ID)
+	for _, a := range x.Aliases {
+		left := slices.DeleteFunc(slices.Clone(h.byAlias[a]), func(o hold) bool { return o.ID == x.ID })
+		if h.byAlias[a] = left; len(left) == 0 {
+			delete(h.byAlias, a)
 		}
 	}
-	return out
+}
+
+// age forgets the holds that ended long before a tick.
+func (h *holds) age(tick int64) {
+	for _, x := range h.byID {
+		if x.To < tick-keepHolds.Milliseconds() {
+			h.remove(x)
+		}
+	}
 }
 
 // parseNote reads a record of kind series.Hold.

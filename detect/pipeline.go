@@ -15,6 +15,7 @@ import (
 	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 )
@@ -72,6 +73,9 @@ type PipelineConfig struct {
 	StopWithin time.Duration
 	// KeepReadings and KeepAnomalies default to 30 and 400 days.
 	KeepReadings, KeepAnomalies time.Duration
+	// HoldAtMost is how long at most a hold keeps models from learning. Defaults
+	// to 24 hours.
+	HoldAtMost time.Duration
 	// Shards is how many goroutines score. Defaults to GOMAXPROCS. Scores do not
 	// depend on it.
 	Shards int
@@ -86,6 +90,8 @@ type PipelineDeps struct {
 	Findings  Findings
 	Signals   Signals
 	DB        Writer
+	Jobs      job.Enqueuer
+	Asks      Asks
 	Clock     clock.Clock
 	Logger    *slog.Logger
 	// Registerer takes the metrics; nil: none.
@@ -143,12 +149,13 @@ func NewPipeline(c PipelineConfig, d PipelineDeps) (*Pipeline, error) {
 	c.StopWithin = cmp.Or(c.StopWithin, 10*time.Second)
 	c.KeepReadings = cmp.Or(c.KeepReadings, 30*24*time.Hour)
 	c.KeepAnomalies = cmp.Or(c.KeepAnomalies, 400*24*time.Hour)
+	c.HoldAtMost = cmp.Or(c.HoldAtMost, 24*time.Hour)
 	c.Shards = cmp.Or(c.Shards, runtime.GOMAXPROCS(0))
 	d.Logger = d.Logger.With(slog.String("room", "detect"))
 	p := &Pipeline{PipelineConfig: c, PipelineDeps: d, groups: d.Selection.Groups(), dir: modelDir(c.Dir)}
 	for i := range p.groups {
 		g := &p.groups[i]
-		w := newWatched(g, "", c.Installation, 0, c.Shards)
+		w := newWatched(g, "", c.Installation, g.tier(0), 0, c.Shards)
 		if _, err := d.Detectors.New(g.Detector, w.settings()); err != nil {
 			return nil, fmt.Errorf("detect: group %s: detector %s: %w", g.Name, g.Detector, err)
 		}

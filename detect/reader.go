@@ -50,7 +50,7 @@ type item struct {
 	w      *watched
 	input  Input
 	offset int64
-	holds  *holds
+	holds  []hold // on the entity, at this place of the log
 	tick   int64
 	lo, hi int // of round.points
 }
@@ -76,7 +76,7 @@ type reader struct {
 	records   []series.Record // read and not yet dealt out
 	batch     series.BatchReader
 	cache     seriesCache
-	holds     *holds
+	holds     holds
 	tick      int64
 	number    int64
 	// complained is when it was last said that a series cannot be selected.
@@ -197,7 +197,7 @@ func (r *reader) deal(to *round, rec series.Record) (touched int, err error) {
 				w.round = to.number
 				touched++
 			}
-			to.items[w.shard] = append(to.items[w.shard], item{w: w, input: b.input, offset: rec.Offset, holds: r.holds, tick: r.tick, lo: lo, hi: len(to.points)})
+			to.items[w.shard] = append(to.items[w.shard], item{w: w, input: b.input, offset: rec.Offset, holds: r.holds.about(w.alias), tick: r.tick, lo: lo, hi: len(to.points)})
 		}
 	}
 	return touched, r.batch.Err()
@@ -232,7 +232,7 @@ func (r *reader) admit(to *round, g *Group, entity string, offset int64) *watche
 	if offset <= r.committed || r.index.counts[g.Name] >= g.maxEntities() {
 		return nil
 	}
-	w := newWatched(g, entity, r.Installation, offset, r.Shards)
+	w := newWatched(g, entity, r.Installation, g.tier(r.index.counts[g.Name]), offset, r.Shards)
 	r.index.add(w)
 	to.born = append(to.born, w)
 	return w
@@ -257,11 +257,11 @@ func (r *reader) note(to *round, rec series.Record) error {
 // take puts a note into force.
 func (r *reader) take(n note) {
 	if n.Hold != nil {
-		r.holds = r.holds.with(*n.Hold)
+		r.holds.put(*n.Hold)
 	}
 	if n.Tick > 0 {
 		r.tick = max(r.tick, n.Tick)
-		r.holds = r.holds.after(r.tick)
+		r.holds.age(r.tick)
 	}
 }
 

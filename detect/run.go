@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
@@ -156,7 +157,7 @@ func (r *run) recall(ctx context.Context, start int64) error {
 			r.gone = append(r.gone, &watched{id: row.ID, group: &Group{Name: row.Group}, entity: row.Entity})
 			continue
 		}
-		w := newWatched(g, row.Entity, r.Installation, row.First, r.Shards)
+		w := newWatched(g, row.Entity, r.Installation, tierNow(g, row.Tier), row.First, r.Shards)
 		w.learned, w.needed, w.openID = row.Learned, row.Needed, row.Anomaly
 		if !row.SeenAt.IsZero() {
 			w.seenAt = row.SeenAt.UnixMilli()
@@ -167,7 +168,7 @@ func (r *run) recall(ctx context.Context, start int64) error {
 		return err
 	}
 	r.reader = &reader{
-		Pipeline: r.Pipeline, index: r.index, at: start, committed: r.committed, cache: newSeriesCache(),
+		Pipeline: r.Pipeline, index: r.index, at: start, committed: r.committed, cache: newSeriesCache(), holds: newHolds(),
 		free: make(chan *round, roundsAhead+1), level: make(chan struct{}, 1),
 	}
 	for range roundsAhead + 1 {
@@ -192,6 +193,15 @@ func (r *run) recall(ctx context.Context, start int64) error {
 		r.open[a.ID] = a
 	}
 	return nil
+}
+
+// tierNow is the tier an entity was given, or what the configuration says by
+// now.
+func tierNow(g *Group, had string) detector.Tier {
+	if t := g.Settings.Tier; t != Auto && t != "" {
+		return t
+	}
+	return detector.Tier(had)
 }
 
 // loop works until ctx ends, which is a stop, or the partition is lost.

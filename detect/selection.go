@@ -42,7 +42,8 @@ type Group struct {
 	Severity ops.Severity // of its alerts; defaults to medium
 	Features []Feature    // in the order of a point's values
 	// Detector is the name of the detector, and Settings what its models are
-	// made of; the seed of each is derived from Settings.Seed and the entity.
+	// made of; the seed of each is derived from Settings.Seed and the entity. The
+	// tier Auto is Full for the first 1,000 entities and Small for those after.
 	Detector string
 	Settings detector.Settings
 	// MaxEntities bounds the entities with a model. Defaults to 10,000.
@@ -82,6 +83,23 @@ func (g *Group) step() time.Duration {
 		return g.Settings.Step
 	}
 	return time.Minute
+}
+
+// Auto is the tier of a group whose models are full while there are few.
+const Auto detector.Tier = "auto"
+
+// autoFull is how many full models a group has of the tier Auto.
+const autoFull = 1000
+
+// tier is the tier of one entity more.
+func (g *Group) tier(entities int) detector.Tier {
+	switch t := g.Settings.Tier; {
+	case t != Auto && t != "":
+		return t
+	case entities < autoFull:
+		return detector.Full
+	}
+	return detector.Small
 }
 
 func (g *Group) severity() ops.Severity {

@@ -122,7 +122,7 @@ func (s *shard) silent(ctx context.Context, w *watched, tick, offset int64) {
 // closed takes a step that is over.
 func (s *shard) closed(p detector.Point) {
 	w, m := s.w, s.w.model
-	p.Hold = s.item.holds.covers(w.alias, p.At)
+	p.Hold = held(s.item.holds, p.At)
 	if err := m.detector.Process(p, &s.reading); err != nil {
 		s.counts.failed++
 		return

@@ -25,6 +25,7 @@ type watched struct {
 	alias   string // of the resource
 	shard   int
 	first   int64 // offset of the first record
+	tier    detector.Tier
 	seed    uint64
 	phase   int64 // where its hours begin, so that not all end at once
 	bucket  int64
@@ -71,25 +72,23 @@ func watchedID(group, entity string) (id string, sum [32]byte) {
 	return hex.EncodeToString(sum[:12]), sum
 }
 
-func newWatched(g *Group, entity, installation string, first int64, shards int) *watched {
+func newWatched(g *Group, entity, installation string, tier detector.Tier, first int64, shards int) *watched {
 	id, sum := watchedID(g.Name, entity)
 	w := &watched{
-		id: id, group: g, entity: entity, alias: aliasOf(entity), first: first, bucket: bucketOf(g.step()), silence: silence(g.step()),
+		id: id, group: g, entity: entity, alias: aliasOf(entity), first: first, tier: tier, bucket: bucketOf(g.step()), silence: silence(g.step()),
 		seed: binary.LittleEndian.Uint64(sum[16:]) ^ g.Settings.Seed,
 	}
 	spread := binary.LittleEndian.Uint64(sum[24:])
 	w.shard = int(spread % uint64(shards))
 	w.phase = floor(int64(spread>>16%uint64(hourMillis)), w.bucket)
-	s := g.Settings
-	s.Seed = w.seed
-	w.digest = fmt.Sprintf("%s|%s|%s|%+v", installation, g.Detector, g.Digest, s)
+	w.digest = fmt.Sprintf("%s|%s|%s|%+v", installation, g.Detector, g.Digest, w.settings())
 	return w
 }
 
 func (w *watched) settings() detector.Settings {
 	s := w.group.Settings
 	s.Seed = w.seed
-	s.Features = len(w.group.Features)
+	s.Features, s.Tier = len(w.group.Features), w.tier
 	return s
 }
 
@@ -104,7 +103,7 @@ func (w *watched) dirtyFrom() int64 {
 
 // row is what the store keeps.
 func (w *watched) row() ops.Watched {
-	out := ops.Watched{ID: w.id, Group: w.group.Name, Entity: w.entity, Detector: w.group.Detector, First: w.first, Learned: w.learned, Needed: w.needed, Anomaly: w.openID}
+	out := ops.Watched{ID: w.id, Group: w.group.Name, Entity: w.entity, Detector: w.group.Detector, Tier: string(w.tier), First: w.first, Learned: w.learned, Needed: w.needed, Anomaly: w.openID}
 	if w.seenAt != 0 {
 		out.SeenAt = time.UnixMilli(w.seenAt).UTC()
 	}

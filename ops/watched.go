@@ -16,6 +16,8 @@ type Watched struct {
 	SeenAt time.Time `json:"seen_at,omitzero"`
 	// Anomaly is the id of the open anomaly, empty when there is none.
 	Anomaly string `json:"anomaly,omitempty"`
+	// Tier is the size of its model, decided when it was first seen.
+	Tier string `json:"tier,omitempty"`
 	// First is the offset of its first record in the sample log.
 	First int64 `json:"-"`
 }

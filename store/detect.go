@@ -110,14 +110,14 @@ func (s *Store) DropDetectionNotes(ctx context.Context, tx db.Tx, upTo int64, ov
 	return nil
 }
 
-// SaveWatched writes what is known of watched entities. The first offset of
-// one that is known stays.
+// SaveWatched writes what is known of watched entities. The first offset
+// and the tier of one that is known stay.
 func (s *Store) SaveWatched(ctx context.Context, tx db.Tx, watched []ops.Watched) error {
 	rows := make([][]any, 0, len(watched))
 	for _, w := range watched {
-		rows = append(rows, []any{w.ID, w.Group, w.Entity, w.Detector, w.First, int64(w.Learned), int64(w.Needed), millis(w.SeenAt)})
+		rows = append(rows, []any{w.ID, w.Group, w.Entity, w.Detector, w.Tier, w.First, int64(w.Learned), int64(w.Needed), millis(w.SeenAt)})
 	}
-	err := db.InsertMany(ctx, tx, "INSERT INTO watched (id, watchers, entity, detector, first_pos, learned, needed, seen_at)",
+	err := db.InsertMany(ctx, tx, "INSERT INTO watched (id, watchers, entity, detector, tier, first_pos, learned, needed, seen_at)",
 		`ON CONFLICT (id) DO UPDATE SET detector = excluded.detector, learned = excluded.learned, needed = excluded.needed, seen_at = excluded.seen_at`, rows)
 	if err != nil {
 		return fmt.Errorf("store: save watched entities: %w", err)
@@ -138,12 +138,12 @@ func (s *Store) ForgetWatched(ctx context.Context, tx db.Tx, ids []string) error
 
 // Watched returns every watched entity by group and entity.
 func (s *Store) Watched(ctx context.Context) ([]ops.Watched, error) {
-	rows, err := s.db.Read().Query(ctx, `SELECT id, watchers, entity, detector, first_pos, learned, needed, seen_at,
+	rows, err := s.db.Read().Query(ctx, `SELECT id, watchers, entity, detector, tier, first_pos, learned, needed, seen_at,
 		COALESCE((SELECT MIN(a.id) FROM anomaly a WHERE a.series = watched.id AND a.is_open = 1), '') FROM watched ORDER BY watchers, entity`)
 	watched, err := db.Collect(rows, err, func(r db.Row) (ops.Watched, error) {
 		var w ops.Watched
 		var learned, needed, seen int64
-		err := r.Scan(&w.ID, &w.Group, &w.Entity, &w.Detector, &w.First, &learned, &needed, &seen, &w.Anomaly)
+		err := r.Scan(&w.ID, &w.Group, &w.Entity, &w.Detector, &w.Tier, &w.First, &learned, &needed, &seen, &w.Anomaly)
 		w.Learned, w.Needed, w.SeenAt = int(learned), int(needed), fromMillis(seen)
 		return w, err
 	})

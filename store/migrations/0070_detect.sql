@@ -25,7 +25,8 @@ CREATE TABLE watched (
   watchers  TEXT NOT NULL, -- the group of features
   entity    TEXT NOT NULL,
   detector  TEXT NOT NULL,
-  first_pos BIGINT NOT NULL,
+  tier      TEXT NOT NULL,
+  first_pos BIGINT NOT NULL, -- offset of its first record in the sample log
   learned   BIGINT NOT NULL,
   needed    BIGINT NOT NULL,
   seen_at   BIGINT NOT NULL
