@@ -72,6 +72,7 @@ type holdBody struct {
 	Hold       hold   `json:"hold"`
 	ResourceID string `json:"resource_id,omitempty"`
 	ChangeID   string `json:"change_id,omitempty"`
+	Over       bool   `json:"over,omitempty"` // it ends an earlier version
 }
 
 // heard says what a fact holds, with To zero while it lasts.
@@ -84,7 +85,7 @@ func heard(f ops.Fact) (holdBody, bool, error) {
 		if !over.IsZero() {
 			h.To = over.UnixMilli()
 		}
-		return holdBody{Hold: h, ResourceID: i.ResourceID}
+		return holdBody{Hold: h, ResourceID: i.ResourceID, Over: !over.IsZero()}
 	}
 	switch f.Kind {
 	case ops.IncidentOpened:
@@ -124,7 +125,7 @@ func changeOver(f ops.Fact, c ops.Change) holdBody {
 			h.To = c.Run.FinishedAt.UnixMilli()
 		}
 	}
-	return holdBody{Hold: h, ResourceID: c.ResourceID}
+	return holdBody{Hold: h, ResourceID: c.ResourceID, Over: true}
 }
 
 // holdLearning carries out an order: it tells the sample log.
@@ -147,7 +148,7 @@ func (p *Pipeline) holdLearning(ctx context.Context, c ops.Command) error {
 		}
 		b.Hold.Aliases = append(b.Hold.Aliases, r.Aliases...)
 	}
-	if !slices.ContainsFunc(b.Hold.Aliases, func(a string) bool { return strings.HasPrefix(a, "host:") }) {
+	if !b.Over && !slices.ContainsFunc(b.Hold.Aliases, func(a string) bool { return strings.HasPrefix(a, "host:") }) {
 		return nil // entities are known by host names alone
 	}
 	return p.hold(ctx, b.Hold, fmt.Sprintf("hold/%s/%d", b.Hold.ID, b.Hold.Version))
