@@ -1,7 +1,6 @@
 package detect_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -445,5 +444,3 @@ func (c *crashing) crashIn(commits int) {
 	defer c.mu.Unlock()
 	c.in = commits
 }
-
-var _ = cmp.Compare[int]
