@@ -112,12 +112,15 @@ type fleet struct {
 	metrics int
 	limit   int
 	step    time.Duration
+	poison  string // an entity that panics once its values are great
 }
 
 func (f fleet) Groups() []detect.Group {
 	g := detect.Group{
 		Name: "fleet", Detector: "ewma", MaxEntities: f.limit, Digest: fmt.Sprint(f.metrics, f.step), Settings: detector.Settings{Step: f.step},
-		New: func(string) detect.Entity { return &host{step: f.step.Milliseconds(), values: nans(f.metrics)} },
+		New: func(entity string) detect.Entity {
+			return &host{step: f.step.Milliseconds(), values: nans(f.metrics), poisoned: entity == f.poison}
+		},
 		Load: func(_ string, state []byte) (detect.Entity, error) {
 			h := &host{step: f.step.Milliseconds(), values: nans(f.metrics)}
 			if len(state) != 8+8*f.metrics {
@@ -157,6 +160,7 @@ func nans(n int) []float64 {
 type host struct {
 	step, at int64
 	values   []float64
+	poisoned bool
 }
 
 func (h *host) Add(in detect.Input, samples []series.RawPoint, closed func(detector.Point)) {
@@ -175,6 +179,9 @@ func (h *host) Add(in detect.Input, samples []series.RawPoint, closed func(detec
 			}
 		}
 		h.values[in.(int)] = s.Value
+		if h.poisoned && s.Value > 5 {
+			panic("a value this detector cannot take")
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -61,13 +62,34 @@ func (s *shard) work(ctx context.Context, r *round, items []item) {
 	closed := s.closed
 	for i := range items {
 		it := &items[i]
-		s.feed(ctx, r, it, r.points[it.lo:it.hi], closed)
+		s.guard(ctx, it.w, it.offset, func() { s.feed(ctx, r, it, r.points[it.lo:it.hi], closed) })
 	}
 	if r.tick > 0 && len(s.open) > 0 {
 		for _, w := range s.openInOrder() {
 			s.silent(ctx, w, r.tick, r.to)
 		}
 	}
+}
+
+// guard keeps a defect that one entity's samples lay bare from ending the
+// process again and again: the entity is given up until the next start.
+func (s *shard) guard(ctx context.Context, w *watched, offset int64, f func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		stack := make([]byte, 4<<10)
+		stack = stack[:runtime.Stack(stack, false)]
+		s.Logger.LogAttrs(ctx, slog.LevelError, "entity given up: its samples made a model fail", slog.String("group", w.group.Name),
+			slog.String("entity", w.entity), slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(stack)))
+		if w.model != nil && w.model.life.Open != nil {
+			s.tell(w, offset, w.model.life.close("its model failed"))
+		}
+		w.broken, w.since = true, 0
+		s.drop(w)
+	}()
+	f()
 }
 
 func (s *shard) openInOrder() []*watched {
