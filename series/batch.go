@@ -198,14 +198,17 @@ func (r *BatchReader) Open(body []byte) error {
 		return fmt.Errorf("%w: unknown version", errBatch)
 	}
 	n, err := s2.DecodedLen(body[1:])
-	if err != nil || n > maxBatch {
-		return fmt.Errorf("%w: %d bytes, %v", errBatch, n, err)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBatch, err)
+	}
+	if n > maxBatch {
+		return fmt.Errorf("%w: %d bytes", errBatch, n)
 	}
 	if cap(r.buffer) < n {
 		r.buffer = make([]byte, n)
 	}
 	if r.rest, err = s2.Decode(r.buffer[:cap(r.buffer)], body[1:]); err != nil {
-		return fmt.Errorf("%w: %v", errBatch, err)
+		return fmt.Errorf("%w: %w", errBatch, err)
 	}
 	return nil
 }

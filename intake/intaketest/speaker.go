@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ type speakerCheck struct {
 	Speech
 	driver intake.Driver
 	terms  intake.Terms
+	path   string // of the database, which no rule writes to
 	why    string
 	log    *seriestest.Log
 	house  *House
@@ -86,9 +88,10 @@ func RunSpeaker(t *testing.T, driver intake.Driver, s Speech) {
 	if !ok {
 		t.Fatalf("the sources of %s are no Speakers", driver.Name)
 	}
+	path := filepath.Join(t.TempDir(), "fettle.db")
 	for _, r := range slices.Concat(speakerGood(), speakerBad(), speakerFailures()) {
 		t.Run(r.name, func(t *testing.T) {
-			c := &speakerCheck{Speech: s, driver: driver, terms: speaker.Terms(), why: r.why, log: seriestest.NewLog()}
+			c := &speakerCheck{Speech: s, driver: driver, terms: speaker.Terms(), path: path, why: r.why, log: seriestest.NewLog()}
 			c.open(t)
 			r.test(t, c)
 			out := c.house.Logs() + strings.Join(c.said, "\n")
@@ -103,7 +106,14 @@ func RunSpeaker(t *testing.T, driver intake.Driver, s Speech) {
 
 func (c *speakerCheck) open(t *testing.T) {
 	t.Helper()
-	c.house = Open(t, Setup{Driver: c.driver, Auth: c.Auth, Options: c.Options, Secrets: c.Secrets, Samples: c.log})
+	if c.house != nil {
+		if err := c.house.DB.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.house = Open(t, Setup{
+		Path: c.path, Driver: c.driver, Auth: c.Auth, Options: c.Options, Secrets: c.Secrets, Samples: c.log,
+	})
 }
 
 // packed returns a request with its body compressed.
