@@ -1,6 +1,7 @@
 package remotewrite
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"slices"
@@ -123,10 +124,14 @@ func finish(err error, message string) error {
 }
 
 // fields calls f with each field of a message: v is the value of one with a
-// length, n of any other.
+// length, n of any other. Tags and lengths of one byte, nearly all there are,
+// are read without a call.
 func fields(b []byte, f func(num protowire.Number, typ protowire.Type, v []byte, n uint64) error) error {
 	for len(b) > 0 {
-		num, typ, size := protowire.ConsumeTag(b)
+		num, typ, size := protowire.Number(b[0]>>3), protowire.Type(b[0]&7), 1
+		if b[0] >= 0x80 || num == 0 {
+			num, typ, size = protowire.ConsumeTag(b)
+		}
 		if size < 0 {
 			return errWire
 		}
@@ -135,7 +140,12 @@ func fields(b []byte, f func(num protowire.Number, typ protowire.Type, v []byte,
 		var n uint64
 		switch typ {
 		case protowire.BytesType:
-			v, size = protowire.ConsumeBytes(b)
+			if len(b) > 0 && b[0] < 0x80 && int(b[0]) < len(b) {
+				size = 1 + int(b[0])
+				v = b[1:size]
+			} else {
+				v, size = protowire.ConsumeBytes(b)
+			}
 		case protowire.VarintType:
 			n, size = protowire.ConsumeVarint(b)
 		case protowire.Fixed64Type:
@@ -292,6 +302,12 @@ func (d *decoder) symbol(ref uint64, field string) (string, fault) {
 
 // label reads a label of version 1.
 func label(b []byte) (name, value []byte, err error) {
+	// As every sender writes one: the name, then the value, both short.
+	if len(b) > 3 && b[0] == 0x0a && b[1] < 0x80 {
+		if rest := 2 + int(b[1]); rest+1 < len(b) && b[rest] == 0x12 && b[rest+1] < 0x80 && rest+2+int(b[rest+1]) == len(b) {
+			return b[2:rest], b[rest+2:], nil
+		}
+	}
 	err = fields(b, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		switch {
 		case typ != protowire.BytesType:
@@ -377,20 +393,30 @@ func (d *decoder) samples(b []byte) error {
 			d.batch.Series(&d.desc)
 		}
 		run++
-		var at int64
-		var value float64
-		err := fields(v, func(num protowire.Number, typ protowire.Type, _ []byte, n uint64) error {
-			switch {
-			case num == 1 && typ == protowire.Fixed64Type:
-				value = math.Float64frombits(n)
-			case num == 2 && typ == protowire.VarintType:
-				at = int64(n)
-			}
-			return nil
-		})
+		value, at, err := point(v)
 		if err == nil {
 			d.batch.Sample(at, value)
 		}
 		return err
 	})
+}
+
+// point reads a sample of either version.
+func point(b []byte) (value float64, at int64, err error) {
+	// As every sender writes one: the value, then the time.
+	if len(b) > 10 && b[0] == 0x09 && b[9] == 0x10 {
+		if n, size := protowire.ConsumeVarint(b[10:]); size == len(b)-10 {
+			return math.Float64frombits(binary.LittleEndian.Uint64(b[1:])), int64(n), nil
+		}
+	}
+	err = fields(b, func(num protowire.Number, typ protowire.Type, _ []byte, n uint64) error {
+		switch {
+		case num == 1 && typ == protowire.Fixed64Type:
+			value = math.Float64frombits(n)
+		case num == 2 && typ == protowire.VarintType:
+			at = int64(n)
+		}
+		return nil
+	})
+	return value, at, err
 }

@@ -205,6 +205,14 @@ func TestVersion1(t *testing.T) {
 	f(204, "", "", field(nil, 3, field(number(nil, 1, 1), 2, []byte("up"))))                                         // metadata alone
 	f(204, "", kept, series1(append(bytes.Clone(one), field(nil, 3, []byte{})...), "__name__", "up", "job", "node")) // an exemplar is left out
 	f(204, "", "", series1(nil, "__name__", "up"))
+	// Fields in an order of their own, zeros left out, lengths of two bytes, fields nobody knows.
+	odd := field(nil, 1, field(field(nil, 2, []byte("up")), 1, []byte("__name__")))
+	f(204, "", line("up[] 0 ", 1000, 1.5), field(nil, 1, append(bytes.Clone(odd), field(nil, 2, append(number(nil, 2, 1000), 0x09, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f))...)))
+	f(204, "", line("up[] 0 ", 0, 0), field(nil, 1, append(bytes.Clone(odd), field(nil, 2, nil)...)))
+	f(204, "", line("up[] 0 ", 7, 0), field(nil, 1, append(bytes.Clone(odd), field(nil, 2, number(nil, 2, 7))...)))
+	long := strings.Repeat("x", 300)
+	f(204, "", line("up[{"+long+" "+long+"}] 0 ", 1000, 1.5), series1(one, "__name__", "up", long, long))
+	f(204, "", kept, series1(append(number(field(nil, 2000, []byte("?")), 7, 7), one...), "__name__", "up", "job", "node"))
 	// What is refused does not take the rest with it.
 	partial := func(says string, bad []byte) {
 		t.Helper()
