@@ -15,10 +15,9 @@
 // # Same bits
 //
 // Denormal numbers are kept, and multiplications are never fused with
-// additions. A sum over a vector goes lane by lane: the even and the odd blocks
-// of 8 are each added up in order, then the odd sums onto the even ones, then
-// lane i+4 onto i, lane i+2 onto i and lane 1 onto 0. A sum that exceeds float32
-// is +Inf. The difference of two equal infinities counts as no distance in
+// additions. A sum over a vector adds up its blocks of 8 in order, lane by lane,
+// then lane i+4 onto lane i, lane i+2 onto i and lane 1 onto 0. A sum that
+// exceeds float32 is +Inf. The difference of two equal infinities counts as no distance in
 // [Set.Excess] and [Set.Blend], and makes a range and an L1 distance NaN, whose
 // bits alone may differ between machines.
 package vector
