@@ -1,4 +1,4 @@
-package vector
+package vector //nolint:unused // the assembly jumps to these kernels when the set is the portable one
 
 import (
 	"math"
@@ -48,6 +48,12 @@ type (
 	four  = [4]float32
 	eight = [8]float32
 )
+
+// behind returns the address of the element n places behind p. It is not past
+// the end of the vector that p is in, as a box has two halves.
+func behind(p *float32, n int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4))
+}
 
 // fourAt and eightAt save the check of bounds, as the vector unit does.
 func fourAt(p *float32, at int) *four   { return (*four)(unsafe.Pointer(behind(p, at))) }

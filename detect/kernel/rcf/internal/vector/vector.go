@@ -72,8 +72,7 @@ func (s Set) Grow(box, p []float32) bool {
 // whether that changed it; it treats zeros as [Set.Grow] does.
 func (s Set) Union(box, other []float32) bool {
 	dims := len(other) / 2
-	lower := unsafe.SliceData(other)
-	return union8(s, unsafe.SliceData(box), lower, behind(lower, dims), dims)
+	return union8(s, unsafe.SliceData(box), unsafe.SliceData(other), unsafe.SliceData(other[dims:]), dims)
 }
 
 // Blend takes the attribution of a score one level up the tree: every
@@ -81,10 +80,4 @@ func (s Set) Union(box, other []float32) bool {
 // beyond the upper bound of box (in high) or below the lower one (in low).
 func (s Set) Blend(high, low, p, box []float32, scale, keep float32) {
 	blend8(s, unsafe.SliceData(high), unsafe.SliceData(low), unsafe.SliceData(p), unsafe.SliceData(box), len(p), scale, keep)
-}
-
-// behind returns the address of the element n places behind p. It is not past
-// the end of the vector that p is in, as a box has two halves.
-func behind(p *float32, n int) *float32 {
-	return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4))
 }
