@@ -1,4 +1,5 @@
-package vector //nolint:unused // the assembly jumps to these kernels when the set is the portable one
+//nolint:unused // the assembly jumps to these kernels when the set is the portable one
+package vector
 
 import (
 	"math"
