@@ -9,8 +9,8 @@
 // A vector has dims float32, a multiple of 8 and at least 8; what a point does
 // not use is 0 in the point and in the box. A box is 2*dims float32, first
 // every lower bound, then every upper bound, and lower <= upper. Alignment does
-// not matter. Nothing may be NaN. Lengths are not checked where the vector unit
-// is used: a caller that breaks the contract reads memory that is not its own.
+// not matter. Nothing may be NaN. Lengths are not checked: a caller that breaks
+// the contract reads and writes memory that is not its own.
 //
 // # Same bits
 //
