@@ -35,12 +35,6 @@ func less(x, y float32) uint32 {
 	return uint32((-bits &^ bits) >> 31)
 }
 
-// pick returns x where the mask is all ones and y where it is 0.
-func pick(mask uint32, x, y float32) float32 {
-	a, b := math.Float32bits(x), math.Float32bits(y)
-	return math.Float32frombits(b ^ (a^b)&mask)
-}
-
 func distance(x, y float32) float32 {
 	return math.Float32frombits(math.Float32bits(x-y) &^ (1 << 31))
 }
@@ -56,9 +50,13 @@ func behind(p *float32, n int) *float32 {
 	return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4))
 }
 
-// fourAt and eightAt save the check of bounds, as the vector unit does.
+// fourAt, eightAt and bitsAt save the check of bounds, as the vector unit does.
 func fourAt(p *float32, at int) *four   { return (*four)(unsafe.Pointer(behind(p, at))) }
 func eightAt(p *float32, at int) *eight { return (*eight)(unsafe.Pointer(behind(p, at))) }
+
+func bitsAt(p *float32, at int) *[8]uint32 {
+	return (*[8]uint32)(unsafe.Pointer(behind(p, at)))
+}
 
 func portableExcess(_ Set, p, box *float32, dims int) (excess, span float32) {
 	e0, e1, e2, e3, r0, r1, r2, r3 := excess4(p, box, dims, 0)
@@ -111,15 +109,17 @@ func portableEqual(_ Set, a, b *float32, dims int) bool {
 }
 
 func portableUnion(_ Set, box, lower, upper *float32, dims int) bool {
-	var changed uint32
 	top := behind(box, dims)
+	var changed uint32
 	for at := 0; at < dims; at += 8 {
-		lo, hi, otherLo, otherHi := eightAt(box, at), eightAt(top, at), eightAt(lower, at), eightAt(upper, at)
+		lo, otherLo, loBits, otherLoBits := eightAt(box, at), eightAt(lower, at), bitsAt(box, at), bitsAt(lower, at)
+		hi, otherHi, hiBits, otherHiBits := eightAt(top, at), eightAt(upper, at), bitsAt(top, at), bitsAt(upper, at)
 		for i := range lo {
-			l, h := pick(less(otherLo[i], lo[i]), otherLo[i], lo[i]), pick(less(hi[i], otherHi[i]), otherHi[i], hi[i])
-			changed |= math.Float32bits(l) ^ math.Float32bits(lo[i])
-			changed |= math.Float32bits(h) ^ math.Float32bits(hi[i])
-			lo[i], hi[i] = l, h
+			l := (loBits[i] ^ otherLoBits[i]) & less(otherLo[i], lo[i])
+			h := (hiBits[i] ^ otherHiBits[i]) & less(hi[i], otherHi[i])
+			loBits[i] ^= l
+			hiBits[i] ^= h
+			changed |= l | h
 		}
 	}
 	return changed != 0
