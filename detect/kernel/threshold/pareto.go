@@ -12,9 +12,9 @@ type Pareto struct {
 }
 
 const (
-	// Between these the maximum of the likelihood exists and is regular
-	// (Smith 1985) and the mean is finite.
-	leastShape, mostShape = -0.5, 1.0
+	// Below -1 the likelihood has no maximum (Smith 1985), above 1 the mean is
+	// infinite.
+	leastShape, mostShape = -1.0, 1.0
 	// fewestExcesses make a fit of two numbers; with fewer there is one.
 	fewestExcesses = 8
 )
@@ -35,8 +35,12 @@ func FitPareto(excesses []float64) Pareto {
 	var mean, most float64
 	least := math.Inf(1)
 	for _, y := range excesses {
-		mean += y / float64(n)
+		mean += y
 		most, least = math.Max(most, y), math.Min(least, y)
+	}
+	mean /= float64(n)
+	if !finite(mean) {
+		return Pareto{Scale: most}
 	}
 	best := Pareto{Scale: mean}
 	if n < fewestExcesses || most-least <= 1e-9*most {

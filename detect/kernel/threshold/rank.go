@@ -49,7 +49,7 @@ type RankSettings struct {
 // Rank maps a raw score to [0,1] so that scores of many streams are comparable:
 // by how improbable it is in its own stream. With p the probability of such a
 // score or a larger one and L = -log10 p, the rank is L/(L+Half). At any moment
-// a larger score never ranks lower.
+// a larger score never ranks lower, by more than the rounding of a logarithm.
 //
 // Within the remembered scores p is their share, exact. Beyond their upper Share
 // it comes from a distribution fitted to the excesses. ParetoTail fits a
@@ -117,15 +117,20 @@ func (r *Rank) Zeros(score float64) float64 {
 	if !r.Ready() || !finite(score) {
 		return 0
 	}
-	n := float64(len(r.last.ring))
 	if !r.fitted || score <= r.base {
-		return math.Log10((n + 1) / float64(r.last.atLeast(score)+1))
+		return -math.Log10(r.shareOf(score))
 	}
 	// The tail begins no more probable than its beginning is now, so that the
 	// two parts never cross.
-	share := math.Min(r.share, float64(r.last.atLeast(r.base)+1)/(n+1))
+	share := math.Min(r.share, r.shareOf(r.base))
 	zeros := -math.Log10(share) - r.tail.LogSurvival(score-r.base)*math.Log10E
 	return math.Min(zeros, mostZeros)
+}
+
+// shareOf is the share of the remembered scores, and of this one, that are as
+// large or larger.
+func (r *Rank) shareOf(score float64) float64 {
+	return float64(r.last.atLeast(score)+1) / float64(len(r.last.ring)+1)
 }
 
 // Read returns the rank of the score.
@@ -195,14 +200,7 @@ func (r *Rank) code(c *coder) {
 	c.setting("Tail", float64(r.settings.Tail))
 	r.last.code(c)
 	c.uint64(&r.learned)
-	fitted := 0
-	if r.fitted {
-		fitted = 1
-	}
-	c.int(&fitted, 1)
-	if c.load {
-		r.fitted = fitted == 1
-	}
+	c.bool(&r.fitted)
 	c.float(&r.base)
 	c.float(&r.share)
 	c.float(&r.tail.Shape)

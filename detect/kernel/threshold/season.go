@@ -37,7 +37,8 @@ type SeasonSettings struct {
 	// saved state. Defaults to UTC.
 	Zone func(at int64) int64
 	// Prior is the number of weeks an hour must have been seen to count as much
-	// as the stream as a whole. Defaults to 2.
+	// as the stream as a whole, as long as no season is proven; the more of the
+	// error it takes away, the fewer. Defaults to 2.
 	Prior float64
 	// Memory is the number of weeks that count. Defaults to 8.
 	Memory float64
@@ -59,7 +60,8 @@ type SeasonReading struct {
 // so that a bucket has seen as much as there were weeks, whatever the step.
 // Values are drawn in to four spreads about what is expected before they count
 // (Huber), so that one bad night does not become next week's expectation. Until
-// a bucket has seen enough it is shrunk towards the whole. The confidence is the
+// a bucket has seen enough it is shrunk towards the whole, the less the more the
+// season has proven itself (empirical Bayes). The confidence is the
 // share of the error of the whole that the hours take away, measured on visits
 // before they were learned: on noise, and on less than two weeks, it is 0 and
 // Residual returns its input. Memory is about 4 KB. Times must not decrease.
@@ -116,7 +118,10 @@ func (s *Season) local(at int64) int64 {
 // that the hour itself has in them.
 func (s *Season) shrunk(hourOfWeek int) (location, squares, own float64) {
 	b, w := &s.buckets[hourOfWeek], &s.whole
-	own = b.visits / (b.visits + s.settings.Prior)
+	if b.visits == 0 {
+		return w.location, w.squares, 0
+	}
+	own = b.visits / (b.visits + s.settings.Prior*(1-s.skill()))
 	return w.location + own*(b.location-w.location), w.squares + own*(b.squares-w.squares), own
 }
 
@@ -246,14 +251,7 @@ func (s *Season) code(c *coder) {
 	c.float(&s.visit.n)
 	c.float(&s.visit.mean)
 	c.float(&s.visit.squares)
-	started := 0
-	if s.started {
-		started = 1
-	}
-	c.int(&started, 1)
-	if c.load {
-		s.started = started == 1
-	}
+	c.bool(&s.started)
 	c.int64(&s.first)
 	c.float(&s.byHour)
 	c.float(&s.byWhole)

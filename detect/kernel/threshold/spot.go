@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -60,12 +61,16 @@ func (s *SPOTSettings) complete() error {
 // only that it stays the same; for streams that wander there is DSPOT. It looks
 // at the upper tail; negate the stream for the lower.
 //
-// Two limits differ from the paper. Only the latest Peaks excesses are kept, so
-// that memory is bounded. With fewer than eight excesses the threshold is +Inf:
-// there is no tail to fit. As in the paper, Update does not learn a point that
-// alarms, which censors the tail and makes alarms a little more frequent than
-// Risk, the more so the nearer Risk is to 1-Level; Learn takes in any point. A
-// point that is not finite does not alarm.
+// Three things differ from the paper. Only the latest Peaks excesses are kept,
+// so that memory is bounded. With fewer than eight excesses the threshold is
+// +Inf: there is no tail to fit. And the paper does not learn a point that
+// alarms, which cuts the tail off at the threshold, lowers the next threshold,
+// and so on: on noise at a risk of 1/2000 it alarms five times too often. Here
+// the first alarm of a run is learned as one more excess beyond the threshold,
+// but not its own: it gets the next of an even sequence of quantiles of what the
+// tail expects there. So the tail stays whole, and an anomaly of any height
+// moves it no more than noise does. The other alarms of a run are not learned.
+// Learn takes in any point as it is. A point that is not finite does not alarm.
 type SPOT struct {
 	settings SPOTSettings
 	points   []float64 // calibration, then nil
@@ -75,6 +80,8 @@ type SPOT struct {
 	peaks    []float64 // ring of excesses
 	next     int
 	tail     Pareto
+	alarms   uint64 // that began a run
+	alarming bool   // the last point that was not held alarmed
 }
 
 // NewSPOT returns a SPOT that has seen nothing.
@@ -102,7 +109,12 @@ func (s *SPOT) Threshold() float64 {
 	if !s.Ready() || len(s.peaks) < fewestExcesses {
 		return math.Inf(1)
 	}
-	return s.base + s.tail.Quantile(s.settings.Risk*float64(s.seen)/float64(s.over))
+	return s.base + s.tail.Quantile(s.beyond())
+}
+
+// beyond is the share of the peaks that lie above the threshold.
+func (s *SPOT) beyond() float64 {
+	return s.settings.Risk * float64(s.seen) / float64(s.over)
 }
 
 // Alarm reports whether the point lies above the threshold.
@@ -123,14 +135,24 @@ func (s *SPOT) Learn(x float64) {
 		}
 		return
 	}
-	if x > s.base {
-		s.keep(x)
+	if excess := x - s.base; excess > 0 {
+		s.keep(excess)
 		s.tail = FitPareto(s.peaks)
 	}
 }
 
-func (s *SPOT) keep(x float64) {
-	excess := x - s.base
+// impute learns an alarm by an excess beyond the threshold that the tail
+// expects, the share of the van der Corput sequence.
+func (s *SPOT) impute() {
+	s.alarms++
+	share := (float64(bits.Reverse64(s.alarms)>>11) + 0.5) / (1 << 53)
+	excess := s.tail.Quantile(math.Min(s.beyond(), 1) * share)
+	s.seen++
+	s.keep(excess)
+	s.tail = FitPareto(s.peaks)
+}
+
+func (s *SPOT) keep(excess float64) {
 	if !finite(excess) {
 		return
 	}
@@ -150,19 +172,26 @@ func (s *SPOT) calibrate() {
 	s.base = points[int(s.settings.Level*float64(len(points)-1))]
 	for _, x := range points {
 		if x > s.base {
-			s.keep(x)
+			s.keep(x - s.base)
 		}
 	}
 	s.tail = FitPareto(s.peaks)
 }
 
-// Update reports whether the point alarms and learns it unless it does or is
-// held.
+// Update reports whether the point alarms and learns it unless it is held; an
+// alarm is learned as said at SPOT.
 func (s *SPOT) Update(x float64, hold bool) (alarm bool) {
 	alarm = s.Alarm(x)
-	if !alarm && !hold {
-		s.Learn(x)
+	if hold || !finite(x) {
+		return alarm
 	}
+	switch {
+	case !alarm:
+		s.Learn(x)
+	case !s.alarming:
+		s.impute()
+	}
+	s.alarming = alarm
 	return alarm
 }
 
@@ -174,6 +203,8 @@ func (s *SPOT) code(c *coder) {
 	c.setting("Peaks", float64(s.settings.Peaks))
 	c.uint64(&s.seen)
 	c.uint64(&s.over)
+	c.uint64(&s.alarms)
+	c.bool(&s.alarming)
 	c.float(&s.base)
 	c.float(&s.tail.Shape)
 	c.float(&s.tail.Scale)
