@@ -128,6 +128,26 @@ func TestSeasonWithstandsABadNight(t *testing.T) {
 	}
 }
 
+func TestSeasonFollowsTheLevel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 1))
+	s := must(NewSeason(SeasonSettings{}))
+	weeks(s, 0, 9, rng, func(at int64, rng *rand.Rand) float64 {
+		if at >= when(6, 0) {
+			return office(at, rng) + 200
+		}
+		return office(at, rng)
+	})
+	day, night := s.Read(when(9, 10)).Expected, s.Read(when(9, 3)).Expected
+	if math.Abs(day-300) > 50 || math.Abs(night-220) > 50 || day-night < 60 {
+		t.Errorf("three weeks after a shift by 200 the day is expected at %v and the night at %v, want about 300 and 220", day, night)
+	}
+	// While the level moved, the hours explained little; then they do again.
+	weeks(s, 9, 12, rng, func(at int64, rng *rand.Rand) float64 { return office(at, rng) + 200 })
+	if a, b := s.Residual(when(12, 10), 300), s.Residual(when(12, 3), 220); math.Abs(a-b) > 25 {
+		t.Errorf("without the season day is %v and night %v, want them nearer than 25 of 80", a, b)
+	}
+}
+
 func TestSeasonFollowsTheZone(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))
 	// Summer time from the fifth week on: the office keeps its local hours.

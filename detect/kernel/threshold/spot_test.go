@@ -113,13 +113,13 @@ func TestParetoQuantileInvertsSurvival(t *testing.T) {
 	}
 }
 
-// TestSPOTKeepsItsRisk counts alarms on noise. Two seeds of 60,000 points at a
-// risk of 1/600 expect 200 alarms; the threshold itself is uncertain, so the
+// TestSPOTKeepsItsRisk counts alarms on noise. Two seeds of 40,000 points at a
+// risk of 1/400 expect 200 alarms; the threshold itself is uncertain, so the
 // bounds are half and twice. Wrong formulas (a level for a risk, a sign of the
 // shape, the exponential for heavy tails) miss them by factors. A tail that ends at
 // a wall has no regular fit: there alarms may only be too few.
 func TestSPOTKeepsItsRisk(t *testing.T) {
-	const seeds, points, risk = 2, 60_000, 1.0 / 600
+	const seeds, points, risk = 2, 40_000, 1.0 / 400
 	type alarmer interface {
 		Alarm(x float64) bool
 		Learn(x float64)
