@@ -49,7 +49,11 @@ func models() []model {
 	effect := NewEffect(0.01, 0.1)
 	expected := must(NewExpected(ExpectedSettings{}))
 	debounce := must(NewDebounce(DebounceSettings{Hold: 30}))
+	deviation := NewDeviation(0.01)
 	all := []model{
+		{"deviation", func(_ int64, x float64, hold bool) []float64 {
+			return say(deviation.Update(x, hold), deviation.SD(), deviation.Weight())
+		}, deviation.AppendState, deviation.LoadState},
 		{"normalizer", func(_ int64, x float64, hold bool) []float64 {
 			return say(normalizer.Update(x, hold))
 		}, normalizer.AppendState, normalizer.LoadState},
