@@ -60,7 +60,8 @@ type RankSettings struct {
 // what was seen: all records rank alike, L is at most the logarithm of Window.
 // The scale of the fit is held to at least a tenth of the way from the median to
 // the tail and a thousandth of the scores, so that a stream that stood still
-// does not make an event of a hair. The fit is renewed Window/64 scores apart.
+// does not make an event of a hair. The fit is renewed Window/64 scores
+// apart, eight at least.
 //
 // A probability over all series alike forgives noisy series and stresses those
 // that are always calm; evaluations that put one threshold on all series, such
@@ -146,7 +147,7 @@ func (r *Rank) Learn(score float64) {
 	}
 	r.last.push(score)
 	r.learned++
-	every := uint64(max(r.settings.Window/64, 1))
+	every := uint64(max(r.settings.Window/64, 8))
 	if r.settings.Tail != EmpiricalTail && r.Ready() && (!r.fitted || r.learned%every == 0) {
 		r.fit()
 	}

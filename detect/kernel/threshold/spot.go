@@ -30,6 +30,12 @@ type SPOTSettings struct {
 	// Peaks is how many of the latest peaks the tail is fitted to. Defaults to
 	// 256.
 	Peaks int
+	// Cluster is the number of points within which peaks are one event, of
+	// which the largest counts. Give the shingle size for scores that overlap:
+	// one event makes as many of them high, and would be taken for a heavy
+	// tail. Risk is then that of an event to begin at a point. Defaults to 1,
+	// every peak for itself.
+	Cluster int
 }
 
 func (s *SPOTSettings) complete() error {
@@ -40,10 +46,14 @@ func (s *SPOTSettings) complete() error {
 	if s.Peaks == 0 {
 		s.Peaks = 256
 	}
+	if s.Cluster == 0 {
+		s.Cluster = 1
+	}
 	if err := errors.Join(
 		within("spot", "Level", s.Level, 0.5, 0.9999),
 		within("spot", "Calibrate", float64(s.Calibrate), 100, 1<<20),
 		within("spot", "Peaks", float64(s.Peaks), fewestExcesses, 1<<16),
+		within("spot", "Cluster", float64(s.Cluster), 1, 1<<16),
 	); err != nil {
 		return err
 	}
@@ -73,9 +83,10 @@ func (s *SPOTSettings) complete() error {
 // Learn takes in any point as it is. A point that is not finite does not alarm.
 type SPOT struct {
 	settings SPOTSettings
-	points   []float64 // calibration, then nil
+	points   []float64 // calibration, then nil; the capacity is twice its length
 	seen     uint64    // points learned
-	over     uint64    // peaks among them
+	over     uint64    // peaks, or clusters of them, among these
+	since    int       // points since the last peak, at most Cluster
 	base     float64   // the high quantile
 	peaks    []float64 // ring of excesses
 	next     int
@@ -91,8 +102,9 @@ func NewSPOT(s SPOTSettings) (*SPOT, error) {
 	}
 	return &SPOT{
 		settings: s,
-		points:   make([]float64, 0, s.Calibrate),
+		points:   make([]float64, 0, 2*s.Calibrate),
 		peaks:    make([]float64, 0, s.Peaks),
+		since:    s.Cluster,
 	}, nil
 }
 
@@ -135,8 +147,7 @@ func (s *SPOT) Learn(x float64) {
 		}
 		return
 	}
-	if excess := x - s.base; excess > 0 {
-		s.keep(excess)
+	if s.keep(x - s.base) {
 		s.tail = FitPareto(s.peaks)
 	}
 }
@@ -148,32 +159,49 @@ func (s *SPOT) impute() {
 	share := (float64(bits.Reverse64(s.alarms)>>11) + 0.5) / (1 << 53)
 	excess := s.tail.Quantile(math.Min(s.beyond(), 1) * share)
 	s.seen++
-	s.keep(excess)
-	s.tail = FitPareto(s.peaks)
+	if s.keep(excess) {
+		s.tail = FitPareto(s.peaks)
+	}
 }
 
-func (s *SPOT) keep(excess float64) {
-	if !finite(excess) {
-		return
+// keep takes in the excess of the next point and reports whether the peaks
+// changed.
+func (s *SPOT) keep(excess float64) bool {
+	s.since = min(s.since+1, s.settings.Cluster)
+	if !(excess > 0) || !finite(excess) {
+		return false
 	}
-	s.over++
-	if len(s.peaks) < cap(s.peaks) {
-		s.peaks = append(s.peaks, excess)
-		return
+	apart := s.since == s.settings.Cluster
+	s.since = 0
+	if apart {
+		s.over++
+		if len(s.peaks) < cap(s.peaks) {
+			s.peaks = append(s.peaks, excess)
+			return true
+		}
+		s.peaks[s.next] = excess
+		s.next = (s.next + 1) % len(s.peaks)
+		return true
 	}
-	s.peaks[s.next] = excess
-	s.next = (s.next + 1) % len(s.peaks)
+	last := s.next - 1
+	if last < 0 {
+		last = len(s.peaks) - 1
+	}
+	if excess <= s.peaks[last] {
+		return false
+	}
+	s.peaks[last] = excess
+	return true
 }
 
 func (s *SPOT) calibrate() {
 	points := s.points
 	s.points = nil
-	slices.Sort(points)
-	s.base = points[int(s.settings.Level*float64(len(points)-1))]
+	sorted := append(points[len(points):], points...)
+	slices.Sort(sorted)
+	s.base = sorted[int(s.settings.Level*float64(len(sorted)-1))]
 	for _, x := range points {
-		if x > s.base {
-			s.keep(x - s.base)
-		}
+		s.keep(x - s.base)
 	}
 	s.tail = FitPareto(s.peaks)
 }
@@ -190,6 +218,8 @@ func (s *SPOT) Update(x float64, hold bool) (alarm bool) {
 		s.Learn(x)
 	case !s.alarming:
 		s.impute()
+	default:
+		s.since = 0 // the event goes on
 	}
 	s.alarming = alarm
 	return alarm
@@ -201,6 +231,8 @@ func (s *SPOT) code(c *coder) {
 	c.setting("Level", s.settings.Level)
 	c.setting("Calibrate", float64(s.settings.Calibrate))
 	c.setting("Peaks", float64(s.settings.Peaks))
+	c.setting("Cluster", float64(s.settings.Cluster))
+	c.int(&s.since, s.settings.Cluster)
 	c.uint64(&s.seen)
 	c.uint64(&s.over)
 	c.uint64(&s.alarms)
@@ -213,7 +245,7 @@ func (s *SPOT) code(c *coder) {
 	c.int(&points, s.settings.Calibrate-1)
 	c.int(&peaks, s.settings.Peaks)
 	if c.load {
-		if c.err == nil && (peaks > 0 && s.over == 0 || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0) {
+		if c.err == nil && (uint64(peaks) > s.over || peaks == 0 && s.since < s.settings.Cluster || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0) {
 			c.err = errors.New("its counts contradict one another: it was damaged")
 		}
 		if c.err != nil {
@@ -221,7 +253,7 @@ func (s *SPOT) code(c *coder) {
 		}
 		s.points = nil
 		if !s.Ready() {
-			s.points = make([]float64, points, s.settings.Calibrate)
+			s.points = make([]float64, points, 2*s.settings.Calibrate)
 		}
 		s.peaks = make([]float64, peaks, s.settings.Peaks)
 	}

@@ -161,6 +161,48 @@ func TestSPOTKeepsItsRisk(t *testing.T) {
 	}
 }
 
+// TestSPOTCountsEventsOfOverlappingScores: the largest of eight successive values
+// is high for eight points on end, as a shingled score is. In clusters of eight
+// it is the event that keeps the risk.
+func TestSPOTCountsEventsOfOverlappingScores(t *testing.T) {
+	const points, risk, overlap = 100_000, 1.0 / 1000, 8
+	s := must(NewSPOT(SPOTSettings{Risk: risk, Cluster: overlap, Level: 0.95}))
+	rng := rand.New(rand.NewPCG(12, 13))
+	last := newWindow(overlap)
+	events, quiet := 0, overlap
+	for range points {
+		last.push(rng.ExpFloat64())
+		quiet++
+		if s.Update(last.quantile(1), false) {
+			events += int(truth(quiet > overlap))
+			quiet = 0
+		}
+	}
+	if want := points * risk; float64(events) < 0.6*want || float64(events) > 1.6*want {
+		t.Errorf("%d events, want about %v", events, want)
+	}
+}
+
+// TestSPOTTakesAnEventForOne: an anomaly while calibrating is high in as many
+// scores as the shingle has rows.
+func TestSPOTTakesAnEventForOne(t *testing.T) {
+	f := func(cluster int) float64 {
+		s := must(NewSPOT(SPOTSettings{Risk: 1e-3, Cluster: cluster}))
+		rng := rand.New(rand.NewPCG(14, 15))
+		for i := range 1000 {
+			x := 1 + 0.1*rng.NormFloat64()
+			if i >= 500 && i < 508 {
+				x = 5 + 0.1*rng.NormFloat64()
+			}
+			s.Learn(x)
+		}
+		return s.Threshold()
+	}
+	if one, eight := f(8), f(1); one > 5 || eight < 2*one {
+		t.Errorf("threshold %v with the event counted once, %v with its eight points; want less than its height, and more than twice as much", one, eight)
+	}
+}
+
 func TestSPOTFindsTheTrueQuantile(t *testing.T) {
 	const risk = 1e-4
 	for _, d := range noise {
@@ -257,6 +299,7 @@ func TestSPOTRefusesSettings(t *testing.T) {
 	f(SPOTSettings{Risk: 0.05, Level: 0.9}, true)
 	f(SPOTSettings{Risk: math.NaN()}, false)
 	f(SPOTSettings{Risk: 1e-3, Calibrate: 5}, false)
+	f(SPOTSettings{Risk: 1e-3, Cluster: -1}, false)
 	if _, err := NewDSPOT(DSPOTSettings{SPOTSettings: SPOTSettings{Risk: 1e-3}, Depth: -1}); err == nil {
 		t.Error("NewDSPOT takes a depth of -1")
 	}
