@@ -94,7 +94,8 @@ func known(names ...string) error {
 }
 
 // run reads on its own goroutine, so that what was scored is shown while the
-// next row is awaited, and an interrupt ends the command meanwhile.
+// next row is awaited, and an interrupt, which is how a command in a
+// pipe ends, is heard meanwhile.
 func (d *detecting) run(ctx context.Context, in io.Reader) error {
 	file, err := openPoints(in, d.timeColumn, d.values)
 	if err != nil {
@@ -140,7 +141,7 @@ func (d *detecting) run(ctx context.Context, in io.Reader) error {
 				return errors.Join(err, p.out.Flush())
 			}
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), p.out.Flush())
+			return p.end()
 		}
 	}
 }

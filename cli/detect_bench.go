@@ -144,7 +144,7 @@ func printBench(out io.Writer, set *evaluate.Set, results []evaluate.Result) err
 	for _, k := range keys {
 		heading = append(heading, "NAB "+strings.ToUpper(strings.ReplaceAll(plain(k), "_", " ")))
 	}
-	heading = append(heading, "AP", "ROC AUC", "VUS-PR", "EVENT RECALL", "RANGE RECALL", "DELAY")
+	heading = append(heading, "AP", "ROC AUC", "VUS-PR", "EVENT RECALL", "RANGE RECALL", "DELAY", "AFFILIATION F1")
 	return table(out, strings.Join(heading, "\t"), func(w io.Writer) {
 		for _, r := range results {
 			cells := []string{r.Name}
@@ -154,7 +154,8 @@ func printBench(out io.Writer, set *evaluate.Set, results []evaluate.Result) err
 			cells = append(cells,
 				measured(r.AveragePrecision, r.Spread.AveragePrecision, 3), measured(r.ROCAUC, r.Spread.ROCAUC, 3),
 				measured(r.VUSPR, r.Spread.VUSPR, 3), measured(r.Alarms.EventRecall, r.Spread.Alarms.EventRecall, 3),
-				measured(r.Alarms.RangeRecall, r.Spread.Alarms.RangeRecall, 3), delay(r.Alarms.DelaySeconds))
+				measured(r.Alarms.RangeRecall, r.Spread.Alarms.RangeRecall, 3), delay(r.Alarms.DelaySeconds),
+				measured(r.Alarms.AffiliationF1, r.Spread.Alarms.AffiliationF1, 3))
 			fmt.Fprintln(w, strings.Join(cells, "\t"))
 		}
 	})
