@@ -124,6 +124,7 @@ func TestReadersNameTheFault(t *testing.T) {
 	f("a.csv", "TimeStamp,Value,Label\n", "a.csv: holds no row")
 	f("a.csv", "TimeStamp,Value,Label\nnoon,1,0\n", `a.csv: line 2: time "noon"`)
 	f("a.csv", "TimeStamp,Value,Label\n1,Inf,0\n", `value "Inf" is not a finite number`)
+	f("a.csv", "TimeStamp,Value,Label\n1,2\n", "a.csv: line 2 has 2 columns, 3 are needed")
 	f("a.csv", "TimeStamp,Value,Label\n1,2,yes\n", `label "yes" is neither 0 nor 1`)
 
 	g := func(want, windows, profiles string) {
@@ -169,6 +170,8 @@ func TestParseTime(t *testing.T) {
 	f("2026-11-21T13:00:00+01:00", noon)
 	f("2026-11-21 13:00:00+01:00", noon)
 	f("2026-11-21 12:00", noon)
+	f("2026/11/21 12:00:00", noon)
+	f("11/21/2026 12:00", noon)
 	f("2026-11-21", "2026-11-21T00:00:00Z")
 	f("1795262400", noon)
 	f("1795262400.25", "2026-11-21T12:00:00.25Z")
