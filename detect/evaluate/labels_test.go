@@ -1,9 +1,9 @@
 package evaluate_test
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -11,7 +11,6 @@ import (
 // TestOnlyThisPackageOpensLabels looks for NAB's label files in the product's
 // sources: a detector that could read them would be measured on what it knows.
 func TestOnlyThisPackageOpensLabels(t *testing.T) {
-	labels := regexp.MustCompile(`"labels/|combined_(windows|labels)`)
 	house := os.DirFS("../..")
 	found, here := 0, 0
 	err := fs.WalkDir(house, ".", func(name string, d fs.DirEntry, err error) error {
@@ -19,7 +18,7 @@ func TestOnlyThisPackageOpensLabels(t *testing.T) {
 			return err // the command's help names the files
 		}
 		b, err := fs.ReadFile(house, name)
-		if err != nil || !labels.Match(b) {
+		if err != nil || !bytes.Contains(b, []byte("combined_")) && !bytes.Contains(b, []byte(`"labels/`)) {
 			return err
 		}
 		found++
