@@ -26,7 +26,9 @@ type Candidate struct {
 type Trials struct {
 	// Seed draws the anomalies; equal seeds give equal standings.
 	Seed uint64
-	// Rounds is how many times anomalies are drawn, 1 to 32. Defaults to 8.
+	// Rounds is how many times anomalies are drawn into a past of MaxPoints, 1
+	// to 32. In a shorter one they are drawn more often, up to 64 times, for no
+	// more points in all. Defaults to 8.
 	Rounds int
 	// MaxPoints is how many points of the end of the past are used, 256 to
 	// 100,000. Defaults to 4096. A candidate processes at most (Rounds+1) times
@@ -84,6 +86,8 @@ type Standing struct {
 
 const (
 	minPast = 256
+	// maxRounds bounds how often anomalies are drawn in a short past.
+	maxRounds = 64
 	// probation is the part of the past that is only learned.
 	probation = 0.3
 	// block is how many points are judged together, by the greatest score among
@@ -96,21 +100,28 @@ const (
 	// excused is the part of the blocks that each candidate may find strange in
 	// the untouched past without being blamed. Nobody labelled it.
 	excused = 0.02
+	// leastSize and greatestSize bound the size of a planted anomaly, in spreads
+	// of the series.
+	leastSize, greatestSize = 2, 16
 )
 
 // Champion ranks candidates by a back-test on the past of the series itself,
 // best first. It looks at no label: in each round it plants anomalies of every
-// kind into a copy of the past, sized from half to eight times the robust
-// deviation of the values (half of them less than twice), so that many stay
-// within the range of the series and are out of place only where they are; lets each candidate read the copy in
-// order; and takes the average precision with which the blocks of 16 points that
-// hold an anomaly of a kind are told from those that hold none. The fiftieth of the untouched blocks
-// that a candidate itself finds strangest is left out of its own count, because
-// a real anomaly found there is no mistake. The first 30% of the past is only
-// learned.
+// kind into a copy of the past, two to sixteen times as large as the series
+// usually spreads (half of them less than six times); lets each candidate read
+// the copy in order; and takes the average precision with which the blocks of 16
+// points that hold an anomaly of a kind are told from those that hold none. The
+// fiftieth of the untouched blocks that a candidate itself finds strangest is
+// left out of its own count, because a real anomaly found there is no mistake.
+// The first 30% of the past is only learned.
 //
-// The past needs 256 points in order, all of one width; the figures of so few
-// rest on some sixteen anomalies. Ties keep the order of the candidates.
+// It measures how well a candidate knows the series, not what people call an
+// anomaly: TestFirstLook compares it with labels. A CUSUM, which tells a shift
+// once and is silent for the rest of it, is judged kindly, because a block
+// counts by its greatest score.
+//
+// The past needs 256 points in order, all of one width. Ties keep the order of
+// the candidates.
 func Champion(past []Point, candidates []Candidate, t Trials) ([]Standing, error) {
 	var err error
 	if t.Rounds, err = choose("champion", "rounds", t.Rounds, 8, 1, 32); err != nil {
@@ -130,7 +141,7 @@ func Champion(past []Point, candidates []Candidate, t Trials) ([]Standing, error
 	if err != nil {
 		return nil, err
 	}
-	plots := make([]plot, t.Rounds)
+	plots := make([]plot, min(t.Rounds*t.MaxPoints/len(past), maxRounds))
 	planted := 0
 	for i := range plots {
 		plots[i] = g.plant()
@@ -154,9 +165,9 @@ func Champion(past []Point, candidates []Candidate, t Trials) ([]Standing, error
 // garden is the past in which anomalies are planted.
 type garden struct {
 	past   []Point
-	first  int // judged point
-	blocks int // judged
-	spread []float64
+	first  int       // judged point
+	blocks int       // judged
+	spread []float64 // of each feature: its robust deviation, or that of its tails
 	lowest []float64
 	random splitmix
 }
@@ -201,7 +212,8 @@ func newGarden(past []Point, seed uint64) (*garden, error) {
 		slices.Sort(w.sorted)
 		median := w.median()
 		// What never moves is given a hundredth of its level, or of one.
-		if g.spread[f] = w.spread(median); g.spread[f] == 0 {
+		tails := (quantile(w.sorted, 0.99) - quantile(w.sorted, 0.01)) / (2 * 2.326)
+		if g.spread[f] = max(w.spread(median), tails); g.spread[f] == 0 {
 			if g.spread[f] = math.Abs(median) / 100; g.spread[f] == 0 {
 				g.spread[f] = 0.01
 			}
@@ -243,7 +255,7 @@ func (g *garden) plant() plot {
 // or more: what moved less cannot be told from the rest.
 func (g *garden) put(p *plot, kind Kind, from, length int) (moved bool) {
 	f := g.random.below(len(g.spread))
-	size := 0.5 * math.Pow(16, g.random.unit()) * g.spread[f]
+	size := leastSize * math.Pow(greatestSize/leastSize, g.random.unit()) * g.spread[f]
 	if kind == Dip || kind == Shift && g.random.unit() < 0.5 {
 		size = -size
 	}
