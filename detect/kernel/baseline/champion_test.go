@@ -35,7 +35,7 @@ func series(n int, value func(g *splitmix, i int) float64) []Point {
 func TestChampionPicksWhatFitsTheSeries(t *testing.T) {
 	f := func(name string, want []string, past []Point) {
 		t.Helper()
-		got, err := Champion(past, candidates(), Trials{Seed: 1, MaxPoints: 2048})
+		got, err := Champion(past, candidates(), Trials{Seed: 1, Rounds: 4, MaxPoints: 2048})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,18 +81,18 @@ func TestChampionPicksWhatFitsTheSeries(t *testing.T) {
 func TestChampionIsRepeatableAndLeavesThePastAlone(t *testing.T) {
 	value := func(g *splitmix, _ int) float64 { return 10 + g.normal() }
 	past, same := series(600, value), series(600, value)
-	a, err := Champion(past, candidates(), Trials{Seed: 9})
+	a, err := Champion(past, candidates(), Trials{Seed: 9, MaxPoints: 600})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(past, same) {
 		t.Error("the past was changed")
 	}
-	b, err := Champion(past, candidates(), Trials{Seed: 9})
+	b, err := Champion(past, candidates(), Trials{Seed: 9, MaxPoints: 600})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Champion(past, candidates(), Trials{Seed: 10})
+	c, err := Champion(past, candidates(), Trials{Seed: 10, MaxPoints: 600})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestChampionExcusesTheStrangest(t *testing.T) {
 				return x
 			}
 			return real
-		}), candidates()[2:3], Trials{Seed: 1})
+		}), candidates()[2:3], Trials{Seed: 1, MaxPoints: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestChampionOfSeveralFeaturesWithGaps(t *testing.T) {
 			past[i].Values[0] = math.NaN()
 		}
 	}
-	got, err := Champion(past, []Candidate{{"mad", func() (Processor, error) { return NewMAD(MADSettings{Features: 3}) }}}, Trials{})
+	got, err := Champion(past, []Candidate{{"mad", func() (Processor, error) { return NewMAD(MADSettings{Features: 3}) }}}, Trials{MaxPoints: 600})
 	if err != nil || got[0].Planted == 0 || got[0].AveragePrecision < 0.2 {
 		t.Errorf("%+v, %v", got, err)
 	}
