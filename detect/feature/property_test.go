@@ -218,6 +218,9 @@ func TestSavingInTheMiddleDoesNotMatter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if loaded.Key() != "a" || loaded.Selector() != sel || loaded.Series() != e.Series() {
+				t.Fatal("a loaded entity is another one")
+			}
 			if again := loaded.AppendState(nil); string(again) != string(state[len("before"):]) {
 				t.Fatal("a loaded entity saves as another state")
 			}
