@@ -12,12 +12,22 @@ type Detect struct {
 	Host Host `yaml:"host"`
 	// Threshold rules. One with the name of a shipped rule replaces it. Default: the shipped rules.
 	Rules []Rule `yaml:"rules"`
+	// Which series are watched for anomalies. Default: a group for each ready set, named like it.
+	Groups []Group `yaml:"groups"`
 	// How much of the samples that came in is kept for a replay; a full log makes senders wait. Default: 4GiB.
 	LogMaxBytes Size `yaml:"log_max_bytes"`
 }
 
-// Defaults sets the size of the sample log.
-func (d *Detect) Defaults() { d.LogMaxBytes = 4 << 30 }
+// Defaults sets the size of the sample log and watches what every ready set
+// selects, so that a sender needs only be pointed here.
+func (d *Detect) Defaults() {
+	d.LogMaxBytes = 4 << 30
+	for _, set := range []string{"node_exporter", "otel_hostmetrics", "cloudwatch_ec2", "host"} {
+		g := Group{Name: set, Features: Features{{Set: set}}}
+		g.Defaults()
+		d.Groups = append(d.Groups, g)
+	}
+}
 
 // Host is the section detect.host.
 type Host struct {
