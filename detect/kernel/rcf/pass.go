@@ -24,35 +24,52 @@ type Pass struct {
 	other  []float32
 	box    []float32
 	nearby []float32
-	high   []float32
+	high   []float32 // sums over the trees
 	low    []float32
+	up     []float32 // of one tree
+	down   []float32
 
 	// What the way through one tree left: the slots from the root to the leaf, the
 	// depth of the leaf, the first level whose box does not contain the point and
 	// the chances of being cut off at it and those below.
 	path   []uint32
 	cutOff []float64
+	whole  []float64 // the sides of the boxes with the point in them
 	worth  []float64
 	near   []float32
-	depth  int
-	top    int
-	equal  bool
+	norm   float64
+	size   int // of the sample that norm is for
+
+	inverse, worths []float64
+	depth           int
+	top             int
+	equal           bool
 }
 
 func (p *Pass) fit(f *Forest) {
 	if n := f.opts.Samples + 2; len(p.path) < n {
 		p.path = make([]uint32, n)
 		p.cutOff = make([]float64, n)
-		p.worth = make([]float64, n)
+		p.whole = make([]float64, n)
+		p.worths = make([]float64, n)
+		p.inverse = make([]float64, n)
+		for level := range p.inverse {
+			p.inverse[level] = 1 / float64(level+1)
+		}
+	}
+	p.worth, p.size = p.inverse, -1
+	if f.opts.Scoring != InverseDepth {
+		p.worth = p.worths
 	}
 	if len(p.point) != f.pad {
-		all := make([]float32, 9*f.pad)
+		all := make([]float32, 11*f.pad)
 		take := func(n int) []float32 {
 			part := all[: n*f.pad : n*f.pad]
 			all = all[n*f.pad:]
 			return part
 		}
 		p.point, p.row, p.other, p.high, p.low = take(1), take(1), take(1), take(1), take(1)
+		p.up, p.down = take(1), take(1)
 		p.box, p.nearby = take(2), take(2)
 	} else if f.pad != f.dims {
 		clear(p.point[f.dims:])
@@ -205,44 +222,93 @@ func (f *Forest) walk(t int, p *Pass) float64 {
 	p.depth = f.descend(slots, p.point, p.path)
 	end := slots[p.path[p.depth]]
 	p.near = f.pointAt(uint32(end>>32), p.other)
-	size := float64(f.trees[t].size)
-	norm := math.Log2(1 + size)
+	distance := f.kernels.L1(p.point, p.near)
+	p.equal = distance == 0
 	p.top = p.depth
-	p.equal = f.kernels.L1(p.point, p.near) == 0
+	seen := f.value(t, p)
 	if p.equal {
-		mass := float64(f.massOf(end))
-		return (1 - mass/(2*size)) / (float64(p.depth) + math.Log2(1+mass)) * norm
+		return seen * p.norm
 	}
-	s := 1 / float64(p.depth+1)
+	p.whole[p.depth] = float64(distance)
+	s := p.worth[p.depth]
 	for level := p.depth - 1; level >= 0; level-- {
 		box := f.box(t, p.path[level+1]/2)
-		excess, span := f.kernels.Excess(p.point, box)
-		if excess == 0 {
+		chance, whole := f.chance(p.point, box)
+		if chance == 0 {
 			break
 		}
-		chance := float64(excess) / (float64(excess) + float64(span))
-		if !(excess+span <= math.MaxFloat32) {
-			chance = wideChance(p.point, box)
-		}
-		p.cutOff[level] = chance
+		p.cutOff[level], p.whole[level] = chance, whole
 		p.top = level
-		s = chance/float64(level+1) + (1-chance)*s
+		s = chance*p.worth[level] + (1-chance)*s
 	}
-	return s * norm
+	return s * p.norm
 }
 
-// wideChance is the chance of a cut between p and box where its parts exceed
-// float32.
-func wideChance(p, box []float32) float64 {
-	excess, span := 0.0, 0.0
+// chance is the probability that a random cut of the box around p and box
+// separates p, and the sum of the sides of that box. The chance is 0 exactly
+// when box contains p.
+func (f *Forest) chance(p, box []float32) (chance, whole float64) {
+	excess, span := f.kernels.Excess(p, box)
+	if excess == 0 {
+		return 0, 0
+	}
+	whole = float64(excess) + float64(span)
+	if whole > math.MaxFloat32 {
+		return wideChance(p, box)
+	}
+	return float64(excess) / whole, whole
+}
+
+// wideChance is chance where sums exceed float32.
+func wideChance(p, box []float32) (chance, whole float64) {
+	excess := 0.0
 	lower, upper := box[:len(p)], box[len(p):]
 	for i, x := range p {
-		excess += math.Max(float64(lower[i])-float64(x), 0) + math.Max(float64(x)-float64(upper[i]), 0)
-		span += float64(upper[i]) - float64(lower[i])
+		below, above := gaps(x, lower[i], upper[i])
+		excess += below + above
+		whole += float64(upper[i]) - float64(lower[i])
 	}
-	return excess / (excess + span)
+	whole += excess
+	return excess / whole, whole
 }
 
-func (f *Forest) blame(t int, p *Pass, s float64) {}
+func gaps(x, lower, upper float32) (below, above float64) {
+	return math.Max(float64(lower)-float64(x), 0), math.Max(float64(x)-float64(upper), 0)
+}
 
-func (f *Forest) account(p *Pass) {}
+// value fills in what it is worth to be cut off at each level of the way, and
+// returns what it is worth to meet a leaf that equals the point.
+func (f *Forest) value(t int, p *Pass) (seen float64) {
+	size := int(f.trees[t].size)
+	slots := f.slotsOf(t)
+	end := float64(f.massOf(slots[p.path[p.depth]]))
+	switch f.opts.Scoring {
+	case Displacement:
+		for level, at := range p.path[:p.depth+1] {
+			p.worth[level] = float64(f.massOf(slots[at])) / float64(size)
+		}
+		p.norm = 1
+		return (1 - end/(2*float64(size))) / (1 + end) / float64(size)
+	case CoDisplacement:
+		// Had p been inserted at a level, its sibling would be all that is there,
+		// and every ancestor would weigh one more.
+		most := 0.0
+		for level, at := range p.path[:p.depth+1] {
+			here := f.massOf(slots[at])
+			if level > 0 {
+				beside := f.massOf(slots[at^1])
+				most = math.Max(most, float64(beside)/float64(here+1))
+			}
+			p.worth[level] = math.Max(most, float64(here))
+		}
+		p.norm = 1
+		return most
+	}
+	if p.size != size {
+		p.size, p.norm = size, math.Log2(1+float64(size))
+	}
+	if !p.equal {
+		return 0
+	}
+	return (1 - end/(2*float64(size))) / (float64(p.depth) + math.Log2(1+end))
+}

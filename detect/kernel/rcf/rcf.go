@@ -4,13 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
 )
 
 // Forest is a random cut forest. It is not safe for concurrent use; forests
 // share nothing.
 type Forest struct {
 	layout
-	kernels kernels
+	kernels vector.Set
 	opts    Options
 	decay   float64
 
@@ -35,6 +37,9 @@ func New(o Options) (*Forest, error) {
 		return nil, err
 	}
 	f := &Forest{layout: l, opts: o, decay: o.decay()}
+	if !o.Scalar {
+		f.kernels = vector.Best()
+	}
 	f.trees = make([]tree, o.Trees)
 	f.arena = make([]uint64, o.Trees*l.slots)
 	f.boxes = make([]float32, o.Trees*(o.Samples+1)*2*l.pad)
