@@ -60,13 +60,18 @@ func benchmarkScoreUpdate(b *testing.B, o Options, models int) {
 	var p Pass
 	b.ReportAllocs()
 	i, sum := warm*len(forests), 0.0
+	begin, from := int64(0), i
 	for b.Loop() {
+		if i == from {
+			begin = cpuNanos()
+		}
 		if err := forests[i%len(forests)].Process(rows[i/len(forests)%len(rows)], &p); err != nil {
 			b.Fatal(err)
 		}
 		sum += p.Score
 		i++
 	}
+	b.ReportMetric(float64(cpuNanos()-begin)/float64(i-from), "cpu-ns/op")
 	if !(sum > 0) {
 		b.Fatal("no point scored")
 	}

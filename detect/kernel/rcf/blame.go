@@ -11,7 +11,7 @@ func (f *Forest) blame(t int, p *Pass, s float64) {
 	}
 	keep := p.norm
 	for level := p.top; level < p.depth; level++ {
-		box := f.box(t, p.path[level+1]/2)
+		box := f.box(p.at(level + 1))
 		f.blend(p.high, p.low, p.point, box, keep*p.worth[level]/p.whole[level], 1)
 		keep *= 1 - p.cutOff[level]
 	}
@@ -26,10 +26,10 @@ func (f *Forest) blame(t int, p *Pass, s float64) {
 // what sets a point apart does not vanish when it is repeated. Levels then
 // have the box of the siblings met so far instead of their own.
 func (f *Forest) blameEqual(t int, p *Pass, s float64) {
-	slots := f.slotsOf(t)
 	if s == 0 {
 		return
 	}
+	base := uint32(t * f.slots)
 	equal := float32(s / p.norm / float64(2*f.dims))
 	for i := range p.point[:f.dims] {
 		p.up[i], p.down[i] = equal, equal
@@ -37,7 +37,7 @@ func (f *Forest) blameEqual(t int, p *Pass, s float64) {
 	clear(p.up[f.dims:])
 	clear(p.down[f.dims:])
 	for level := p.depth - 1; level >= 0; level-- {
-		beside := slots[p.path[level+1]^1]
+		beside := f.arena[p.at(level+1)^1]
 		if pair := f.pairOf(beside); pair == 0 {
 			point := f.pointAt(uint32(beside>>32), p.other)
 			if level == p.depth-1 {
@@ -47,9 +47,9 @@ func (f *Forest) blameEqual(t int, p *Pass, s float64) {
 				f.kernels.Grow(p.nearby, point)
 			}
 		} else if level == p.depth-1 {
-			copy(p.nearby, f.box(t, pair))
+			copy(p.nearby, f.box(base+2*pair))
 		} else {
-			f.kernels.Union(p.nearby, f.box(t, pair))
+			f.kernels.Union(p.nearby, f.box(base+2*pair))
 		}
 		chance, whole := f.chance(p.point, p.nearby)
 		if chance == 0 {

@@ -29,10 +29,18 @@ type Pass struct {
 	up     []float32 // of one tree
 	down   []float32
 
-	// What the way through one tree left: the slots from the root to the leaf, the
-	// depth of the leaf, the first level whose box does not contain the point and
-	// the chances of being cut off at it and those below.
+	// The ways down all trees: for each level, the slot in every tree.
+	paths  []uint32
+	depths []int32
+	going  []uint32
+	trees  int
+
+	// What the way through one tree left: the depth of the leaf, the first level
+	// whose box does not contain the point and the chances of being cut off at it
+	// and those below.
+	tree   int
 	path   []uint32
+	sides  [][2]float32
 	cutOff []float64
 	whole  []float64 // the sides of the boxes with the point in them
 	worth  []float64
@@ -49,6 +57,7 @@ type Pass struct {
 func (p *Pass) fit(f *Forest) {
 	if n := f.opts.Samples + 2; len(p.path) < n {
 		p.path = make([]uint32, n)
+		p.sides = make([][2]float32, n)
 		p.cutOff = make([]float64, n)
 		p.whole = make([]float64, n)
 		p.worths = make([]float64, n)
@@ -56,6 +65,13 @@ func (p *Pass) fit(f *Forest) {
 		for level := range p.inverse {
 			p.inverse[level] = 1 / float64(level+1)
 		}
+	}
+	if p.trees = f.opts.Trees; len(p.depths) < p.trees {
+		p.depths = make([]int32, p.trees)
+		p.going = make([]uint32, p.trees)
+	}
+	if n := (f.opts.Samples + 2) * p.trees; len(p.paths) < n {
+		p.paths = make([]uint32, n)
 	}
 	p.worth, p.size = p.inverse, -1
 	if f.opts.Scoring != InverseDepth {
@@ -140,7 +156,7 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) error {
 func (f *Forest) shingle(row []float64, p *Pass) {
 	w := &f.points
 	have := (w.span - 1) * w.width
-	if have > 0 && f.rows > 0 {
+	if have > 0 {
 		// Where the row will be written ends the shingle; its other rows stand
 		// before it, in the copy behind the ring if need be.
 		end := int(f.rows % uint64(w.ring))
@@ -165,6 +181,7 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	if !score && !learn {
 		return
 	}
+	f.descendAll(p)
 	total := 0.0
 	for t := range f.trees {
 		tr := &f.trees[t]
@@ -215,13 +232,14 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	}
 }
 
-// walk goes down a tree with the point in p and back up as far as boxes do not
-// contain it. It returns the tree's score.
+// at returns the slot at a level on the way through the tree that p is at.
+func (p *Pass) at(level int) uint32 { return p.paths[level*p.trees+p.tree] }
+
+// walk goes up from the leaf for the point, as far as boxes do not contain it,
+// on the way that descendAll has found. It returns the tree's score.
 func (f *Forest) walk(t int, p *Pass) float64 {
-	slots := f.slotsOf(t)
-	p.depth = f.descend(slots, p.point, p.path)
-	end := slots[p.path[p.depth]]
-	p.near = f.pointAt(uint32(end>>32), p.other)
+	p.tree, p.depth = t, int(p.depths[t])
+	p.near = f.pointAt(uint32(f.arena[p.at(p.depth)]>>32), p.other)
 	distance := f.kernels.L1(p.point, p.near)
 	p.equal = distance == 0
 	p.top = p.depth
@@ -229,17 +247,17 @@ func (f *Forest) walk(t int, p *Pass) float64 {
 	if p.equal {
 		return seen * p.norm
 	}
-	p.whole[p.depth] = float64(distance)
+	n := f.kernels.Climb(p.point, f.boxes, &p.paths[p.depth*p.trees+t], p.trees, p.depth, p.sides)
 	s := p.worth[p.depth]
-	for level := p.depth - 1; level >= 0; level-- {
-		box := f.box(t, p.path[level+1]/2)
-		chance, whole := f.chance(p.point, box)
-		if chance == 0 {
-			break
+	for _, side := range p.sides[:n] {
+		p.top--
+		whole := float64(side[0]) + float64(side[1])
+		chance := float64(side[0]) / whole
+		if whole > math.MaxFloat32 {
+			chance, whole = wideChance(p.point, f.box(p.at(p.top+1)))
 		}
-		p.cutOff[level], p.whole[level] = chance, whole
-		p.top = level
-		s = chance*p.worth[level] + (1-chance)*s
+		p.cutOff[p.top], p.whole[p.top] = chance, whole
+		s += chance * (p.worth[p.top] - s)
 	}
 	return s * p.norm
 }
@@ -272,20 +290,15 @@ func wideChance(p, box []float32) (chance, whole float64) {
 	return excess / whole, whole
 }
 
-func gaps(x, lower, upper float32) (below, above float64) {
-	return math.Max(float64(lower)-float64(x), 0), math.Max(float64(x)-float64(upper), 0)
-}
-
 // value fills in what it is worth to be cut off at each level of the way, and
 // returns what it is worth to meet a leaf that equals the point.
 func (f *Forest) value(t int, p *Pass) (seen float64) {
 	size := int(f.trees[t].size)
-	slots := f.slotsOf(t)
-	end := float64(f.massOf(slots[p.path[p.depth]]))
+	end := float64(f.massOf(f.arena[p.at(p.depth)]))
 	switch f.opts.Scoring {
 	case Displacement:
-		for level, at := range p.path[:p.depth+1] {
-			p.worth[level] = float64(f.massOf(slots[at])) / float64(size)
+		for level := range p.depth + 1 {
+			p.worth[level] = float64(f.massOf(f.arena[p.at(level)])) / float64(size)
 		}
 		p.norm = 1
 		return (1 - end/(2*float64(size))) / (1 + end) / float64(size)
@@ -293,10 +306,10 @@ func (f *Forest) value(t int, p *Pass) (seen float64) {
 		// Had p been inserted at a level, its sibling would be all that is there,
 		// and every ancestor would weigh one more.
 		most := 0.0
-		for level, at := range p.path[:p.depth+1] {
-			here := f.massOf(slots[at])
+		for level := range p.depth + 1 {
+			here := f.massOf(f.arena[p.at(level)])
 			if level > 0 {
-				beside := f.massOf(slots[at^1])
+				beside := f.massOf(f.arena[p.at(level)^1])
 				most = math.Max(most, float64(beside)/float64(here+1))
 			}
 			p.worth[level] = math.Max(most, float64(here))
