@@ -4,9 +4,9 @@ package rcf
 // levels of the way, of the chance to be cut off there first times what that
 // is worth; each part goes to the dimensions in proportion to their gaps
 // between point and box.
-func (f *Forest) blame(t int, p *Pass, s float64) {
+func (f *Forest) blame(p *Pass, s float64) {
 	if p.equal {
-		f.blameEqual(t, p, s)
+		f.blameEqual(p, s)
 		return
 	}
 	keep := p.norm
@@ -25,11 +25,10 @@ func (f *Forest) blame(t int, p *Pass, s float64) {
 // shares are those that it would have had the point not been there, so that
 // what sets a point apart does not vanish when it is repeated. Levels then
 // have the box of the siblings met so far instead of their own.
-func (f *Forest) blameEqual(t int, p *Pass, s float64) {
+func (f *Forest) blameEqual(p *Pass, s float64) {
 	if s == 0 {
 		return
 	}
-	base := uint32(t * f.slots)
 	equal := float32(s / p.norm / float64(2*f.dims))
 	for i := range p.point[:f.dims] {
 		p.up[i], p.down[i] = equal, equal
@@ -37,20 +36,7 @@ func (f *Forest) blameEqual(t int, p *Pass, s float64) {
 	clear(p.up[f.dims:])
 	clear(p.down[f.dims:])
 	for level := p.depth - 1; level >= 0; level-- {
-		beside := f.arena[p.at(level+1)^1]
-		if pair := f.pairOf(beside); pair == 0 {
-			point := f.pointAt(uint32(beside>>32), p.other)
-			if level == p.depth-1 {
-				copy(p.nearby, point)
-				copy(p.nearby[f.pad:], point)
-			} else {
-				f.kernels.Grow(p.nearby, point)
-			}
-		} else if level == p.depth-1 {
-			copy(p.nearby, f.box(base+2*pair))
-		} else {
-			f.kernels.Union(p.nearby, f.box(base+2*pair))
-		}
+		f.siblings(p, level)
 		chance, whole := f.chance(p.point, p.nearby)
 		if chance == 0 {
 			break

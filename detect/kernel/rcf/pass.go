@@ -1,6 +1,9 @@
 package rcf
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // A Pass goes through a forest with one point: it is what is asked, what came
 // out and the memory needed on the way. The zero value is ready to use. Use one
@@ -10,6 +13,10 @@ import "math"
 type Pass struct {
 	// Attribute asks for High and Low.
 	Attribute bool
+	// Precision, if positive, allows an approximate score: trees are asked only
+	// until the standard error of the score is at most this, and at least 8 of
+	// them. What is learned stays exact.
+	Precision float64
 
 	// Score is how strange the point is, see [Scoring]; 0 where the forest is not
 	// ready.
@@ -18,6 +25,8 @@ type Pass struct {
 	// above and below what the forest knows, for each dimension of the point,
 	// the oldest row first. They sum to Score. Without Attribute they are empty.
 	High, Low []float64
+	// Trees is how many trees the score is the mean of.
+	Trees int
 
 	point  []float32 // padded
 	row    []float32
@@ -33,7 +42,7 @@ type Pass struct {
 	paths  []uint32
 	depths []int32
 	going  []uint32
-	trees  int
+	trees  int // of the forest; the length of a level
 
 	// What the way through one tree left: the depth of the leaf, the first level
 	// whose box does not contain the point and the chances of being cut off at it
@@ -97,13 +106,41 @@ func (p *Pass) fit(f *Forest) {
 // Process scores the next row and then learns it. On an error, which wraps
 // [ErrRow], the forest is as it was.
 func (f *Forest) Process(row []float64, p *Pass) error {
-	return f.step(row, p, true)
+	if err := f.check(row); err != nil {
+		return err
+	}
+	f.step(row, p, true)
+	return nil
+}
+
+// AppendScores processes rows, one behind the other, and appends the score of
+// each to dst: a backfill. On an error the forest is as it was and nothing is
+// appended.
+func (f *Forest) AppendScores(dst, rows []float64, p *Pass) ([]float64, error) {
+	width := f.points.width
+	if len(rows)%width != 0 {
+		return dst, fmt.Errorf("%w: there are %d values: must be a multiple of %d", ErrRow, len(rows), width)
+	}
+	for i := 0; i < len(rows); i += width {
+		if err := f.check(rows[i : i+width]); err != nil {
+			return dst, fmt.Errorf("row %d: %w", i/width, err)
+		}
+	}
+	for i := 0; i < len(rows); i += width {
+		f.step(rows[i:i+width], p, true)
+		dst = append(dst, p.Score)
+	}
+	return dst, nil
 }
 
 // Observe scores the next row and does not learn it: it only becomes part of
 // later shingles. It takes no part in the time decay.
 func (f *Forest) Observe(row []float64, p *Pass) error {
-	return f.step(row, p, false)
+	if err := f.check(row); err != nil {
+		return err
+	}
+	f.step(row, p, false)
+	return nil
 }
 
 // Score scores a row as if it were the next and leaves the forest as it was.
@@ -117,10 +154,7 @@ func (f *Forest) Score(row []float64, p *Pass) error {
 	return nil
 }
 
-func (f *Forest) step(row []float64, p *Pass, learn bool) error {
-	if err := f.check(row); err != nil {
-		return err
-	}
+func (f *Forest) step(row []float64, p *Pass, learn bool) {
 	p.fit(f)
 	f.shingle(row, p)
 	complete := f.rows+1 >= uint64(f.points.span)
@@ -131,9 +165,6 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) error {
 		to := f.points.reserve()
 		copy(f.points.at(to), f.points.at(from))
 		f.rename(from, to, p)
-	}
-	for i, x := range row {
-		p.row[i] = float32(x)
 	}
 	f.points.write(at, p.row[:len(row)])
 
@@ -149,7 +180,6 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) error {
 	}
 	f.judge(p, learn, id)
 	f.rows++
-	return nil
 }
 
 // shingle puts together the point that a row completes.
@@ -166,14 +196,20 @@ func (f *Forest) shingle(row []float64, p *Pass) {
 		copy(p.point[:have], w.data[(end-w.span+1)*w.width:end*w.width])
 	}
 	for i, x := range row {
-		p.point[have+i] = float32(x)
+		// Adding 0 makes -0 of the input 0: they are equal and shall stay so.
+		p.row[i] = float32(x) + 0
 	}
+	copy(p.point[have:], p.row[:len(row)])
 }
+
+// leastTrees is how many trees at least are asked before an approximate score
+// is taken for good, and in what portions they are.
+const leastTrees = 8
 
 // judge scores the point in p and, if told, has every tree learn it.
 func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	score := f.Ready()
-	p.Score, p.High, p.Low = 0, p.High[:0], p.Low[:0]
+	p.Score, p.Trees, p.High, p.Low = 0, 0, p.High[:0], p.Low[:0]
 	if score && p.Attribute {
 		clear(p.high)
 		clear(p.low)
@@ -181,9 +217,22 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	if !score && !learn {
 		return
 	}
-	f.descendAll(p)
-	total := 0.0
+	f.wake()
+	portion := len(f.trees)
+	if p.Precision > 0 {
+		portion = leastTrees
+	}
+	total, squares := 0.0, 0.0
+	asking := score
 	for t := range f.trees {
+		if t%portion == 0 {
+			if n := float64(t); asking && t > 0 && (squares-total*total/n)/(n-1)/n <= p.Precision*p.Precision {
+				asking = false
+			}
+			if asking {
+				f.descendAll(p, t, min(t+portion, len(f.trees)))
+			}
+		}
 		tr := &f.trees[t]
 		var weight float32
 		accepted, replaces := false, false
@@ -195,17 +244,28 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 			}
 		}
 		if tr.size == 0 {
+			if asking {
+				p.Trees++
+			}
 			if accepted {
 				f.plant(t, id)
 				f.push(t, weight, id)
 			}
 			continue
 		}
-		if score || accepted {
-			s := f.walk(t, p)
+		if !asking {
+			if !accepted {
+				continue
+			}
+			f.descendAll(p, t, t+1)
+		}
+		s := f.walk(t, p)
+		if asking {
+			p.Trees++
 			total += s
-			if score && p.Attribute {
-				f.blame(t, p, s)
+			squares += s * s
+			if p.Attribute {
+				f.blame(p, s)
 			}
 		}
 		if !accepted {
@@ -226,7 +286,7 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	if !score {
 		return
 	}
-	p.Score = total / float64(len(f.trees))
+	p.Score = total / float64(p.Trees)
 	if p.Attribute {
 		f.account(p)
 	}

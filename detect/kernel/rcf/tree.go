@@ -47,16 +47,16 @@ func (f *Forest) descend(t int, p []float32, path []uint32) int {
 	}
 }
 
-// descendAll goes down every tree that has a point, level by level, so that
-// the processor need not wait for one slot before it asks for the next.
-func (f *Forest) descendAll(p *Pass) {
+// descendAll goes down every tree of a range that has a point, level by level,
+// so that the processor need not wait for one slot before it asks for the next.
+func (f *Forest) descendAll(p *Pass, from, to int) {
 	arena, point := f.arena, p.point
 	dimBits, dimMask, pairMask := f.dimBits&31, f.dimMask, f.pairMask
 	trees := len(f.trees)
 	// Going are the trees not at a leaf yet.
 	going := p.going[:0]
 	path := p.paths[:trees]
-	for t := range f.trees {
+	for t := from; t < to; t++ {
 		path[t] = uint32(t * f.slots)
 		if f.trees[t].size > 0 {
 			going = append(going, uint32(t))
@@ -222,7 +222,7 @@ func (f *Forest) evict(t int, id uint32, p *Pass) {
 	}
 	// Boxes shrink upwards until one keeps its size.
 	for level := depth - 2; level >= 0; level-- {
-		f.around(path[level+1], p)
+		f.around(path[level+1], p.box, p.other)
 		was := f.box(path[level+1])
 		if f.kernels.Equal(was, p.box) {
 			break
@@ -232,21 +232,21 @@ func (f *Forest) evict(t int, id uint32, p *Pass) {
 	f.points.drop(id)
 }
 
-// around makes p.box the box around the pair that slot at is in.
-func (f *Forest) around(at uint32, p *Pass) {
+// around makes box the one around the pair that slot at is in.
+func (f *Forest) around(at uint32, box, scratch []float32) {
 	base := at / uint32(f.slots) * uint32(f.slots)
 	left, right := f.arena[at&^1], f.arena[at|1]
 	if pair := f.pairOf(left); pair != 0 {
-		copy(p.box, f.box(base+2*pair))
+		copy(box, f.box(base+2*pair))
 	} else {
-		point := f.pointAt(uint32(left>>32), p.other)
-		copy(p.box, point)
-		copy(p.box[f.pad:], point)
+		point := f.pointAt(uint32(left>>32), scratch)
+		copy(box, point)
+		copy(box[f.pad:], point)
 	}
 	if pair := f.pairOf(right); pair != 0 {
-		f.kernels.Union(p.box, f.box(base+2*pair))
+		f.kernels.Union(box, f.box(base+2*pair))
 	} else {
-		f.kernels.Grow(p.box, f.pointAt(uint32(right>>32), p.other))
+		f.kernels.Grow(box, f.pointAt(uint32(right>>32), scratch))
 	}
 }
 
