@@ -58,6 +58,9 @@ func benchmarkScoreUpdate(b *testing.B, o Options, models int) {
 		forests = append(forests, first.clone())
 	}
 	var p Pass
+	if err := first.Score(rows[0], &p); err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	i, sum := warm*len(forests), 0.0
 	begin, from := int64(0), i
@@ -72,6 +75,9 @@ func benchmarkScoreUpdate(b *testing.B, o Options, models int) {
 		i++
 	}
 	b.ReportMetric(float64(cpuNanos()-begin)/float64(i-from), "cpu-ns/op")
+	b.ReportMetric(float64(first.Bytes()), "live-B")
+	first.Rest()
+	b.ReportMetric(float64(first.Bytes()), "resting-B")
 	if !(sum > 0) {
 		b.Fatal("no point scored")
 	}
