@@ -77,6 +77,7 @@ type App struct {
 	Blobs     *blob.Blobs
 	Queue     *job.Queue
 	History   *series.History
+	Samples   series.Log // of metrics on their way to detection
 	Door      *intake.Door
 	Detect    *detect.Room
 	Correlate *correlate.Room
@@ -178,7 +179,21 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.Store.SealSignalsWith(signalSealer{a.Blobs})
-	return nil
+	return a.openSamples(ctx)
+}
+
+// openSamples opens the sample log: in a file of its own beside an embedded
+// database, in the shared one where replicas take over from each other.
+func (a *App) openSamples(ctx context.Context) (err error) {
+	in := a.DB
+	if in.Engine() == db.SQLite {
+		if in, err = db.OpenSQLite(ctx, filepath.Join(a.DataDir, "samples.db")); err != nil {
+			return err
+		}
+		a.closers = append(a.closers, func(context.Context) error { return in.Close() })
+	}
+	a.Samples, err = series.OpenLog(ctx, in, int64(a.Config.Detect.LogMaxBytes))
+	return err
 }
 
 // dataKey reads the key that encrypts artefacts. Beside an embedded database

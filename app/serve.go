@@ -57,7 +57,7 @@ func (a *App) doorSettings() intake.Options {
 		transport = &http.Transport{DialContext: (&httpx.Guard{}).DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
 	}
 	return intake.Options{
-		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
+		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Samples: a.Samples, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Limits: intake.Limits{Depth: int64(a.Config.Server.QueueDepth)},
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
 	}

@@ -12,7 +12,12 @@ type Detect struct {
 	Host Host `yaml:"host"`
 	// Threshold rules. One with the name of a shipped rule replaces it. Default: the shipped rules.
 	Rules []Rule `yaml:"rules"`
+	// How much of the samples that came in is kept for a replay; a full log makes senders wait. Default: 4GiB.
+	LogMaxBytes Size `yaml:"log_max_bytes"`
 }
+
+// Defaults sets the size of the sample log.
+func (d *Detect) Defaults() { d.LogMaxBytes = 4 << 30 }
 
 // Host is the section detect.host.
 type Host struct {

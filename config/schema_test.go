@@ -56,6 +56,7 @@ func comments(t *testing.T) map[string]string {
 // patterns describe the values that are written as text with a form of their own.
 var patterns = map[reflect.Type]map[string]any{
 	reflect.TypeFor[config.Duration](): {"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(w|d|h|m|s|ms|us|µs|ns))+$`, "examples": []string{"30s", "5m", "72h", "30d"}},
+	reflect.TypeFor[config.Size]():     {"type": "string", "pattern": `^[0-9]+(GiB|MiB|KiB|GB|MB|kB|B)$`, "examples": []string{"64MiB"}},
 	reflect.TypeFor[config.Rate]():     {"type": "string", "pattern": `^[0-9]+/.+$`, "examples": []string{"10/h"}},
 	reflect.TypeFor[config.Percent]():  {"type": "string", "pattern": `^[0-9.]+%$`, "examples": []string{"5%"}},
 	reflect.TypeFor[config.Zone]():     {"type": "string", "examples": []string{"UTC", "Europe/Berlin"}},

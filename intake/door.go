@@ -6,8 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,7 +19,9 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/failpoint"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/series"
 )
 
 // Log is the durable log behind the door.
@@ -37,6 +42,7 @@ type Limits struct {
 	Depth        int64         // messages waiting to be correlated before the door answers 503; default 200,000
 	RetryAfter   time.Duration // what a refused sender is told; default 5 s, whole seconds
 	Append       time.Duration // how long a delivery may wait to become durable; default 4 s, as EventBridge waits 5 s
+	InHand       int64         // bytes of bodies in hand at once, as transmitted and decompressed; default 512 MiB, past it senders wait
 }
 
 func (l *Limits) defaults() {
@@ -50,14 +56,16 @@ func (l *Limits) defaults() {
 	set(&l.Depth, 200_000)
 	set((*int64)(&l.RetryAfter), int64(5*time.Second))
 	set((*int64)(&l.Append), int64(4*time.Second))
+	set(&l.InHand, 512<<20)
 }
 
-// Door is the http.Handler of POST /in/{integration}.
+// Door is the http.Handler of POST /in/{integration}, and of the paths below it
+// that a Speaker's terms name.
 type Door struct {
 	options      Options
 	integrations map[string]*integration
-	retryAfter   string
 	depth        depth
+	inHand       atomic.Int64 // bytes of bodies
 	// chatter bounds how many log lines strangers can cause.
 	chatter *rate.Limiter
 }
@@ -66,6 +74,8 @@ type integration struct {
 	name      string
 	source    string
 	decoder   Source
+	speaker   Speaker // the decoder, if it is one
+	terms     Terms   // of any source, with nothing left out
 	head      []proof // decided before the body is read
 	body      []proof
 	passed    []string
@@ -89,10 +99,9 @@ var _ http.Handler = (*Door)(nil)
 
 // ServeHTTP implements http.Handler.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name, ok := strings.CutPrefix(r.URL.Path, "/in/")
-	in := d.integrations[name]
-	if !ok || in == nil {
-		problem{Status: http.StatusNotFound, Field: "path", Value: r.URL.Path, Fix: "post to /in/NAME with the name of a configured integration"}.write(w)
+	in, path := d.find(r.URL.Path)
+	if in == nil {
+		problem{Status: http.StatusNotFound, Field: "path", Value: r.URL.Path, Fix: "post to /in/NAME with the name of a configured integration, and what its source says may follow"}.write(w)
 		return
 	}
 	start := d.options.Clock()
@@ -104,11 +113,26 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			// A defect of ours must not cost the alert: the sender tries again.
 			in.log.LogAttrs(r.Context(), slog.LevelError, "delivery panicked", slog.Any("panic", p))
-			d.answerRetry(w)
+			Problem(nil, d.options.Limits.RetryAfter).write(w)
 		}
 		in.count.done(outcome, d.options.Clock().Sub(start))
 	}()
-	outcome = d.serve(w, r, in, start)
+	outcome = d.serve(w, r, in, &Request{
+		Integration: in.name, Path: path, Header: r.Header, RawQuery: r.URL.RawQuery, ReceivedAt: start, Passed: in.passed,
+	})
+}
+
+// find returns the integration of a URL's path, and what follows its name.
+func (d *Door) find(url string) (in *integration, path string) {
+	name, ok := strings.CutPrefix(url, "/in/")
+	if i := strings.IndexByte(name, '/'); i >= 0 {
+		name, path = name[:i], name[i:]
+	}
+	in = d.integrations[name]
+	if !ok || in == nil || !slices.Contains(in.terms.Paths, path) {
+		return nil, ""
+	}
+	return in, path
 }
 
 // answers are the bodies of success, for the person with curl.
@@ -122,34 +146,35 @@ var answers = map[Outcome][]byte{
 
 var jsonHeader = []string{"application/json"}
 
-func (d *Door) serve(w http.ResponseWriter, r *http.Request, in *integration, now time.Time) Outcome {
+// errDepth says that correlation is too far behind.
+var errDepth = errors.New("too many messages wait to be correlated")
+
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, in *integration, req *Request) Outcome {
 	ctx := r.Context()
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		problem{Status: http.StatusMethodNotAllowed, Field: "method", Value: r.Method, Fix: "use POST"}.write(w)
 		return Invalid
 	}
-	for i := range in.head {
-		if err := in.head[i].head(ctx, r.Header); err != nil {
-			return d.refuse(ctx, w, in, err)
-		}
+	if err := in.admits(ctx, r.Header); err != nil {
+		return d.refuse(ctx, w, in, req, Delivery{}, err)
 	}
-	if d.waiting(ctx, now) >= d.options.Limits.Depth {
-		d.answerRetry(w)
-		return Overload
+	if in.speaker == nil && d.waiting(ctx, req.ReceivedAt) >= d.options.Limits.Depth {
+		return d.refuse(ctx, w, in, req, Delivery{}, errDepth)
 	}
-	if !acceptable(r.Header.Get("Content-Type")) {
-		problem{Status: http.StatusUnsupportedMediaType, Field: "Content-Type", Value: r.Header.Get("Content-Type"), Fix: "send application/json"}.write(w)
-		return Invalid
+	if err := in.media(r.Header.Get("Content-Type")); err != nil {
+		return d.refuse(ctx, w, in, req, Delivery{}, err)
 	}
 	wire, plain := takeBuffer(), takeBuffer()
 	defer giveBuffer(wire)
 	defer giveBuffer(plain)
-	if err := readWire(wire, r, d.options.Limits.Body); err != nil {
-		return d.refuse(ctx, w, in, err)
+	held := hold{inHand: &d.inHand, limit: d.options.Limits.InHand}
+	defer held.free()
+	if err := readWire(wire, r, in.terms.Body, &held); err != nil {
+		return d.refuse(ctx, w, in, req, Delivery{}, err)
 	}
 	in.count.bytes.Add(float64(wire.Len()))
-	body, err := decompress(plain, wire, r.Header.Get("Content-Encoding"), d.options.Limits.Decompressed)
+	body, err := in.unpack(plain, wire, r.Header.Get("Content-Encoding"), &held)
 	if err != nil && len(in.body) > 0 {
 		// Whoever may not send learns nothing about what they sent.
 		err = errors.Join(err, d.prove(ctx, in, r.Header, wire.Bytes(), nil))
@@ -158,18 +183,63 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request, in *integration, no
 		err = d.prove(ctx, in, r.Header, wire.Bytes(), body.Bytes())
 	}
 	if err != nil {
-		return d.refuse(ctx, w, in, err)
+		return d.refuse(ctx, w, in, req, Delivery{}, err)
 	}
-	outcome, err := d.deliver(ctx, in, &Request{
-		Integration: in.name, Header: r.Header, RawQuery: r.URL.RawQuery, Body: body.Bytes(), ReceivedAt: now, Passed: in.passed,
-	})
+	req.Body = body.Bytes()
+	got, outcome, err := d.deliver(ctx, in, req, wire.Bytes())
+	defer got.release()
 	if err != nil {
-		return d.refuse(ctx, w, in, err)
+		return d.refuse(ctx, w, in, req, got, err)
+	}
+	if in.speaker != nil {
+		in.speaker.Answer(req, got, outcome, d.options.Limits.RetryAfter, nil).write(w)
+		return outcome
 	}
 	w.Header()["Content-Type"] = jsonHeader
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = w.Write(answers[outcome])
 	return outcome
+}
+
+// admits decides what the headers alone decide about a sender.
+func (in *integration) admits(ctx context.Context, h http.Header) error {
+	for i := range in.head {
+		if err := in.head[i].head(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// media refuses a Content-Type the source does not read.
+func (in *integration) media(contentType string) error {
+	media := mediaType(contentType)
+	if in.speaker == nil {
+		if isJSON(media) {
+			return nil
+		}
+		return WrongMediaType(contentType, "send application/json")
+	}
+	for _, m := range in.terms.Media {
+		if strings.EqualFold(m, media) {
+			return nil
+		}
+	}
+	return WrongMediaType(contentType, "send "+strings.Join(in.terms.Media, " or "))
+}
+
+func (in *integration) unpack(plain, wire *bytes.Buffer, header string, held *hold) (*bytes.Buffer, error) {
+	name, err := coding(header, in.terms.Codings, in.terms.Implied)
+	if err != nil {
+		return nil, err
+	}
+	return decompress(plain, wire, name, in.terms.Decompressed, held)
+}
+
+func (d *Delivery) release() {
+	if d.Release != nil {
+		d.Release()
+	}
 }
 
 func (d *Door) prove(ctx context.Context, in *integration, h http.Header, wire, plain []byte) error {
@@ -183,17 +253,36 @@ func (d *Door) prove(ctx context.Context, in *integration, h http.Header, wire, 
 
 // Deliver takes a payload on behalf of a caller who has been authenticated
 // otherwise, as `fettle send` is: it goes the way of a sender's delivery from
-// the decoder on. Errors are of class ErrNotFound, ErrInvalid or
-// ErrUnavailable.
+// the decoder on, after whatever Content-Encoding the header names is undone.
+// Errors are of class ErrNotFound, ErrInvalid or ErrUnavailable.
 func (d *Door) Deliver(ctx context.Context, integration string, header http.Header, body []byte) (Outcome, error) {
 	in := d.integrations[integration]
 	if in == nil {
 		return Invalid, &unknown{integration}
 	}
-	if int64(len(body)) > d.options.Limits.Decompressed {
-		return TooLarge, &Fault{Field: "body", Fix: "send less: " + errTooLarge.Error()}
+	plain := takeBuffer()
+	defer giveBuffer(plain)
+	held := hold{inHand: &d.inHand, limit: d.options.Limits.InHand}
+	defer held.free()
+	name, err := coding(header.Get("Content-Encoding"), in.terms.Codings, "")
+	if err == nil && in.speaker != nil {
+		err = in.media(header.Get("Content-Type"))
 	}
-	outcome, err := d.deliver(ctx, in, &Request{Integration: in.name, Header: header, Body: body, ReceivedAt: d.options.Clock()})
+	if err != nil {
+		return Invalid, &Fault{Field: "header", Fix: err.Error()}
+	}
+	unpacked, err := decompress(plain, bytes.NewBuffer(body), name, in.terms.Decompressed, &held)
+	if errors.Is(err, ErrTooLarge) {
+		return TooLarge, &Fault{Field: "body", Fix: "send less: " + err.Error()}
+	}
+	if err != nil {
+		return Invalid, err
+	}
+	got, outcome, err := d.deliver(ctx, in, &Request{Integration: in.name, Header: header, Body: unpacked.Bytes(), ReceivedAt: d.options.Clock()}, body)
+	defer got.release()
+	if err == nil && outcome == Invalid {
+		err = &Fault{Field: "body", Fix: got.Note}
+	}
 	if err == nil {
 		in.count.outcomes[outcome].Inc()
 	}
@@ -205,44 +294,83 @@ type unknown struct{ name string }
 func (u *unknown) Error() string        { return "intake: no integration " + u.name }
 func (u *unknown) Is(target error) bool { return target == ops.ErrNotFound }
 
-// deliver decodes an authenticated delivery and makes it durable.
-func (d *Door) deliver(ctx context.Context, in *integration, r *Request) (Outcome, error) {
-	r.Body = withoutNUL(in.redact.apply(r.Body))
+// deliver decodes an authenticated delivery and makes it durable. The wire is
+// the body as it was transmitted. The delivery is to be released by the caller,
+// also after an error.
+func (d *Door) deliver(ctx context.Context, in *integration, r *Request, wire []byte) (Delivery, Outcome, error) {
+	if isJSON(mediaType(r.Header.Get("Content-Type"))) || in.speaker == nil {
+		r.Body = withoutNUL(in.redact.apply(r.Body))
+	}
 	got, err := in.decoder.Decode(r)
 	if err != nil {
-		return Invalid, err
+		return got, Invalid, err
 	}
 	if got.Then != nil {
 		wait, cancel := context.WithTimeout(ctx, d.options.Limits.Append)
 		defer cancel()
 		if err := got.Then(wait); err != nil {
-			return Unavailable, err
+			return got, Unavailable, err
 		}
 	}
 	if got.Note != "" {
 		in.count.notes.Inc()
 		d.say(ctx, in, slog.LevelWarn, "delivery needs a look", slog.String("note", got.Note))
 	}
+	in.count.refused.Add(float64(got.Refused))
+	samples := got.Samples != nil && got.Samples.Samples() > 0
 	outcome := got.Outcome
-	if len(got.Signals) == 0 {
-		if outcome == "" {
-			outcome = Ignored
-		}
-		return outcome, nil
-	}
 	if outcome == "" {
-		outcome = Accepted
+		outcome = Ignored
+		if samples || len(got.Signals) > 0 {
+			outcome = Accepted
+		}
+	}
+	if samples {
+		if err := d.appendSamples(ctx, in, &got, wire); err != nil {
+			return got, Unavailable, err
+		}
+		in.count.samples.Add(float64(got.Samples.Samples()))
+	}
+	if len(got.Signals) == 0 {
+		return got, outcome, nil
 	}
 	stored, err := d.append(ctx, ops.Message{Integration: in.name, Source: in.source, Dedupe: dedupeKey(got.Dedupe), Signals: got.Signals, Raw: r.Body})
 	switch {
 	case err != nil:
-		return Unavailable, err
+		return got, Unavailable, err
 	case !stored:
-		return Duplicate, nil
+		return got, Duplicate, nil
 	}
 	d.depth.known.Add(1)
 	in.count.signals.Add(float64(len(got.Signals)))
-	return outcome, nil
+	return got, outcome, nil
+}
+
+// appendSamples returns once the samples are durable.
+func (d *Door) appendSamples(ctx context.Context, in *integration, got *Delivery, wire []byte) error {
+	if d.options.Samples == nil {
+		return fmt.Errorf("intake: %s gives samples and there is no sample log: %w", in.source, ops.ErrInternal)
+	}
+	key := got.Dedupe
+	if key == "" {
+		sum := sha256.Sum256(wire)
+		key = "sha256 " + hex.EncodeToString(sum[:])
+	}
+	key = in.name + "/" + dedupeKey(key)
+	parts := got.Samples.Parts()
+	records := make([]series.Record, len(parts))
+	for i, body := range parts {
+		records[i] = series.Record{Kind: series.Samples, Dedupe: key, Body: body}
+		if i > 0 { // equal deliveries have equal parts
+			records[i].Dedupe = key + "/" + strconv.Itoa(i)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.options.Limits.Append)
+	defer cancel()
+	failpoint.Hit("intake.samples.before")
+	_, err := d.options.Samples.Append(ctx, records...)
+	failpoint.Hit("intake.samples.after")
+	return err
 }
 
 // withoutNUL replaces escaped NUL characters, which no text column of
@@ -300,42 +428,54 @@ func (d *Door) waiting(ctx context.Context, now time.Time) int64 {
 
 // refuse answers an error in the way that makes each sender do the right
 // thing: try again when it is our fault, stop when it is theirs.
-func (d *Door) refuse(ctx context.Context, w http.ResponseWriter, in *integration, err error) Outcome {
+func (d *Door) refuse(ctx context.Context, w http.ResponseWriter, in *integration, req *Request, got Delivery, err error) Outcome {
+	outcome := d.judge(ctx, in, err)
+	var no *denied
+	switch {
+	case errors.As(err, &no):
+		for _, c := range in.challenge {
+			w.Header().Add("WWW-Authenticate", c)
+		}
+		problem{Status: http.StatusUnauthorized, Field: "auth." + no.method, Fix: "send the credential that is configured for this integration; the server's log says what was wrong"}.write(w)
+		return outcome
+	case errors.Is(err, ErrCoding):
+		w.Header().Set("Accept-Encoding", strings.Join(append(slices.Clone(in.terms.Codings), "identity"), ", "))
+	}
+	answer := Problem
+	if in.speaker != nil {
+		answer = func(err error, retryAfter time.Duration) Answer {
+			return in.speaker.Answer(req, got, outcome, retryAfter, err)
+		}
+	}
+	answer(err, d.options.Limits.RetryAfter).write(w)
+	return outcome
+}
+
+// judge says what became of a delivery that failed, and logs it.
+func (d *Door) judge(ctx context.Context, in *integration, err error) Outcome {
 	var fault *Fault
 	var no *denied
 	switch {
 	case errors.As(err, &no):
 		d.say(ctx, in, slog.LevelWarn, "delivery denied", slog.String("method", no.method), slog.String("error", no.why))
-		for _, c := range in.challenge {
-			w.Header().Add("WWW-Authenticate", c)
-		}
-		problem{Status: http.StatusUnauthorized, Field: "auth." + no.method, Fix: "send the credential that is configured for this integration; the server's log says what was wrong"}.write(w)
 		return Denied
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, ErrTooLarge):
 		d.say(ctx, in, slog.LevelWarn, "delivery too large")
-		problem{Status: http.StatusRequestEntityTooLarge, Field: "body", Fix: "send fewer alerts at a time, or raise the limit of this integration"}.write(w)
 		return TooLarge
-	case errors.Is(err, errCoding):
-		w.Header().Set("Accept-Encoding", "gzip, deflate, identity")
-		problem{Status: http.StatusUnsupportedMediaType, Field: "Content-Encoding", Fix: "send gzip, deflate or no encoding"}.write(w)
+	case errors.Is(err, ErrCoding), errors.Is(err, ErrMediaType):
 		return Invalid
 	case errors.As(err, &fault):
 		d.say(ctx, in, slog.LevelWarn, "delivery not understood", slog.String("error", fault.Error()))
-		problem{Status: http.StatusBadRequest, Detail: fault.Error(), Field: fault.Field, Value: fault.Value, Fix: fault.Fix}.write(w)
 		return Invalid
 	case errors.Is(err, errCut):
-		// Hardly anybody is left to read this; a proxy that is tries again.
-		d.answerRetry(w)
+		// Hardly anybody is left to read the answer; a proxy that is tries again.
 		return Cut
+	case errors.Is(err, errDepth), errors.Is(err, errBusy), errors.Is(err, series.ErrFull):
+		d.say(ctx, in, slog.LevelWarn, "delivery put off", slog.String("error", err.Error()))
+		return Overload
 	}
 	d.say(ctx, in, slog.LevelError, "delivery not taken", slog.String("error", err.Error()))
-	d.answerRetry(w)
 	return Unavailable
-}
-
-func (d *Door) answerRetry(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", d.retryAfter)
-	problem{Status: http.StatusServiceUnavailable, Fix: "send the same again after " + d.retryAfter + " seconds; nothing was stored"}.write(w)
 }
 
 // say logs what strangers cause, at a bounded rate.

@@ -38,32 +38,40 @@ type Source interface {
 }
 
 // Speaker is a Source whose protocol has terms and answers of its own, as those
-// for metrics have.
+// for metrics have. Its Decode may also fail with WrongMediaType or
+// WrongCoding, when only the payload's own terms tell. The depth of the signal
+// log does not hold a Speaker back: the sample log has a limit of its own.
 type Speaker interface {
 	Source
 	Terms() Terms
-	// Answer renders what the sender is told. err is nil after success, a
-	// *Fault when the payload cannot be taken, ErrTooLarge, ErrCoding or
-	// ErrMediaType when it was not even decoded, and anything else when the
-	// failure is ours and the sender shall try again after retryAfter.
+	// Answer renders what the sender is told. err is nil after success, and then
+	// what was in d is durable, this time or (Duplicate) before. Otherwise
+	// nothing of d was kept: err is a *Fault when the payload cannot be taken, of
+	// class ErrTooLarge, ErrCoding or ErrMediaType when it was not even decoded,
+	// and anything else when the failure is ours and the sender shall try again
+	// after retryAfter; outcome Overload is one of those. The body of r is set
+	// once it was read and decompressed. Failed authentication is not answered
+	// here.
 	Answer(r *Request, d Delivery, outcome Outcome, retryAfter time.Duration, err error) Answer
 }
 
 // Terms are what a protocol sends.
 type Terms struct {
-	// Paths are what may follow /in/<integration>, such as /v1/metrics; empty
-	// is the integration's own path alone.
+	// Paths are what may follow /in/<integration>, such as /v1/metrics, and ""
+	// for the integration's own path; none is the integration's own path alone.
 	Paths []string
 	// Media are the accepted media types, without parameters.
 	Media []string
 	// Codings are the accepted content encodings besides none: gzip, deflate,
 	// snappy (the block format), zstd.
 	Codings []string
+	// Implied is the coding of a body whose sender names none; empty is none.
+	Implied string
 	// Body and Decompressed are limits in bytes; zero is the door's.
 	Body, Decompressed int64
 }
 
-// Answer is an HTTP answer.
+// Answer is an HTTP answer. Header and Body are not changed once it is given.
 type Answer struct {
 	Status int
 	Header map[string]string
@@ -74,14 +82,16 @@ type Answer struct {
 // body is reused afterwards.
 type Request struct {
 	Integration string
-	Header      http.Header
-	RawQuery    string
-	// Body is the payload, decompressed, within the size limit, with the
-	// configured personal fields taken out.
+	// Path is what followed /in/<integration>: one of the Terms, else empty.
+	Path     string
+	Header   http.Header
+	RawQuery string
+	// Body is the payload, decompressed, within the size limit, and where it is
+	// JSON with the configured personal fields taken out.
 	Body       []byte
 	ReceivedAt time.Time
 	// Passed names the methods of authentication the delivery passed: bearer,
-	// basic, header, hmac, sns, entra.
+	// basic, header, hmac, sns, entra; none when it came through Deliver.
 	Passed []string
 }
 
@@ -93,9 +103,14 @@ type Delivery struct {
 	// Signals may be empty: a delivery can be of no interest.
 	Signals []ops.Signal
 	// Samples are metric points for the sample log; nil when it has none. The
-	// door appends them before it answers and then calls Release.
+	// door appends them, all or none, before it answers. Without Dedupe a hash
+	// of the body stands in for it: a repeated body changes nothing.
 	Samples *series.Batch
-	// Release, where set, is called when the door is done with Samples.
+	// Refused is how many samples of a Speaker's payload could not be taken,
+	// for the metrics.
+	Refused int
+	// Release, where set, is called once when the door is done with the delivery
+	// and its answer, whatever became of it, also when Decode fails.
 	Release func()
 	// Report is handed to the source's Answer: what was taken and refused.
 	Report any
@@ -103,8 +118,9 @@ type Delivery struct {
 	// empty when it has none. A second message with the same id is acknowledged
 	// and not stored.
 	Dedupe string
-	// Outcome says what became of it; empty is Accepted with signals and
-	// Ignored without.
+	// Outcome says what became of it; empty is Accepted with signals or samples
+	// and Ignored without. A Speaker that refuses everything in a payload without
+	// an error says Invalid.
 	Outcome Outcome
 	// Note is logged: what a person should know about this delivery. No payload
 	// text that could be personal.

@@ -12,6 +12,8 @@ import (
 type Metrics struct {
 	requests *prometheus.CounterVec
 	signals  *prometheus.CounterVec
+	samples  *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 	notes    *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	bytes    *prometheus.CounterVec
@@ -26,6 +28,12 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		}, []string{"integration", "outcome"}),
 		signals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fettle_intake_signals_total", Help: "Signals made durable.",
+		}, []string{"integration"}),
+		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fettle_intake_samples_total", Help: "Samples acknowledged as durable; one that is sent again counts again.",
+		}, []string{"integration"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fettle_intake_samples_refused_total", Help: "Samples of understood payloads that could not be taken.",
 		}, []string{"integration"}),
 		notes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fettle_intake_notes_total", Help: "Deliveries that were taken with something a person should know; see the log.",
@@ -46,7 +54,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		}
 		return 0
 	})
-	for _, c := range []prometheus.Collector{m.requests, m.signals, m.notes, m.seconds, m.bytes, depth} {
+	for _, c := range []prometheus.Collector{m.requests, m.signals, m.samples, m.refused, m.notes, m.seconds, m.bytes, depth} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -58,6 +66,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 type counters struct {
 	outcomes map[Outcome]prometheus.Counter
 	signals  prometheus.Counter
+	samples  prometheus.Counter
+	refused  prometheus.Counter
 	notes    prometheus.Counter
 	bytes    prometheus.Counter
 	seconds  prometheus.Observer
@@ -69,6 +79,8 @@ func (m *Metrics) of(integration string) counters {
 	c := counters{
 		outcomes: make(map[Outcome]prometheus.Counter, len(outcomes)),
 		signals:  m.signals.WithLabelValues(integration),
+		samples:  m.samples.WithLabelValues(integration),
+		refused:  m.refused.WithLabelValues(integration),
 		notes:    m.notes.WithLabelValues(integration),
 		bytes:    m.bytes.WithLabelValues(integration),
 		seconds:  m.seconds.WithLabelValues(integration),

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
-	"strconv"
 
 	"golang.org/x/time/rate"
 
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/series"
 )
 
 // Integration is one configured sender.
@@ -34,6 +33,7 @@ type Integration struct {
 type Options struct {
 	DB           *db.DB
 	Log          Log
+	Samples      series.Log // where the samples of Speakers go; nil refuses their integrations
 	Drivers      []Driver
 	Integrations []Integration
 	Limits       Limits
@@ -59,7 +59,6 @@ func Open(ctx context.Context, o Options) (*Door, error) {
 	d := &Door{
 		options:      o,
 		integrations: map[string]*integration{},
-		retryAfter:   strconv.Itoa(int(math.Ceil(o.Limits.RetryAfter.Seconds()))),
 		chatter:      rate.NewLimiter(5, 50),
 	}
 	var errs []error
@@ -106,6 +105,8 @@ func (b *builder) integration(ctx context.Context, c Integration) (*integration,
 	}
 	if in.decoder, err = b.source(c, in.log); err != nil {
 		errs = append(errs, err)
+	} else {
+		in.agree(b.Limits)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -126,6 +127,36 @@ func (in *integration) admit(proofs []proof) {
 			in.challenge = append(in.challenge, p.challenge)
 		}
 	}
+}
+
+// agree settles on what the integration's senders may send.
+func (in *integration) agree(l Limits) {
+	in.terms = Terms{Codings: []string{"gzip", "deflate"}}
+	if s, ok := in.decoder.(Speaker); ok {
+		in.speaker, in.terms = s, s.Terms()
+	}
+	if len(in.terms.Paths) == 0 {
+		in.terms.Paths = []string{""}
+	}
+	if in.terms.Body <= 0 {
+		in.terms.Body = l.Body
+	}
+	if in.terms.Decompressed <= 0 {
+		in.terms.Decompressed = l.Decompressed
+	}
+}
+
+// metric refuses what an integration of a metric source cannot have.
+func (b *builder) metric(c Integration, s Speaker) error {
+	if b.Samples == nil {
+		return &Fault{Field: "source", Value: c.Source, Fix: "remove the integration: this server keeps no sample log, so it cannot take metrics"}
+	}
+	for _, m := range s.Terms().Media {
+		if len(c.Redact) > 0 && !isJSON(m) {
+			return &Fault{Field: "redact", Value: c.Redact[0], Fix: "remove it and leave personal labels out at the sender: JSON pointers do not reach into " + m}
+		}
+	}
+	return nil
 }
 
 func decodeAuth(d Decoder) (AuthConfig, error) {
@@ -153,6 +184,9 @@ func (b *builder) source(c Integration, log *slog.Logger) (Source, error) {
 		s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch})
 		if err != nil {
 			return nil, fmt.Errorf("options: %w", err)
+		}
+		if speaker, ok := s.(Speaker); ok {
+			return s, b.metric(c, speaker)
 		}
 		return s, nil
 	}

@@ -29,14 +29,18 @@ var variableTypes = map[string]*cel.Type{
 	"incident": objectType(reflect.TypeFor[ops.Incident]()),
 	"resource": objectType(reflect.TypeFor[ops.Resource]()),
 	"change":   objectType(reflect.TypeFor[changeView]()),
+	"metric":   objectType(reflect.TypeFor[Series]()),
 	"value":    cel.DoubleType,
 }
 
 func objectType(t reflect.Type) *cel.Type { return cel.ObjectType(typeName(t)) }
 
 func typeName(t reflect.Type) string {
-	if t == reflect.TypeFor[changeView]() {
+	switch t {
+	case reflect.TypeFor[changeView]():
 		return "ops.Change"
+	case reflect.TypeFor[Series]():
+		return "policy.Series" // ops has a Series of its own
 	}
 	return "ops." + t.Name()
 }
@@ -53,6 +57,7 @@ var structs = sync.OnceValue(func() map[string]noun {
 	out := map[string]noun{}
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[changeView](), reflect.TypeFor[ops.Alert](), reflect.TypeFor[ops.Incident](), reflect.TypeFor[ops.Resource](),
+		reflect.TypeFor[Series](),
 	} {
 		describe(t, out)
 	}

@@ -5,7 +5,8 @@
 // change.type == "standard" && change.risk < 0.2, resource.labels.env == "prod".
 // An expression is checked and compiled once, when the configuration is
 // loaded; a compiled Program is immutable and safe for concurrent use. A
-// Condition is the same for the metrics of a resource.
+// Condition is the same for the metrics of a resource, and a Formula computes a
+// number from named numbers.
 //
 // Three things differ from what a CEL reader may expect, on purpose:
 //
@@ -44,10 +45,11 @@ const (
 	Change   Word = "change"   // change (whose resource is the resource itself), resource
 	Resource Word = "resource" // resource
 	Step     Word = "step"     // value (a number), alert
+	Metric   Word = "metric"   // metric
 )
 
 // Words lists all words.
-var Words = []Word{Alert, Incident, Change, Resource, Step}
+var Words = []Word{Alert, Incident, Change, Resource, Step, Metric}
 
 var variables = map[Word][]string{
 	Alert:    {"alert", "incident"},
@@ -55,6 +57,7 @@ var variables = map[Word][]string{
 	Change:   {"change", "resource"},
 	Resource: {"resource"},
 	Step:     {"value", "alert"},
+	Metric:   {"metric"},
 }
 
 // Limits of an expression.
@@ -76,7 +79,18 @@ type Vars struct {
 	Incident *ops.Incident
 	Change   *ops.Change
 	Resource *ops.Resource
+	Metric   *Series
 	Value    float64
+}
+
+// Series is what an expression about a metric sees of one of its series.
+type Series struct {
+	// Name is the metric, as its sender spells it.
+	Name string `json:"name"`
+	// Unit is the unit, as its sender says it; empty where it does not.
+	Unit string `json:"unit"`
+	// Labels tell the series of one metric apart.
+	Labels map[string]string `json:"labels"`
 }
 
 // Program is a compiled expression.
@@ -181,6 +195,7 @@ var (
 	noIncident = &ops.Incident{}
 	noResource = &ops.Resource{}
 	noChange   = &ops.Change{}
+	noSeries   = &Series{}
 )
 
 func (a activation) ResolveName(name string) (any, bool) {
@@ -193,6 +208,8 @@ func (a activation) ResolveName(name string) (any, bool) {
 		return or(a.v.Resource, noResource), true
 	case "change":
 		return &changeView{Change: or(a.v.Change, noChange), Resource: or(a.v.Resource, noResource)}, true
+	case "metric":
+		return or(a.v.Metric, noSeries), true
 	case "value":
 		return a.v.Value, true
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -68,13 +69,17 @@ type Batch struct {
 	count   int  // its points so far
 	last    int64
 	samples int
+	cuts    []int // where in plain a part ends
 }
 
 const batchVersion = 1
 
+// partSize is the size before compression past which a part ends.
+const partSize = 1 << 20
+
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
-	*b = Batch{plain: b.plain[:0], points: b.points[:0]}
+	*b = Batch{plain: b.plain[:0], points: b.points[:0], cuts: b.cuts[:0]}
 }
 
 // Series begins a series. Labels must be sorted by name, each name once.
@@ -109,13 +114,32 @@ func (b *Batch) Size() int { return len(b.plain) + len(b.points) }
 // Append appends the batch, as it stands, to dst.
 func (b *Batch) Append(dst []byte) []byte {
 	b.close()
-	dst = append(dst, batchVersion)
-	n := len(dst)
-	need := s2.MaxEncodedLen(len(b.plain))
-	for cap(dst) < n+need {
-		dst = append(dst[:cap(dst)], 0)
+	return render(dst, b.plain)
+}
+
+// Parts returns the batch, as it stands, as bodies that are batches of their
+// own and hold its series in their order: none for an empty batch, one for a
+// batch below 1 MiB before compression, and otherwise one for each 1 MiB, cut
+// after the series that passes it. Equal batches have equal parts.
+func (b *Batch) Parts() [][]byte {
+	b.close()
+	var out [][]byte
+	from := 0
+	for _, to := range b.cuts {
+		out = append(out, render(nil, b.plain[from:to]))
+		from = to
 	}
-	return dst[:n+len(s2.Encode(dst[n:n+need], b.plain))]
+	if from < len(b.plain) {
+		out = append(out, render(nil, b.plain[from:]))
+	}
+	return out
+}
+
+func render(dst, plain []byte) []byte {
+	need := s2.MaxEncodedLen(len(plain))
+	dst = append(slices.Grow(dst, 1+need), batchVersion)
+	n := len(dst)
+	return dst[:n+len(s2.Encode(dst[n:n+need], plain))]
 }
 
 func (b *Batch) close() {
@@ -125,6 +149,13 @@ func (b *Batch) close() {
 	b.plain = binary.AppendUvarint(b.plain, uint64(b.count))
 	b.plain = append(b.plain, b.points...)
 	b.points, b.count, b.last, b.begun = b.points[:0], 0, 0, false
+	from := 0
+	if n := len(b.cuts); n > 0 {
+		from = b.cuts[n-1]
+	}
+	if len(b.plain)-from >= partSize {
+		b.cuts = append(b.cuts, len(b.plain))
+	}
 }
 
 func keySize(d *Descriptor) int {
@@ -167,14 +198,17 @@ func (r *BatchReader) Open(body []byte) error {
 		return fmt.Errorf("%w: unknown version", errBatch)
 	}
 	n, err := s2.DecodedLen(body[1:])
-	if err != nil || n > maxBatch {
-		return fmt.Errorf("%w: %d bytes, %v", errBatch, n, err)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBatch, err)
+	}
+	if n > maxBatch {
+		return fmt.Errorf("%w: %d bytes", errBatch, n)
 	}
 	if cap(r.buffer) < n {
 		r.buffer = make([]byte, n)
 	}
 	if r.rest, err = s2.Decode(r.buffer[:cap(r.buffer)], body[1:]); err != nil {
-		return fmt.Errorf("%w: %v", errBatch, err)
+		return fmt.Errorf("%w: %w", errBatch, err)
 	}
 	return nil
 }

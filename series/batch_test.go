@@ -54,6 +54,51 @@ func TestABatchReadsBackAsWritten(t *testing.T) {
 	})
 }
 
+func TestPartsOfALargeBatchHoldItsSeriesInOrder(t *testing.T) {
+	f := func(series, points, parts int) {
+		t.Helper()
+		var b Batch
+		for i := range series {
+			b.Series(&Descriptor{Metric: fmt.Sprint("m", i)})
+			for j := range points {
+				b.Sample(int64(j), float64(i))
+			}
+		}
+		got := b.Parts()
+		if len(got) != parts {
+			t.Errorf("%d series of %d points: %d parts, want %d", series, points, len(got), parts)
+		}
+		next := 0
+		for _, body := range got {
+			var r BatchReader
+			if err := r.Open(body); err != nil {
+				t.Fatal(err)
+			}
+			for r.Next() {
+				if d, err := ParseKey(r.Key()); err != nil || d.Metric != fmt.Sprint("m", next) || len(r.Points()) != points {
+					t.Fatalf("series %d is %q with %d points, %v", next, d.Metric, len(r.Points()), err)
+				}
+				next++
+			}
+			if r.Err() != nil {
+				t.Fatal(r.Err())
+			}
+		}
+		if next != series {
+			t.Errorf("%d series came back of %d", next, series)
+		}
+		b.Reset()
+		if len(b.Parts()) != 0 {
+			t.Error("an empty batch has parts")
+		}
+	}
+	f(0, 0, 0)
+	f(1, 1, 1)
+	f(10, 20_000, 2)
+	f(1, 200_000, 1)
+	f(3, 200_000, 3)
+}
+
 func FuzzBatch(f *testing.F) {
 	var b Batch
 	b.Series(&Descriptor{Metric: "up", Labels: []Label{{"instance", "web1:9100"}}})

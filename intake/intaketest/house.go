@@ -26,6 +26,7 @@ import (
 	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
 )
 
@@ -65,7 +66,8 @@ type Setup struct {
 	Redact  []string
 	Fetch   intake.Fetcher
 	Limits  intake.Limits
-	Path    string // of the database; empty makes a new one
+	Samples series.Log // nil is none; a house that follows another gets the same
+	Path    string     // of the database; empty makes a new one
 	// Clock is Now for ever unless set.
 	Clock        func() time.Time
 	LoopbackDemo bool
@@ -78,10 +80,11 @@ type House struct {
 	Store    *store.Store
 	Registry *prometheus.Registry
 	// Broken makes appends fail as a full disk does.
-	Broken atomic.Bool
-	path   string
-	logs   lockedBuffer
-	log    *breakable
+	Broken  atomic.Bool
+	path    string
+	logs    lockedBuffer
+	log     *breakable
+	samples series.Log
 }
 
 // breakable is the store with a fault that can be switched on.
@@ -146,14 +149,14 @@ func TryOpen(t testing.TB, s Setup) (*House, error) {
 	if err := store.Migrate(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	h := &House{DB: d, Store: store.New(d, s.Clock), Registry: prometheus.NewRegistry(), path: s.Path}
+	h := &House{DB: d, Store: store.New(d, s.Clock), Registry: prometheus.NewRegistry(), path: s.Path, samples: s.Samples}
 	h.log = &breakable{h.Store, h}
 	metrics, err := intake.NewMetrics(h.Registry)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Door, err = intake.Open(t.Context(), intake.Options{
-		DB: d, Log: h.log, Drivers: []intake.Driver{s.Driver}, Metrics: metrics, Limits: s.Limits,
+		DB: d, Log: h.log, Samples: s.Samples, Drivers: []intake.Driver{s.Driver}, Metrics: metrics, Limits: s.Limits,
 		Clock: s.Clock, LoopbackDemo: s.LoopbackDemo, Logger: slog.New(slog.NewJSONHandler(&h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Secret: s.Secrets.resolve, Fetch: s.Fetch,
 		Integrations: []intake.Integration{{Name: Name, Source: s.Driver.Name, Auth: YAML(s.Auth), Options: YAML(s.Options), Redact: s.Redact}},
@@ -224,4 +227,14 @@ func (h *House) Stored(t testing.TB) []ops.Message {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// Samples returns every record of the sample log.
+func (h *House) Samples(t testing.TB) []series.Record {
+	t.Helper()
+	r, err := h.samples.Read(t.Context(), 0, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
