@@ -108,7 +108,6 @@ func (f *Forest) impute(e *Estimate, p *Pass, from int) {
 	ready := f.Ready()
 	e.guesses = e.guesses[:0]
 	if ready && slices.Contains(e.missing, true) {
-		f.wake()
 		clear(e.point[f.dims:])
 		for t := range f.trees {
 			if f.trees[t].size > 0 {

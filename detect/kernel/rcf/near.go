@@ -95,7 +95,6 @@ func (f *Forest) Density(row []float64, d *Density, p *Pass) error {
 	if !f.Ready() {
 		return nil
 	}
-	f.wake()
 	f.descendAll(p, 0, len(f.trees))
 	trees := 0
 	for t := range f.trees {

@@ -3,6 +3,8 @@ package rcf
 import (
 	"fmt"
 	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
 )
 
 // A Pass goes through a forest with one point: it is what is asked, what came
@@ -43,13 +45,13 @@ type Pass struct {
 	depths []int32
 	going  []uint32
 	trees  int // of the forest; the length of a level
+	way    vector.Way
 
 	// What the way through one tree left: the depth of the leaf, the first level
 	// whose box does not contain the point and the chances of being cut off at it
 	// and those below.
 	tree   int
 	path   []uint32
-	sides  [][2]float32
 	cutOff []float64
 	whole  []float64 // the sides of the boxes with the point in them
 	worth  []float64
@@ -66,7 +68,6 @@ type Pass struct {
 func (p *Pass) fit(f *Forest) {
 	if n := f.opts.Samples + 2; len(p.path) < n {
 		p.path = make([]uint32, n)
-		p.sides = make([][2]float32, n)
 		p.cutOff = make([]float64, n)
 		p.whole = make([]float64, n)
 		p.worths = make([]float64, n)
@@ -101,6 +102,14 @@ func (p *Pass) fit(f *Forest) {
 		clear(p.other[f.dims:])
 		clear(p.nearby)
 	}
+	p.way = vector.Way{
+		Arena: &f.arena[0], Point: &p.point[0], Paths: &p.paths[0], Depths: &p.depths[0], Going: &p.going[0], Rows: &f.points.data[0],
+		Worth: &p.worth[0], Chance: &p.cutOff[0], Whole: &p.whole[0],
+		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width,
+		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask,
+	}
+	f.wake()
+	p.way.Boxes = &f.boxes[0]
 }
 
 // Process scores the next row and then learns it. On an error, which wraps
@@ -206,6 +215,9 @@ func (f *Forest) shingle(row []float64, p *Pass) {
 // is taken for good, and in what portions they are.
 const leastTrees = 8
 
+// ahead is how many trees before it is used the memory of a tree is asked for.
+const ahead = 4
+
 // judge scores the point in p and, if told, has every tree learn it.
 func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	score := f.Ready()
@@ -217,7 +229,6 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	if !score && !learn {
 		return
 	}
-	f.wake()
 	portion := len(f.trees)
 	if p.Precision > 0 {
 		portion = leastTrees
@@ -252,6 +263,9 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 				f.push(t, weight, id)
 			}
 			continue
+		}
+		if next := t + ahead; next < len(f.trees) && asking && next/portion == t/portion && f.trees[next].size > 0 {
+			f.kernels.Ahead(&p.way, next)
 		}
 		if !asking {
 			if !accepted {
@@ -299,27 +313,39 @@ func (p *Pass) at(level int) uint32 { return p.paths[level*p.trees+p.tree] }
 // on the way that descendAll has found. It returns the tree's score.
 func (f *Forest) walk(t int, p *Pass) float64 {
 	p.tree, p.depth = t, int(p.depths[t])
-	p.near = f.pointAt(uint32(f.arena[p.at(p.depth)]>>32), p.other)
-	distance := f.kernels.L1(p.point, p.near)
-	p.equal = distance == 0
-	p.top = p.depth
-	seen := f.value(t, p)
-	if p.equal {
-		return seen * p.norm
+	end := f.arena[p.at(p.depth)]
+	p.near = f.pointAt(uint32(end>>32), p.other)
+	size := int(f.trees[t].size)
+	if f.opts.Scoring != InverseDepth {
+		f.value(p, size)
+	} else if p.size != size {
+		p.size, p.norm = size, math.Log2(1+float64(size))
 	}
-	n := f.kernels.Climb(p.point, f.boxes, &p.paths[p.depth*p.trees+t], p.trees, p.depth, p.sides)
-	s := p.worth[p.depth]
-	for _, side := range p.sides[:n] {
-		p.top--
-		whole := float64(side[0]) + float64(side[1])
-		chance := float64(side[0]) / whole
-		if whole > math.MaxFloat32 {
-			chance, whole = wideChance(p.point, f.box(p.at(p.top+1)))
-		}
-		p.cutOff[p.top], p.whole[p.top] = chance, whole
-		s += chance * (p.worth[p.top] - s)
+	p.equal = f.kernels.Equal(p.point, p.near)
+	if p.equal {
+		p.top = p.depth
+		return f.seen(p, size, f.massOf(end)) * p.norm
+	}
+	top, s := f.kernels.Climb(&p.way, t, p.worth[p.depth])
+	if p.top = top; top < p.depth && p.whole[top] > math.MaxFloat32 {
+		s = f.wideClimb(p)
 	}
 	return s * p.norm
+}
+
+// wideClimb goes up where sums exceed float32.
+func (f *Forest) wideClimb(p *Pass) float64 {
+	s := p.worth[p.depth]
+	p.top = p.depth
+	for level := p.depth - 1; level >= 0; level-- {
+		chance, whole := f.chance(p.point, f.box(p.at(level+1)))
+		if chance == 0 {
+			break
+		}
+		p.cutOff[level], p.whole[level], p.top = chance, whole, level
+		s += float64(chance * (p.worth[level] - s))
+	}
+	return s
 }
 
 // chance is the probability that a random cut of the box around p and box
@@ -350,38 +376,43 @@ func wideChance(p, box []float32) (chance, whole float64) {
 	return excess / whole, whole
 }
 
-// value fills in what it is worth to be cut off at each level of the way, and
-// returns what it is worth to meet a leaf that equals the point.
-func (f *Forest) value(t int, p *Pass) (seen float64) {
-	size := int(f.trees[t].size)
-	end := float64(f.massOf(f.arena[p.at(p.depth)]))
-	switch f.opts.Scoring {
-	case Displacement:
+// value fills in what it is worth to be cut off at each level of the way,
+// where that depends on masses.
+func (f *Forest) value(p *Pass, size int) {
+	p.norm = 1
+	if f.opts.Scoring == Displacement {
 		for level := range p.depth + 1 {
 			p.worth[level] = float64(f.massOf(f.arena[p.at(level)])) / float64(size)
 		}
-		p.norm = 1
-		return (1 - end/(2*float64(size))) / (1 + end) / float64(size)
-	case CoDisplacement:
-		// Had p been inserted at a level, its sibling would be all that is there,
-		// and every ancestor would weigh one more.
-		most := 0.0
-		for level := range p.depth + 1 {
-			here := f.massOf(f.arena[p.at(level)])
-			if level > 0 {
-				beside := f.massOf(f.arena[p.at(level)^1])
-				most = math.Max(most, float64(beside)/float64(here+1))
-			}
-			p.worth[level] = math.Max(most, float64(here))
+		return
+	}
+	// Had p been inserted at a level, its sibling would be all that is there, and
+	// every ancestor would weigh one more.
+	most := 0.0
+	for level := range p.depth + 1 {
+		here := f.massOf(f.arena[p.at(level)])
+		if level > 0 {
+			beside := f.massOf(f.arena[p.at(level)^1])
+			most = math.Max(most, float64(beside)/float64(here+1))
 		}
-		p.norm = 1
+		p.worth[level] = math.Max(most, float64(here))
+	}
+}
+
+// seen is what it is worth to meet a leaf that equals the point.
+func (f *Forest) seen(p *Pass, size, mass int) float64 {
+	damp := 1 - float64(mass)/float64(2*size)
+	switch f.opts.Scoring {
+	case Displacement:
+		return damp / float64(1+mass) / float64(size)
+	case CoDisplacement:
+		most := 0.0
+		for level := 1; level <= p.depth; level++ {
+			here, beside := f.massOf(f.arena[p.at(level)]), f.massOf(f.arena[p.at(level)^1])
+			most = math.Max(most, float64(beside)/float64(here+1))
+		}
 		return most
+	default:
+		return damp / (float64(p.depth) + math.Log2(1+float64(mass)))
 	}
-	if p.size != size {
-		p.size, p.norm = size, math.Log2(1+float64(size))
-	}
-	if !p.equal {
-		return 0
-	}
-	return (1 - end/(2*float64(size))) / (float64(p.depth) + math.Log2(1+end))
 }

@@ -47,43 +47,17 @@ func (f *Forest) descend(t int, p []float32, path []uint32) int {
 	}
 }
 
-// descendAll goes down every tree of a range that has a point, level by level,
-// so that the processor need not wait for one slot before it asks for the next.
+// descendAll goes down every tree of a range that has a point.
 func (f *Forest) descendAll(p *Pass, from, to int) {
-	arena, point := f.arena, p.point
-	dimBits, dimMask, pairMask := f.dimBits&31, f.dimMask, f.pairMask
-	trees := len(f.trees)
-	// Going are the trees not at a leaf yet.
-	going := p.going[:0]
-	path := p.paths[:trees]
+	n := 0
 	for t := from; t < to; t++ {
-		path[t] = uint32(t * f.slots)
+		p.paths[t] = uint32(t * f.slots)
 		if f.trees[t].size > 0 {
-			going = append(going, uint32(t))
+			p.going[n] = uint32(t)
+			n++
 		}
 	}
-	depth := p.depths[:trees]
-	for level := 1; len(going) > 0; level++ {
-		next := p.paths[level*trees : level*trees+trees]
-		left := 0
-		for _, t := range going {
-			slot := arena[path[t]]
-			low := uint32(slot)
-			pair := low >> dimBits & pairMask
-			at := t*uint32(f.slots) + 2*pair
-			if point[low&dimMask] > math.Float32frombits(uint32(slot>>32)) {
-				at++
-			}
-			next[t] = at
-			depth[t] = int32(level - 1)
-			going[left] = t
-			if pair != 0 {
-				left++
-			}
-		}
-		going = going[:left]
-		path = next
-	}
+	f.kernels.Descend(&p.way, n)
 }
 
 func (f *Forest) slotsOf(t int) []uint64 {
