@@ -14,7 +14,7 @@ func (f *Forest) wake() {
 		return
 	}
 	f.boxes = make([]float32, len(f.trees)*f.slots*f.pad)
-	scratch := make([]float32, f.pad)
+	scratch := make([]float32, 2*f.pad)
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
 			f.rebox(uint32(t*f.slots), uint32(t*f.slots), scratch)
@@ -32,7 +32,7 @@ func (f *Forest) rebox(base, at uint32, scratch []float32) bool {
 	}
 	sound := f.rebox(base, base+2*pair, scratch) && f.rebox(base, base+2*pair+1, scratch)
 	dim, cut := uint32(slot)&f.dimMask, math.Float32frombits(uint32(slot>>32))
-	f.around(base+2*pair, f.box(base+2*pair), scratch)
+	f.around(base+2*pair, scratch[:f.pad], scratch[f.pad:])
 	for side := range uint32(2) {
 		from, to := float32(0), float32(0)
 		child := f.arena[base+2*pair+side]
@@ -55,7 +55,7 @@ func (f *Forest) rebox(base, at uint32, scratch []float32) bool {
 func (f *Forest) rebuild(t int, masses []int) (sound bool) {
 	base := uint32(t * f.slots)
 	f.remass(base, base, &masses)
-	return f.rebox(base, base, make([]float32, f.pad))
+	return f.rebox(base, base, make([]float32, 2*f.pad))
 }
 
 func (f *Forest) remass(base, at uint32, masses *[]int) int {

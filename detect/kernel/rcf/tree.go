@@ -39,10 +39,11 @@ func (f *Forest) descend(t int, p []float32, path []uint32) int {
 		if pair == 0 {
 			return depth
 		}
-		at = base + 2*pair
+		var right uint32 // not a branch: it would be guessed wrong half the time
 		if p[uint32(slot)&f.dimMask] > math.Float32frombits(uint32(slot>>32)) {
-			at++
+			right = 1
 		}
+		at = base + 2*pair + right
 		depth++
 	}
 }
@@ -109,15 +110,17 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	base := uint32(t * f.slots)
 	pair := tr.free
 	tr.free = uint32(f.arena[base+2*pair])
-	box := f.box(base + 2*pair)
-	if level == p.depth {
-		copy(box, p.near)
-		copy(box[f.pad:], p.near)
+	lower, upper := p.near, p.near
+	var excess float64
+	if level < p.depth {
+		box := f.box(p.at(level + 1))
+		lower, upper = box[:f.pad], box[f.pad:]
+		excess = p.cutOff[level] * p.whole[level]
 	} else {
-		copy(box, f.box(p.at(level+1)))
+		excess = float64(f.kernels.L1(p.point, p.near))
 	}
-	dim, cut, right := f.draw(tr, p.point, box)
-	f.kernels.Grow(box, p.point)
+	dim, cut, right := draw(tr.uniform(), excess, p.point, lower, upper)
+	f.kernels.Around(f.box(base+2*pair), lower, upper, p.point, p.point)
 	f.arena[base+2*pair+right], f.arena[base+2*pair+1-right] = leaf(id), old
 	f.arena[at] = f.node(cut, dim, pair, f.massOf(old)+1)
 	for above := range level {
@@ -130,20 +133,22 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	return id
 }
 
-// draw draws a cut between p and box, uniformly over the gaps between them,
-// and says on which side p is: 0 left, where values are at most the cut, or 1.
-func (f *Forest) draw(tr *tree, p, box []float32) (dim int, cut float32, right uint32) {
-	lower, upper := box[:len(p)], box[len(p):][:len(p)]
-	sum := 0.0
-	for i, x := range p {
-		below, above := gaps(x, lower[i], upper[i])
-		sum += below + above
+// draw makes of u in [0,1) a cut between p and a box, uniform over the gaps
+// between them, which sum to excess, and says on which side p is: 0 left, where
+// values are at most the cut, or 1.
+func draw(u, excess float64, p, lower, upper []float32) (dim int, cut float32, right uint32) {
+	if excess > math.MaxFloat32 {
+		excess = 0
+		for i, x := range p {
+			below, above := gaps(x, lower[i], upper[i])
+			excess += below + above
+		}
 	}
-	r := tr.uniform() * sum
+	r := u * excess
+	lower, upper = lower[:len(p)], upper[:len(p)]
 	for i, x := range p {
-		below, above := gaps(x, lower[i], upper[i])
-		gap := below + above
-		if gap == 0 {
+		gap := max(float64(lower[i])-float64(x), float64(x)-float64(upper[i]))
+		if gap <= 0 {
 			continue
 		}
 		dim = i
@@ -195,33 +200,29 @@ func (f *Forest) evict(t int, id uint32, p *Pass) {
 		f.arena[at] -= one
 	}
 	// Boxes shrink upwards until one keeps its size.
-	for level := depth - 2; level >= 0; level-- {
-		f.around(path[level+1], p.box, p.other)
-		was := f.box(path[level+1])
-		if f.kernels.Equal(was, p.box) {
-			break
-		}
-		copy(was, p.box)
+	for level := depth - 2; level >= 0 && f.around(path[level+1], p.other, p.nearby); level-- {
 	}
 	f.points.drop(id)
 }
 
-// around makes box the one around the pair that slot at is in.
-func (f *Forest) around(at uint32, box, scratch []float32) {
+// around makes the box of the pair that slot at is in from what is in the pair,
+// and reports whether that changed it.
+func (f *Forest) around(at uint32, scratch, other []float32) bool {
 	base := at / uint32(f.slots) * uint32(f.slots)
-	left, right := f.arena[at&^1], f.arena[at|1]
-	if pair := f.pairOf(left); pair != 0 {
-		copy(box, f.box(base+2*pair))
-	} else {
-		point := f.pointAt(uint32(left>>32), scratch)
-		copy(box, point)
-		copy(box[f.pad:], point)
+	lower, upper := f.bounds(base, at&^1, scratch)
+	otherLower, otherUpper := f.bounds(base, at|1, other)
+	return f.kernels.Around(f.box(at), lower, upper, otherLower, otherUpper)
+}
+
+// bounds returns the box around what is under slot at.
+func (f *Forest) bounds(base, at uint32, scratch []float32) (lower, upper []float32) {
+	slot := f.arena[at]
+	if pair := f.pairOf(slot); pair != 0 {
+		box := f.box(base + 2*pair)
+		return box[:f.pad], box[f.pad:]
 	}
-	if pair := f.pairOf(right); pair != 0 {
-		f.kernels.Union(box, f.box(base+2*pair))
-	} else {
-		f.kernels.Grow(box, f.pointAt(uint32(right>>32), scratch))
-	}
+	point := f.pointAt(uint32(slot>>32), scratch[:f.pad])
+	return point, point
 }
 
 // pointAt returns a point padded to whole vectors, in scratch if need be.

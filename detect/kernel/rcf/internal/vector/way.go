@@ -43,6 +43,25 @@ func (s Set) Climb(w *Way, tree int, score float64) (top int, total float64) {
 // a tree, and its leaf.
 func (s Set) Ahead(w *Way, tree int) { ahead8(s, w, tree) }
 
+// Around makes box the smallest box that contains the boxes from lower to upper
+// and from otherLower to otherUpper, each dims long, and reports whether that
+// changed it. A point is a box whose bounds are the same. Box may be one of them.
+func (s Set) Around(box, lower, upper, otherLower, otherUpper []float32) bool {
+	return around8(s, unsafe.SliceData(box), unsafe.SliceData(lower), unsafe.SliceData(upper),
+		unsafe.SliceData(otherLower), unsafe.SliceData(otherUpper), len(box)/2)
+}
+
+func portableAround(_ Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {
+	changed := false
+	for i := range dims {
+		lo, hi := min(*add(lower, i), *add(otherLower, i)), max(*add(upper, i), *add(otherUpper, i))
+		if *add(box, i) != lo || *add(box, dims+i) != hi {
+			*add(box, i), *add(box, dims+i), changed = lo, hi, true
+		}
+	}
+	return changed
+}
+
 func add[T any](p *T, n int) *T {
 	var x T
 	return (*T)(unsafe.Add(unsafe.Pointer(p), n*int(unsafe.Sizeof(x))))

@@ -227,3 +227,39 @@ line:
 
 done:
 	RET
+
+// func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool
+TEXT ·around8(SB), NOSPLIT, $0-57
+	CMPB   s_wide+0(FP), $0
+	JEQ    portable
+	MOVQ   box+8(FP), DI
+	MOVQ   lower+16(FP), SI
+	MOVQ   upper+24(FP), BX
+	MOVQ   otherLower+32(FP), R8
+	MOVQ   otherUpper+40(FP), R9
+	MOVQ   dims+48(FP), CX
+	LEAQ   (DI)(CX*4), DX
+	VXORPS Y15, Y15, Y15        // what changed
+	XORL   AX, AX
+
+block:
+	VMOVUPS (SI)(AX*4), Y0
+	VMOVUPS (BX)(AX*4), Y1
+	VMINPS  (R8)(AX*4), Y0, Y0
+	VMAXPS  (R9)(AX*4), Y1, Y1
+	VCMPPS  $4, (DI)(AX*4), Y0, Y2 // not equal
+	VCMPPS  $4, (DX)(AX*4), Y1, Y3
+	VMOVUPS Y0, (DI)(AX*4)
+	VMOVUPS Y1, (DX)(AX*4)
+	VORPS   Y2, Y3, Y3
+	VORPS   Y3, Y15, Y15
+	ADDQ    $8, AX
+	CMPQ    AX, CX
+	JLT     block
+	VPTEST  Y15, Y15
+	SETNE   ret+56(FP)
+	VZEROUPPER
+	RET
+
+portable:
+	JMP ·portableAround(SB)
