@@ -43,6 +43,12 @@ func (s Set) Climb(w *Way, tree int, score float64) (top int, total float64) {
 // a tree, and its leaf.
 func (s Set) Ahead(w *Way, tree int) { ahead8(s, w, tree) }
 
+// Near asks the processor to bring near some memory, up to 4096 bytes of it.
+func Near[T any](data []T) {
+	var x T
+	near8(unsafe.Pointer(unsafe.SliceData(data)), min(len(data)*int(unsafe.Sizeof(x)), 4096))
+}
+
 // Around makes box the smallest box that contains the boxes from lower to upper
 // and from otherLower to otherUpper, each dims long, and reports whether that
 // changed it. A point is a box whose bounds are the same. Box may be one of them.
