@@ -237,15 +237,19 @@ func (f *Forest) pointAt(id uint32, scratch []float32) []float32 {
 
 // rename gives a point another id in every tree that holds it.
 func (f *Forest) rename(from, to uint32, p *Pass) {
-	point := f.points.at(from)
 	held := f.points.holds.get(from)
 	f.points.holds.add(from, -held)
 	f.points.holds.add(to, held)
+	copy(p.other, f.points.at(from))
+	p.way.Point = &p.other[0]
+	f.descendAll(p, 0, len(f.trees))
+	p.way.Point = &p.point[0]
 	for t := 0; held > 0; t++ {
 		if f.trees[t].size == 0 {
 			continue
 		}
-		at := p.path[f.descend(t, point, p.path)]
+		p.tree = t
+		at := p.at(int(p.depths[t]))
 		if uint32(f.arena[at]>>32) != from {
 			continue
 		}
