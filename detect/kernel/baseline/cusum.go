@@ -16,15 +16,17 @@ type CUSUMSettings struct {
 	// Features is the number of values of a point, 1 to 64.
 	Features int
 	// Window is how many values the level is measured on, 16 to 4096. Defaults
-	// to 256.
+	// to 512.
 	Window int
 	// Slack is by how many deviations a point must be off before it counts, 0
-	// to 4 exclusive; half of the shift to be found is best. Defaults to 0.5.
+	// to 4 exclusive; half of the shift to be found is best. Defaults to 1:
+	// metrics wander, and sums with less slack grow on them all the time.
 	Slack float64
 	// Limit is the sum at which the level counts as shifted, in deviations,
-	// above 0 up to 1000. Defaults to 8: on independent normal points with a
-	// slack of 0.5 that is one false shift in some 9,500 points (Siegmund's
-	// approximation, with the level known).
+	// above 0 up to 1000. Defaults to 16, which a lasting shift of 3 deviations
+	// reaches in 9 points. On independent normal points a slack of 0.5 and a
+	// limit of 8 give one false shift in some 9,500 points (Siegmund's
+	// approximation, with the level known), and the defaults none in practice.
 	Limit float64
 }
 
@@ -59,17 +61,17 @@ const relearn = 2 * warm
 // NewCUSUM returns an empty model, or an error when a setting is out of bounds.
 func NewCUSUM(s CUSUMSettings) (*CUSUM, error) {
 	var err error
-	if s.Window, err = choose("cusum", "window", s.Window, 256, relearn, 4096); err != nil {
+	if s.Window, err = choose("cusum", "window", s.Window, 512, relearn, 4096); err != nil {
 		return nil, err
 	}
 	if s.Slack == 0 {
-		s.Slack = 0.5
+		s.Slack = 1
 	}
 	if !(s.Slack > 0 && s.Slack < outlying) {
 		return nil, fmt.Errorf("cusum: slack %v: give more than 0 and less than %d", s.Slack, outlying)
 	}
 	if s.Limit == 0 {
-		s.Limit = 8
+		s.Limit = 16
 	}
 	if !(s.Limit > 0 && s.Limit <= 1000) {
 		return nil, fmt.Errorf("cusum: limit %v: give more than 0 and at most 1000", s.Limit)

@@ -17,7 +17,7 @@ const (
 	spacing = 10 * 60 * 1000 // ms
 	// pooled is how many values the scale of all hours counts for beside an
 	// hour's own.
-	pooled = 8
+	pooled = 32
 	// upper and lower bound the band; a normal distribution has its 90th
 	// percentile at 1.2816 standard deviations.
 	lower, upper = 0.1, 0.9

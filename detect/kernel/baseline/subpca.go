@@ -22,10 +22,10 @@ type SubPCASettings struct {
 	// Features is the number of values of a point, 1 to 32.
 	Features int
 	// Shingle is how many points in a row are looked at together, 2 to 64.
-	// Features times Shingle is at most 256. Defaults to 16.
+	// Features times Shingle is at most 256. Defaults to 8.
 	Shingle int
 	// Components is how many directions count as normal, 1 to 16 and less than
-	// Features times Shingle. Defaults to a quarter of those, at most 8.
+	// Features times Shingle. Defaults to half of those, at most 8.
 	Components int
 	// Window is how many points are learned from on average, 64 to 1,000,000.
 	// Defaults to 2560.
@@ -46,8 +46,11 @@ type SubPCASettings struct {
 // reconstructed from the directions, in units of the usual residual, plus what
 // can, in units of each direction's own variance. Without the second part a
 // spike of the overall level, which is the first direction of most metrics,
-// would be reconstructed and pass. The score is the root of the error by its
-// running mean, so 1 is usual.
+// would be reconstructed and pass. The innovation is the squared distance of the
+// last point to its conditional mean given the others. The score is the root of
+// the mean of error and innovation, each by its own running mean, so 1 is usual:
+// the error alone is as high for the innocent points after a strange one, the
+// innovation alone does not see a shape that is wrong step by step.
 //
 // Points are taken to be equally far apart: give a gap as missing values. A
 // missing value is replaced by its conditional mean given the rest of the
@@ -72,12 +75,14 @@ type SubPCA struct {
 	basis      []float64 // k rows of d
 	variance   []float64 // along each row of the basis
 	residual   float64   // variance in every other direction
-	usual      moments   // of the error
+	usual      moments   // of the error of shingles
+	surprise   moments   // of the error of their last points
 
 	// Scratch, without state.
 	shingle, rebuilt, product []float64
 	unknown                   []int
 	plain, part, normal       []float64
+	foretold                  []float64
 }
 
 // NewSubPCA returns an empty model, or an error when a setting is out of bounds.
@@ -86,20 +91,20 @@ func NewSubPCA(s SubPCASettings) (*SubPCA, error) {
 	if s.Features < 1 || s.Features > 32 {
 		return nil, fmt.Errorf("sub-pca: %d features: give 1 to 32", s.Features)
 	}
-	if s.Shingle, err = choose("sub-pca", "shingle", s.Shingle, 16, 2, 64); err != nil {
+	if s.Shingle, err = choose("sub-pca", "shingle", s.Shingle, 8, 2, 64); err != nil {
 		return nil, err
 	}
 	d := s.Features * s.Shingle
 	if d > maxDimensions {
 		return nil, fmt.Errorf("sub-pca: %d features in shingles of %d: give at most %d values in a shingle", s.Features, s.Shingle, maxDimensions)
 	}
-	if s.Components, err = choose("sub-pca", "components", s.Components, min(8, max(1, d/4)), 1, min(maxComponents, d-1)); err != nil {
+	if s.Components, err = choose("sub-pca", "components", s.Components, min(8, d/2), 1, min(maxComponents, d-1)); err != nil {
 		return nil, err
 	}
 	if s.Window, err = choose("sub-pca", "window", s.Window, 2560, 64, 1e6); err != nil {
 		return nil, err
 	}
-	f, err := newFrame("sub-pca", s.Features, s.Shingle+max(2*d, 4*warm))
+	f, err := newFrame("sub-pca", s.Features, max(s.Shingle-1, warm)+ripe(d))
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +114,7 @@ func NewSubPCA(s SubPCASettings) (*SubPCA, error) {
 		scales: make([]moments, s.Features), ring: make([]float64, d), held: make([]bool, s.Shingle),
 		covariance: make([]float64, d*(d+1)/2), basis: make([]float64, k*d), variance: make([]float64, k),
 		shingle: make([]float64, d), rebuilt: make([]float64, d), product: make([]float64, k*d),
-		unknown: make([]int, 0, d), plain: make([]float64, k), part: make([]float64, k), normal: make([]float64, k*k),
+		unknown: make([]int, 0, d), plain: make([]float64, k), part: make([]float64, k), normal: make([]float64, k*k), foretold: make([]float64, s.Features),
 	}
 	m.begin()
 	return m, nil
@@ -157,7 +162,7 @@ func (m *SubPCA) Process(at int64, x []float64, hold bool) (float64, error) {
 	score := 0.0
 	if m.filled == m.settings.Shingle {
 		m.view()
-		if m.shingles >= uint64(m.ripe()) {
+		if m.shingles >= uint64(ripe(m.d)) {
 			score = m.judge(seen, hold)
 		}
 		if !hold {
@@ -175,8 +180,8 @@ func (m *SubPCA) Process(at int64, x []float64, hold bool) (float64, error) {
 	return score, nil
 }
 
-// ripe is how many shingles the directions need.
-func (m *SubPCA) ripe() int { return max(2*m.d, 4*warm) - 1 }
+// ripe is how many shingles the directions of d values need.
+func ripe(d int) int { return max(2*d, 4*warm) }
 
 func (m *SubPCA) scale(i int) float64 {
 	return max(m.scales[i].deviation(), grain*math.Abs(m.scales[i].mean))
@@ -186,10 +191,11 @@ func (m *SubPCA) scale(i int) float64 {
 // spike does not make the next ones small.
 func (m *SubPCA) tame(i int, v float64) float64 {
 	s := &m.scales[i]
-	reach := 2 * learnable * m.scale(i)
-	if s.n < warm || reach == 0 {
+	scale := s.deviation()
+	if s.n < warm || scale <= grain*math.Abs(s.mean) {
 		return v
 	}
+	reach := 2 * learnable * scale
 	return min(max(v, s.mean-reach), s.mean+reach)
 }
 
@@ -226,7 +232,8 @@ func (m *SubPCA) judge(seen, hold bool) float64 {
 	m.correlate()
 	m.project()
 	for i := range m.features {
-		m.expected[i] = m.scales[i].mean + m.scale(i)*m.rebuilt[m.d-m.features+i]
+		m.foretold[i] = min(max(m.rebuilt[m.d-m.features+i], -furthest), furthest)
+		m.expected[i] = m.scales[i].mean + m.scale(i)*m.foretold[i]
 	}
 	m.unknown = m.unknown[:known]
 
@@ -248,47 +255,59 @@ func (m *SubPCA) judge(seen, hold bool) float64 {
 		r := u - m.rebuilt[o]
 		sum += r * r / noise
 	}
-	error := min(sum/float64(m.d-len(m.unknown)), 1e12)
-	usual := m.usual.mean
-	ratio := error
-	if m.usual.n >= warm && usual > 0 {
-		ratio = error / usual
-	}
-	score := tempered(math.Sqrt(ratio))
+	learn := !hold && !m.holding()
+	whole := m.relative(&m.usual, min(sum/float64(m.d-len(m.unknown)), 1e12), learn)
+	newest := m.relative(&m.surprise, m.innovation(), learn)
+	score := tempered(math.Sqrt((whole + newest) / 2))
 	m.blame(score)
-	if !hold && !m.holding() {
-		if m.usual.n >= warm && usual > 0 {
-			error = min(error, learnable*learnable*usual)
-		}
-		m.usual.add(error, m.settings.Window)
-	}
 	return score
 }
 
-// blame splits the score among the features of the last point by how far each
-// is from what the rest of the shingle says of it, and where it is as expected
-// among the features by their distance over the whole shingle.
+// innovation is the mean squared distance of the last point to what the rest of
+// the shingle says of it.
+func (m *SubPCA) innovation() float64 {
+	sum, n := 0.0, 0
+	for i := range m.features {
+		o := m.d - m.features + i
+		if !m.missing(o, len(m.unknown)) {
+			m.deviation[i] = (m.shingle[o] - m.foretold[i]) * (m.shingle[o] - m.foretold[i])
+			sum += m.deviation[i]
+			n++
+		}
+	}
+	return sum / float64(n)
+}
+
+// relative returns an error in units of its running mean, and learns it, cut
+// to where it does not make later ones small.
+func (m *SubPCA) relative(mean *moments, v float64, learn bool) float64 {
+	ratio, known := v, mean.n >= warm && mean.mean > 0
+	if known {
+		ratio = v / mean.mean
+	}
+	if learn {
+		if known {
+			v = min(v, learnable*learnable*mean.mean)
+		}
+		mean.add(v, m.settings.Window)
+	}
+	return ratio
+}
+
+// blame splits the score among the features of the last point by their part in
+// the innovation, and where there is none by their residuals over the shingle.
 func (m *SubPCA) blame(score float64) {
 	sum := 0.0
-	for i := range m.features {
-		v := m.shingle[m.d-m.features+i]
-		if m.missing(m.d-m.features+i, len(m.unknown)) {
-			continue
-		}
-		want := 0.0
-		if s := m.scale(i); s > 0 {
-			want = min(max((m.expected[i]-m.scales[i].mean)/s, -furthest), furthest)
-		}
-		m.deviation[i] = (v - want) * (v - want)
-		sum += m.deviation[i]
+	for _, d := range m.deviation {
+		sum += d
 	}
 	if sum <= 1e-12 {
 		clear(m.deviation)
 		sum = 0
 		for o, u := range m.shingle {
-			r := u - m.rebuilt[o]
-			m.deviation[o%m.features] += r*r + 1e-12
-			sum += r*r + 1e-12
+			r := (u-m.rebuilt[o])*(u-m.rebuilt[o]) + 1e-12
+			m.deviation[o%m.features] += r
+			sum += r
 		}
 	}
 	for i := range m.deviation {
@@ -444,7 +463,7 @@ func (m *SubPCA) absorb() {
 		}
 		o += i + 1
 	}
-	if m.shingles%uint64(max(8, m.d/4)) == 0 || m.shingles == uint64(m.ripe()) {
+	if m.shingles%uint64(max(8, m.d/4)) == 0 || m.shingles == uint64(ripe(m.d)) {
 		m.turn()
 	}
 }
@@ -552,6 +571,7 @@ func (m *SubPCA) AppendState(dst []byte) []byte {
 	}
 	w.f64(m.residual)
 	w.moments(&m.usual)
+	w.moments(&m.surprise)
 	return w.sum()
 }
 
@@ -591,6 +611,7 @@ func (m *SubPCA) LoadState(src []byte) error {
 	}
 	fresh.residual = r.scale()
 	r.moments(&fresh.usual, m.settings.Window)
+	r.moments(&fresh.surprise, m.settings.Window)
 	if err := r.end("sub-pca"); err != nil {
 		return err
 	}

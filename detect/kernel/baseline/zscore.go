@@ -17,8 +17,9 @@ type ZScoreSettings struct {
 	// Difference scores the change since the last value in place of the value.
 	Difference bool
 	// Clip learns a value at most this many deviations away from the mean, so
-	// that an outlier does not widen the scale that it is measured by. Zero
-	// learns all values as they are. Defaults to 0.
+	// that an outlier does not widen the scale that it is measured by, and a new
+	// level is taken in over one to two windows. +Inf learns all values as they
+	// are. Defaults to 3.
 	Clip float64
 }
 
@@ -53,8 +54,11 @@ func NewZScore(s ZScoreSettings) (*ZScore, error) {
 	if s.Window, err = choose("z-score", "window", s.Window, 2560, warm, 1e6); err != nil {
 		return nil, err
 	}
-	if !(s.Clip >= 0 && s.Clip <= 1e6) {
-		return nil, fmt.Errorf("z-score: clip %v: give 0 to 1e6", s.Clip)
+	if s.Clip == 0 {
+		s.Clip = 3
+	}
+	if !(s.Clip >= 1) {
+		return nil, fmt.Errorf("z-score: clip %v: give at least 1, or +Inf for none", s.Clip)
 	}
 	needed := warm
 	if s.Difference {
@@ -118,14 +122,11 @@ func (z *ZScore) Process(at int64, x []float64, hold bool) (float64, error) {
 }
 
 func (z *ZScore) clipped(t *zscoreTrack, v, scale float64) float64 {
-	if z.settings.Clip == 0 || t.n < warm {
+	if t.n < warm || scale <= grain*math.Abs(t.mean) {
+		// What never moved has no scale to clip by.
 		return v
 	}
-	reach := z.settings.Clip * max(scale, grain*math.Abs(t.mean))
-	if reach == 0 {
-		// A series that never moved has no scale to clip by.
-		return v
-	}
+	reach := z.settings.Clip * scale
 	return min(max(v, t.mean-reach), t.mean+reach)
 }
 
