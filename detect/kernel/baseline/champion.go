@@ -26,7 +26,9 @@ type Candidate struct {
 type Trials struct {
 	// Seed draws the anomalies; equal seeds give equal standings.
 	Seed uint64
-	// Rounds is how many times anomalies are drawn, 1 to 32. Defaults to 4.
+	// Rounds is how many times anomalies are drawn into a past of MaxPoints, 1
+	// to 32. In a shorter one they are drawn more often, up to 64 times, for no
+	// more points in all. Defaults to 8.
 	Rounds int
 	// MaxPoints is how many points of the end of the past are used, 256 to
 	// 100,000. Defaults to 4096. A candidate processes at most (Rounds+1) times
@@ -68,41 +70,61 @@ func (k Kind) String() string {
 // Standing is how a candidate did, so that the choice can be explained.
 type Standing struct {
 	Name string
-	// AveragePrecision over the planted points is what ranks.
+	// AveragePrecision is the mean of ByKind, so that no kind outweighs another.
+	// It is what ranks.
 	AveragePrecision float64
-	// ROCAUC is the chance that a planted point scores more than another.
+	// ROCAUC is the chance that a block with an anomaly scores more than one
+	// without.
 	ROCAUC float64
 	// ByKind is the average precision against each kind alone, by Kind; NaN
 	// where none could be planted.
 	ByKind [kinds]float64
-	// Planted and Judged count the planted points and all that were compared,
-	// over all rounds.
+	// Planted and Judged count the blocks with an anomaly and all that were
+	// compared, over all rounds.
 	Planted, Judged int
 }
 
 const (
 	minPast = 256
+	// maxRounds bounds how often anomalies are drawn in a short past.
+	maxRounds = 64
 	// probation is the part of the past that is only learned.
 	probation = 0.3
-	// excused is the part of the past that each candidate may find strange
-	// without being blamed: it may be. Nobody labelled it.
-	excused = 0.01
+	// block is how many points are judged together, by the greatest score among
+	// them: an alarm anywhere in an anomaly finds it.
+	block = 16
+	// plotBlocks is how many blocks each anomaly has for itself: it lies within
+	// one but the last, and the one after it is not judged, because a return to
+	// normal is a change, too.
+	plotBlocks = 4
+	// excused is the part of the blocks that each candidate may find strange in
+	// the untouched past without being blamed. Nobody labelled it.
+	excused = 0.02
+	// leastSize and greatestSize bound the size of a planted anomaly, in spreads
+	// of the series.
+	leastSize, greatestSize = 2, 16
 )
 
 // Champion ranks candidates by a back-test on the past of the series itself,
 // best first. It looks at no label: in each round it plants anomalies of every
-// kind, sized by the series' own step from point to point, into a copy of the
-// past, lets each candidate read it in order, and takes the average precision
-// with which the planted points are told from the rest. The hundredth of the
-// untouched past that a candidate itself finds strangest is left out of its own
-// count, because a real anomaly found there is no mistake. The first 30% of the
-// past is only learned.
+// kind into a copy of the past, two to sixteen times as large as the series
+// usually spreads (half of them less than six times); lets each candidate read
+// the copy in order; and takes the average precision with which the blocks of 16
+// points that hold an anomaly of a kind are told from those that hold none. The
+// fiftieth of the untouched blocks that a candidate itself finds strangest is
+// left out of its own count, because a real anomaly found there is no mistake.
+// The first 30% of the past is only learned.
+//
+// It measures how well a candidate knows the series, not what people call an
+// anomaly: TestFirstLook compares it with labels. A CUSUM, which tells a shift
+// once and is silent for the rest of it, is judged kindly, because a block
+// counts by its greatest score.
 //
 // The past needs 256 points in order, all of one width. Ties keep the order of
 // the candidates.
 func Champion(past []Point, candidates []Candidate, t Trials) ([]Standing, error) {
 	var err error
-	if t.Rounds, err = choose("champion", "rounds", t.Rounds, 4, 1, 32); err != nil {
+	if t.Rounds, err = choose("champion", "rounds", t.Rounds, 8, 1, 32); err != nil {
 		return nil, err
 	}
 	if t.MaxPoints, err = choose("champion", "points", t.MaxPoints, 4096, minPast, 1e5); err != nil {
@@ -119,7 +141,7 @@ func Champion(past []Point, candidates []Candidate, t Trials) ([]Standing, error
 	if err != nil {
 		return nil, err
 	}
-	plots := make([]plot, t.Rounds)
+	plots := make([]plot, min(t.Rounds*t.MaxPoints/len(past), maxRounds))
 	planted := 0
 	for i := range plots {
 		plots[i] = g.plant()
@@ -144,7 +166,8 @@ func Champion(past []Point, candidates []Candidate, t Trials) ([]Standing, error
 type garden struct {
 	past   []Point
 	first  int       // judged point
-	steps  []float64 // usual step from point to point of each feature
+	blocks int       // judged
+	spread []float64 // of each feature: its robust deviation, or that of its tails
 	lowest []float64
 	random splitmix
 }
@@ -152,9 +175,14 @@ type garden struct {
 // plot is a past with anomalies.
 type plot struct {
 	values  [][]float64
-	kinds   []Kind // of each point; -1 where it is untouched
+	kinds   []Kind // of each judged block
 	planted int
 }
+
+const (
+	untouched Kind = -1
+	unjudged  Kind = -2
+)
 
 func newGarden(past []Point, seed uint64) (*garden, error) {
 	width := len(past[0].Values)
@@ -163,158 +191,160 @@ func newGarden(past []Point, seed uint64) (*garden, error) {
 	}
 	g := &garden{
 		past: past, first: int(probation * float64(len(past))), random: splitmix(seed),
-		steps: make([]float64, width), lowest: make([]float64, width),
+		spread: make([]float64, width), lowest: make([]float64, width),
 	}
+	g.blocks = (len(past) - g.first) / block
 	for i, p := range past {
 		if len(p.Values) != width {
 			return nil, fmt.Errorf("champion: point %d has %d values and the first %d: give points of one width", i, len(p.Values), width)
 		}
 	}
 	for f := range width {
-		values, changes := newWindow(len(past)), newWindow(len(past))
-		prev := math.NaN()
+		w := window{sorted: make([]float64, 0, len(past))}
 		for _, p := range past {
-			if math.IsNaN(p.Values[f]) {
-				continue
+			if v := p.Values[f]; !math.IsNaN(v) {
+				w.sorted = append(w.sorted, bounded(v))
 			}
-			v := bounded(p.Values[f])
-			values.ring = append(values.ring, v)
-			if !math.IsNaN(prev) {
-				changes.ring = append(changes.ring, v-prev)
-			}
-			prev = v
 		}
-		values.sorted, changes.sorted = slices.Sorted(slices.Values(values.ring)), slices.Sorted(slices.Values(changes.ring))
-		if values.len() == 0 {
+		if w.len() == 0 {
 			continue
 		}
-		median := values.median()
-		// A series that moves once in a while has an unusual, small step; what
-		// never moves is given a hundredth of its level.
-		g.steps[f] = max(changes.spread(0), values.spread(median)/20)
-		if g.steps[f] == 0 {
-			g.steps[f] = max(math.Abs(median)/100, 1e-6)
+		slices.Sort(w.sorted)
+		median := w.median()
+		// What never moves is given a hundredth of its level, or of one.
+		tails := (quantile(w.sorted, 0.99) - quantile(w.sorted, 0.01)) / (2 * 2.326)
+		if g.spread[f] = max(w.spread(median), tails); g.spread[f] == 0 {
+			if g.spread[f] = math.Abs(median) / 100; g.spread[f] == 0 {
+				g.spread[f] = 0.01
+			}
 		}
-		g.lowest[f] = values.sorted[0]
+		g.lowest[f] = w.sorted[0]
 	}
 	return g, nil
 }
 
-// plant returns the past with an anomaly of each kind in turn, one in each
-// stretch of the judged part, at a random place of it.
+// plant returns the past with an anomaly of each kind in turn.
 func (g *garden) plant() plot {
-	p := plot{values: make([][]float64, len(g.past)), kinds: make([]Kind, len(g.past))}
+	p := plot{values: make([][]float64, len(g.past)), kinds: make([]Kind, g.blocks)}
 	for i := range g.past {
 		p.values[i] = g.past[i].Values
-		p.kinds[i] = -1
 	}
-	judged := len(g.past) - g.first
-	stretches := min(max(judged/64, int(kinds)), 50)
-	stretch := judged / stretches
-	order := g.random.below(int(kinds))
-	for s := range stretches {
-		kind := Kind((s + order) % int(kinds))
+	for i := range p.kinds {
+		p.kinds[i] = untouched
+	}
+	turn := g.random.below(int(kinds))
+	for b := 0; b+plotBlocks <= g.blocks; b += plotBlocks {
+		kind := Kind(turn % int(kinds))
+		turn++
 		length := 1 + g.random.below(3)
 		if kind >= Shift {
-			longest := min(32, stretch/2)
-			length = longest/2 + g.random.below(longest/2+1)
+			length = block/2 + g.random.below(block/2+1)
 		}
-		from := g.first + s*stretch + g.random.below(stretch-length)
-		g.put(&p, kind, from, length)
+		at := b + g.random.below(plotBlocks-1)
+		from := g.first + at*block + g.random.below(block-length+1)
+		p.kinds[at+1] = unjudged
+		if p.kinds[at] = unjudged; g.put(&p, kind, from, length) {
+			p.kinds[at] = kind
+			p.planted++
+		}
 	}
 	return p
 }
 
-// put plants one anomaly. A point counts as planted when it is moved by more
-// than two usual steps: what is not cannot be told from the rest.
-func (g *garden) put(p *plot, kind Kind, from, length int) {
-	f := g.random.below(len(g.steps))
-	size := (4 + 12*g.random.unit()) * g.steps[f]
+// put plants an anomaly and reports whether it moved a value by half a spread
+// or more: what moved less cannot be told from the rest.
+func (g *garden) put(p *plot, kind Kind, from, length int) (moved bool) {
+	f := g.random.below(len(g.spread))
+	size := leastSize * math.Pow(greatestSize/leastSize, g.random.unit()) * g.spread[f]
 	if kind == Dip || kind == Shift && g.random.unit() < 0.5 {
 		size = -size
 	}
 	source := g.random.below(len(g.past) - length)
 	for i := from; i < from+length; i++ {
-		old := p.values[i][f]
-		if math.IsNaN(old) || g.steps[f] == 0 {
-			continue
-		}
-		v := old
+		old, v := p.values[i][f], math.NaN()
 		switch kind {
 		case Spike, Dip, Shift:
 			v = bounded(old) + size
-			if g.lowest[f] >= 0 && v < 0 {
-				v = 0 // a rate or a size does not fall below zero
+			if g.lowest[f] >= 0 {
+				v = max(v, 0) // a rate or a size does not fall below zero
 			}
 		case Stuck:
 			v = p.values[from-1][f]
 		case Swap:
 			v = g.past[source+i-from].Values[f]
 		}
-		if math.IsNaN(v) {
+		if math.IsNaN(old) || math.IsNaN(v) {
 			continue
 		}
 		values := slices.Clone(p.values[i])
 		values[f] = v
 		p.values[i] = values
-		if math.Abs(v-old) > 2*g.steps[f] {
-			p.kinds[i] = kind
-			p.planted++
+		moved = moved || math.Abs(v-old) >= g.spread[f]/2
+	}
+	return moved
+}
+
+// run returns the greatest score of each judged block.
+func (g *garden) run(c Candidate, values func(int) []float64) ([]float64, error) {
+	p, err := c.NewFunc()
+	if err != nil {
+		return nil, err
+	}
+	scores := make([]float64, g.blocks)
+	for i := range scores {
+		scores[i] = math.Inf(-1)
+	}
+	for i := range g.past {
+		score, err := p.Process(g.past[i].At, values(i), false)
+		if err != nil {
+			return nil, err
+		}
+		if math.IsNaN(score) {
+			return nil, fmt.Errorf("point %d scored %v: a score is a number", i, score)
+		}
+		if b := (i - g.first) / block; i >= g.first && b < g.blocks {
+			scores[b] = max(scores[b], score)
 		}
 	}
+	return scores, nil
 }
 
 // try runs a candidate over the untouched past and over each plot.
 func (g *garden) try(c Candidate, plots []plot) (Standing, error) {
-	run := func(values func(int) []float64) ([]float64, error) {
-		p, err := c.NewFunc()
-		if err != nil {
-			return nil, err
-		}
-		scores := make([]float64, len(g.past))
-		for i := range g.past {
-			if scores[i], err = p.Process(g.past[i].At, values(i), false); err != nil {
-				return nil, err
-			}
-			if math.IsNaN(scores[i]) {
-				return nil, fmt.Errorf("point %d scored %v: a score is a number", i, scores[i])
-			}
-		}
-		return scores, nil
-	}
-	clean, err := run(func(i int) []float64 { return g.past[i].Values })
+	clean, err := g.run(c, func(i int) []float64 { return g.past[i].Values })
 	if err != nil {
 		return Standing{}, err
 	}
-	sorted := slices.Sorted(slices.Values(clean[g.first:]))
-	strange := quantile(sorted, 1-excused)
+	strange := quantile(slices.Sorted(slices.Values(clean)), 1-excused)
 
 	var scores []float64
 	var of []Kind
+	var positive []bool
+	standing := Standing{Name: c.Name}
 	for _, p := range plots {
-		got, err := run(func(i int) []float64 { return p.values[i] })
+		got, err := g.run(c, func(i int) []float64 { return p.values[i] })
 		if err != nil {
 			return Standing{}, err
 		}
-		for i := g.first; i < len(got); i++ {
-			if p.kinds[i] < 0 && clean[i] > strange {
+		for b, kind := range p.kinds {
+			if kind == unjudged || kind == untouched && clean[b] > strange {
 				continue
 			}
-			scores, of = append(scores, got[i]), append(of, p.kinds[i])
+			scores, of, positive = append(scores, got[b]), append(of, kind), append(positive, kind >= 0)
 		}
+		standing.Planted += p.planted
 	}
-	positive := make([]bool, len(of))
-	standing := Standing{Name: c.Name, Judged: len(of)}
-	for i, k := range of {
-		if positive[i] = k >= 0; positive[i] {
-			standing.Planted++
-		}
-	}
-	standing.AveragePrecision = averagePrecision(scores, positive)
+	standing.Judged = len(of)
 	standing.ROCAUC = areaUnderROC(scores, positive)
+	sum, n := 0.0, 0
 	for k := range kinds {
 		standing.ByKind[k] = against(k, scores, of)
+		if !math.IsNaN(standing.ByKind[k]) {
+			sum += standing.ByKind[k]
+			n++
+		}
 	}
+	standing.AveragePrecision = sum / float64(n)
 	return standing, nil
 }
 

@@ -127,6 +127,30 @@ func TestScorers(t *testing.T) {
 				t.Errorf("a missing value is blamed: %v", b)
 			}
 		}},
+		{"a feature that never comes does not stop the others", "one host has no swap: the rest of it is still watched", func(t *testing.T, k kindOfScorer) {
+			if !k.learns {
+				t.Skip("knows nothing")
+			}
+			s, g := k.fresh(t, 2), new(splitmix)
+			wild := 0.0
+			for i := range 406 {
+				x := wave(g, i, 2)
+				x[1] = math.NaN()
+				if i >= 400 {
+					x[0] *= 100
+				}
+				score := process(t, s, int64(i)*10*minute, x, false)
+				if i >= 400 {
+					wild = max(wild, score)
+				}
+				if e := s.Expected(nil); !math.IsNaN(e[1]) || i > 100 && math.IsNaN(e[0]) {
+					t.Fatalf("point %d is expected at %v", i, e)
+				}
+			}
+			if wild < 4 {
+				t.Errorf("wild points of the feature that comes score %v at most", wild)
+			}
+		}},
 		{"expected and blame have the point's width", "readings are filled in place, feature by feature", func(t *testing.T, k kindOfScorer) {
 			s, g := k.taught(t, 3, 300)
 			for i := range 50 {
