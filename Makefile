@@ -12,7 +12,7 @@ MAX_SIZE  := 80000000
 
 .PHONY: help
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sort | while IFS=$$'\t' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | sort | while IFS=$$'\t' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
 
 .PHONY: check
 check: format-check lint vet shuffle generate-check ## format, lint, vet, shuffled tests, generated files current
@@ -28,6 +28,11 @@ shuffle: ## the quick tests in random order
 .PHONY: test-long
 test-long: ## all tests, with real peers (Debian packages) and the long ones
 	FETTLE_LONG=1 $(GO) test -timeout 25m ./...
+
+.PHONY: test-arm64
+test-arm64: ## the tests of the random cut forest on an emulated arm64; needs qemu-user-static
+	@command -v qemu-aarch64-static >/dev/null || { echo "test-arm64: qemu-aarch64-static is missing: apt-get install qemu-user-static" >&2; exit 1; }
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -exec qemu-aarch64-static ./detect/kernel/rcf/...
 
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
@@ -48,8 +53,9 @@ lint: ## golangci-lint with .golangci.yml
 	$(TOOL) golangci-lint run ./...
 
 .PHONY: vet
-vet: ## go vet
+vet: ## go vet, and the kernels also for processors that have other ones
 	$(GO) vet ./...
+	for arch in amd64 arm64 386 riscv64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) vet ./detect/kernel/... || exit; done
 
 .PHONY: generate
 generate: ## write every generated file anew

@@ -7,12 +7,12 @@ import (
 	"unsafe"
 )
 
-func benchmark(b *testing.B, bytesPerDim int64, f func(s Set, in input)) {
+func benchmark(b *testing.B, bytesPerDim int64, f func(s Set, in *input)) {
 	for _, s := range []Set{Best(), Portable()} {
 		for _, dims := range []int{8, 16, 32} {
 			b.Run(fmt.Sprintf("set=%v/dims=%d", s, dims), func(b *testing.B) {
 				random := rand.New(rand.NewPCG(7, 8))
-				in := input{scale: 0.25, keep: 0.5}
+				in := &input{scale: 0.25, keep: 0.5}
 				for _, v := range []*[]float32{&in.p, &in.q, &in.high, &in.low, &in.box, &in.other} {
 					*v = make([]float32, 2*dims)
 					for i := range *v {
@@ -34,28 +34,28 @@ func benchmark(b *testing.B, bytesPerDim int64, f func(s Set, in input)) {
 }
 
 func BenchmarkExcess(b *testing.B) {
-	benchmark(b, 12, func(s Set, in input) { s.Excess(in.p, in.box) })
+	benchmark(b, 12, func(s Set, in *input) { s.Excess(in.p, in.box) })
 }
 
 func BenchmarkL1(b *testing.B) {
-	benchmark(b, 8, func(s Set, in input) { s.L1(in.p, in.q) })
+	benchmark(b, 8, func(s Set, in *input) { s.L1(in.p, in.q) })
 }
 
 // BenchmarkEqual compares equal vectors, which is the slow case.
 func BenchmarkEqual(b *testing.B) {
-	benchmark(b, 8, func(s Set, in input) { s.Equal(in.p, in.p) })
+	benchmark(b, 8, func(s Set, in *input) { s.Equal(in.p, in.p) })
 }
 
 func BenchmarkGrow(b *testing.B) {
-	benchmark(b, 20, func(s Set, in input) { s.Grow(in.box, in.p) })
+	benchmark(b, 20, func(s Set, in *input) { s.Grow(in.box, in.p) })
 }
 
 func BenchmarkUnion(b *testing.B) {
-	benchmark(b, 24, func(s Set, in input) { s.Union(in.box, in.other) })
+	benchmark(b, 24, func(s Set, in *input) { s.Union(in.box, in.other) })
 }
 
 func BenchmarkBlend(b *testing.B) {
-	benchmark(b, 28, func(s Set, in input) { s.Blend(in.high, in.low, in.p, in.box, in.scale, in.keep) })
+	benchmark(b, 28, func(s Set, in *input) { s.Blend(in.high, in.low, in.p, in.box, in.scale, in.keep) })
 }
 
 func BenchmarkPrefetch(b *testing.B) {

@@ -9,16 +9,15 @@
 // A vector has dims float32, a multiple of 8 and at least 8; what a point does
 // not use is 0 in the point and in the box. A box is 2*dims float32, first
 // every lower bound, then every upper bound, and lower <= upper. Alignment does
-// not matter. Nothing may be NaN. Lengths are not checked where the vector unit
-// is used: a caller that breaks the contract reads memory that is not its own.
+// not matter. Nothing may be NaN. Lengths are not checked: a caller that breaks
+// the contract reads and writes memory that is not its own.
 //
 // # Same bits
 //
 // Denormal numbers are kept, and multiplications are never fused with
-// additions. A sum over a vector goes lane by lane: the even and the odd blocks
-// of 8 are each added up in order, then the odd sums onto the even ones, then
-// lane i+4 onto i, lane i+2 onto i and lane 1 onto 0. A sum that exceeds float32
-// is +Inf. The difference of two equal infinities counts as no distance in
+// additions. A sum over a vector adds up its blocks of 8 in order, lane by lane,
+// then lane i+4 onto lane i, lane i+2 onto i and lane 1 onto 0. A sum that
+// exceeds float32 is +Inf. The difference of two equal infinities counts as no distance in
 // [Set.Excess] and [Set.Blend], and makes a range and an L1 distance NaN, whose
 // bits alone may differ between machines.
 package vector
@@ -73,8 +72,7 @@ func (s Set) Grow(box, p []float32) bool {
 // whether that changed it; it treats zeros as [Set.Grow] does.
 func (s Set) Union(box, other []float32) bool {
 	dims := len(other) / 2
-	lower := unsafe.SliceData(other)
-	return union8(s, unsafe.SliceData(box), lower, behind(lower, dims), dims)
+	return union8(s, unsafe.SliceData(box), unsafe.SliceData(other), unsafe.SliceData(other[dims:]), dims)
 }
 
 // Blend takes the attribution of a score one level up the tree: every
@@ -82,10 +80,4 @@ func (s Set) Union(box, other []float32) bool {
 // beyond the upper bound of box (in high) or below the lower one (in low).
 func (s Set) Blend(high, low, p, box []float32, scale, keep float32) {
 	blend8(s, unsafe.SliceData(high), unsafe.SliceData(low), unsafe.SliceData(p), unsafe.SliceData(box), len(p), scale, keep)
-}
-
-// behind returns the address of the element n places behind p. It is not past
-// the end of the vector that p is in, as a box has two halves.
-func behind(p *float32, n int) *float32 {
-	return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4))
 }

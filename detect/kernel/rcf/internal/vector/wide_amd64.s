@@ -4,9 +4,9 @@
 // and VMAXPS b, a, c is c = a > b ? a : b, so b when one of them is NaN or both
 // are zeros; VMINPS likewise.
 
-// EXCESS adds what one block of 8 adds to the excess and to the span.
+// EXCESS adds one block of 8 to the excess in Y0 and to the span in Y1.
 // SI point, DI lower, DX upper bounds, Y15 zeros.
-#define EXCESS(off, excess, span) \
+#define EXCESS(off) \
 	VMOVUPS off(SI), Y8           \
 	VMOVUPS off(DI), Y9           \
 	VMOVUPS off(DX), Y10          \
@@ -16,8 +16,8 @@
 	VMAXPS  Y15, Y9, Y9           \
 	VMAXPS  Y15, Y8, Y8           \
 	VADDPS  Y8, Y9, Y9            \
-	VADDPS  Y11, span, span       \
-	VADDPS  Y9, excess, excess
+	VADDPS  Y11, Y1, Y1           \
+	VADDPS  Y9, Y0, Y0
 
 // func excess8(s Set, p, box *float32, dims int) (excess, span float32)
 TEXT ·excess8(SB), NOSPLIT, $0-40
@@ -30,14 +30,12 @@ TEXT ·excess8(SB), NOSPLIT, $0-40
 	VXORPS Y15, Y15, Y15
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
 	SUBQ   $16, CX
 	JLT    tail
 
 pair:
-	EXCESS(0, Y0, Y1)
-	EXCESS(32, Y2, Y3)
+	EXCESS(0)
+	EXCESS(32)
 	ADDQ $64, SI
 	ADDQ $64, DI
 	ADDQ $64, DX
@@ -47,11 +45,9 @@ pair:
 tail:
 	CMPQ CX, $-8
 	JNE  total
-	EXCESS(0, Y0, Y1)
+	EXCESS(0)
 
 total:
-	VADDPS       Y2, Y0, Y0
-	VADDPS       Y3, Y1, Y1
 	VEXTRACTF128 $1, Y0, X2
 	VEXTRACTF128 $1, Y1, X3
 	VADDPS       X2, X0, X0
@@ -79,7 +75,6 @@ TEXT ·l18(SB), NOSPLIT, $0-36
 	VPCMPEQD Y15, Y15, Y15
 	VPSRLD   $1, Y15, Y15  // all but the sign
 	VXORPS   Y0, Y0, Y0
-	VXORPS   Y1, Y1, Y1
 	SUBQ     $16, CX
 	JLT      tail
 
@@ -91,7 +86,7 @@ pair:
 	VANDPS  Y15, Y8, Y8
 	VANDPS  Y15, Y9, Y9
 	VADDPS  Y8, Y0, Y0
-	VADDPS  Y9, Y1, Y1
+	VADDPS  Y9, Y0, Y0
 	ADDQ    $64, SI
 	ADDQ    $64, DI
 	SUBQ    $16, CX
@@ -106,7 +101,6 @@ tail:
 	VADDPS  Y8, Y0, Y0
 
 total:
-	VADDPS       Y1, Y0, Y0
 	VEXTRACTF128 $1, Y0, X1
 	VADDPS       X1, X0, X0
 	VMOVHLPS     X0, X0, X1

@@ -24,9 +24,9 @@
 // UMINV Sd, Vn.4S
 #define UMINV(n, d) WORD $(0x6EB1A800 | (n)<<5 | (d))
 
-// EXCESS adds what one block of 8 adds to the excess (registers e and f) and to
-// the span (r and s). R0 point, R1 lower, R3 upper bounds, all moved on; V31 zeros.
-#define EXCESS(e, f, r, s) \
+// EXCESS adds one block of 8 to the excess in V0 and V1 and to the span in V4
+// and V5. R0 point, R1 lower, R3 upper bounds, all moved on; V31 zeros.
+#define EXCESS \
 	VLD1.P 32(R0), [V16.S4, V17.S4] \
 	VLD1.P 32(R1), [V18.S4, V19.S4] \
 	VLD1.P 32(R3), [V20.S4, V21.S4] \
@@ -42,10 +42,10 @@
 	FMAXNM(31, 21, 21)              \
 	FADD(20, 18, 18)                \
 	FADD(21, 19, 19)                \
-	FADD(22, r, r)                  \
-	FADD(23, s, s)                  \
-	FADD(18, e, e)                  \
-	FADD(19, f, f)
+	FADD(22, 4, 4)                  \
+	FADD(23, 5, 5)                  \
+	FADD(18, 0, 0)                  \
+	FADD(19, 1, 1)
 
 // func excess8(s Set, p, box *float32, dims int) (excess, span float32)
 TEXT ·excess8(SB), NOSPLIT|NOFRAME, $0-40
@@ -58,31 +58,23 @@ TEXT ·excess8(SB), NOSPLIT|NOFRAME, $0-40
 	VEOR  V31.B16, V31.B16, V31.B16
 	VEOR  V0.B16, V0.B16, V0.B16
 	VEOR  V1.B16, V1.B16, V1.B16
-	VEOR  V2.B16, V2.B16, V2.B16
-	VEOR  V3.B16, V3.B16, V3.B16
 	VEOR  V4.B16, V4.B16, V4.B16
 	VEOR  V5.B16, V5.B16, V5.B16
-	VEOR  V6.B16, V6.B16, V6.B16
-	VEOR  V7.B16, V7.B16, V7.B16
 	SUBS  $16, R2
 	BLT   tail
 
 pair:
-	EXCESS(0, 1, 4, 5)
-	EXCESS(2, 3, 6, 7)
+	EXCESS
+	EXCESS
 	SUBS $16, R2
 	BGE  pair
 
 tail:
 	CMN $8, R2
 	BNE total
-	EXCESS(0, 1, 4, 5)
+	EXCESS
 
 total:
-	FADD(2, 0, 0)
-	FADD(3, 1, 1)
-	FADD(6, 4, 4)
-	FADD(7, 5, 5)
 	FADD(1, 0, 0)
 	FADD(5, 4, 4)
 	VZIP1 V4.D2, V0.D2, V1.D2    // e0 e1 r0 r1
@@ -106,8 +98,6 @@ TEXT ·l18(SB), NOSPLIT|NOFRAME, $0-36
 	MOVD  dims+24(FP), R2
 	VEOR  V0.B16, V0.B16, V0.B16
 	VEOR  V1.B16, V1.B16, V1.B16
-	VEOR  V2.B16, V2.B16, V2.B16
-	VEOR  V3.B16, V3.B16, V3.B16
 	SUBS  $16, R2
 	BLT   tail
 
@@ -120,8 +110,8 @@ pair:
 	FABD(23, 19, 19)
 	FADD(16, 0, 0)
 	FADD(17, 1, 1)
-	FADD(18, 2, 2)
-	FADD(19, 3, 3)
+	FADD(18, 0, 0)
+	FADD(19, 1, 1)
 	SUBS   $16, R2
 	BGE    pair
 
@@ -136,8 +126,6 @@ tail:
 	FADD(17, 1, 1)
 
 total:
-	FADD(2, 0, 0)
-	FADD(3, 1, 1)
 	FADD(1, 0, 0)
 	VDUP  V0.D[1], V1.D2
 	FADD(1, 0, 0)
