@@ -148,6 +148,7 @@ server: {public_url: "` + h.Base + `"}
 integrations:
   - {name: am, source: alertmanager, auth: {bearer: env:HOUSE_WEBHOOK}}
 detect:
+  checkpoint_interval: 2s
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}
