@@ -1,6 +1,9 @@
 package rcf
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // Rest gives up the memory that can be made again: the boxes, most of a
 // forest. The next use makes them again, which takes about as long as 20
@@ -72,9 +75,10 @@ func (f *Forest) remass(base, at uint32, masses *[]int) int {
 	return mass
 }
 
-// Bytes returns the memory of the forest as it is, for a budget of many.
+// Bytes returns the memory that the forest takes as it is, in bytes: with its
+// boxes, or at rest without.
 func (f *Forest) Bytes() int {
 	w := &f.points
-	return 300 + 40*len(f.trees) + 8*len(f.arena) + 4*(len(f.boxes)+len(f.weights)+len(w.data)) +
+	return int(unsafe.Sizeof(*f)) + int(unsafe.Sizeof(tree{}))*len(f.trees) + 8*len(f.arena) + 4*(len(f.boxes)+len(f.weights)+len(w.data)) +
 		2*(len(f.refs.low)+len(f.refs.high)) + len(w.holds.low) + len(w.holds.high)
 }
