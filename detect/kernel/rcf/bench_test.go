@@ -76,7 +76,7 @@ func benchmarkScoreUpdate(b *testing.B, o Options, models int) {
 	}
 	b.ReportMetric(float64(cpuNanos()-begin)/float64(i-from), "cpu-ns/op")
 	b.ReportMetric(float64(first.Bytes()), "live-B")
-	first.Rest()
+	first.Rest(nil)
 	b.ReportMetric(float64(first.Bytes()), "resting-B")
 	if !(sum > 0) {
 		b.Fatal("no point scored")
@@ -110,7 +110,7 @@ func BenchmarkWake(b *testing.B) {
 			f, p := warmForest(b, Options{Dims: dims / 8, Shingle: 8}, rows), &Pass{}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				f.Rest()
+				f.Rest(p)
 				if err := f.Process(rows[i%len(rows)], p); err != nil {
 					b.Fatal(err)
 				}

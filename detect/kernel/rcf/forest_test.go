@@ -197,7 +197,7 @@ func TestSaveAndLoad(t *testing.T) {
 					t.Errorf("saved at row %d: %d bytes, live %d", i, len(data), bytes)
 				}
 				if i%2 == 0 {
-					saved.Rest()
+					saved.Rest(p)
 				} else {
 					var err error
 					if saved, err = Load(o, data); err != nil {
@@ -418,7 +418,7 @@ func TestRestingMemory(t *testing.T) {
 		}
 		process(t, forest, p, stream(1, rows, dims))
 		live := forest.Bytes()
-		forest.Rest()
+		forest.Rest(nil)
 		if got := forest.Bytes(); got > most || got > live/2 {
 			t.Errorf("%d dimensions take %d bytes at rest and %d awake, want at most %d", 8*dims, got, live, most)
 		}

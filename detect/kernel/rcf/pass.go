@@ -9,9 +9,10 @@ import (
 
 // A Pass goes through a forest with one point: it is what is asked, what came
 // out and the memory needed on the way. The zero value is ready to use. Use one
-// for every goroutine, for as many forests as you like: it holds nothing of
-// them between calls, and after the first call with the largest forest nothing
-// is allocated.
+// for every goroutine, for as many forests as you like: a forest itself has no
+// such memory, and after the first call with the largest of them nothing is
+// allocated. A pass keeps the last forest that it was used with from being
+// collected.
 type Pass struct {
 	// Attribute asks for High and Low.
 	Attribute bool
@@ -58,6 +59,8 @@ type Pass struct {
 	moved    uint32
 
 	order, names []uint32 // of the pairs of a tree that is tidied
+
+	spare []float32 // boxes of a forest at rest
 
 	tree   int
 	path   []uint32
@@ -117,7 +120,7 @@ func (p *Pass) fit(f *Forest) {
 		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width,
 		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask,
 	}
-	f.wake()
+	f.wake(p)
 	p.way.Boxes = &f.boxes[0]
 }
 

@@ -6,17 +6,27 @@ import (
 )
 
 // Rest gives up the memory that can be made again: the boxes, most of a
-// forest. The next use makes them again, which takes about as long as 20
-// points. It is for a forest that waits longer than that for its next point
-// and has many of its kind beside it.
-func (f *Forest) Rest() { f.boxes = nil }
+// forest. The next use makes them again, which takes about as long as 50
+// points. It is for a forest that waits much longer than that for its next
+// point and has many of its kind beside it. A pass that is given keeps the
+// memory for the next forest to wake with it, so that many in turn need it once.
+func (f *Forest) Rest(p *Pass) {
+	if p != nil && cap(f.boxes) > cap(p.spare) {
+		p.spare = f.boxes
+	}
+	f.boxes = nil
+}
 
 // wake makes the boxes of a forest at rest.
-func (f *Forest) wake() {
+func (f *Forest) wake(p *Pass) {
 	if f.boxes != nil {
 		return
 	}
-	f.boxes = make([]float32, len(f.trees)*f.slots*f.pad)
+	if n := len(f.trees) * f.slots * f.pad; cap(p.spare) >= n {
+		f.boxes, p.spare = p.spare[:n], nil
+	} else {
+		f.boxes = make([]float32, n)
+	}
 	scratch := make([]float32, 2*f.pad)
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
