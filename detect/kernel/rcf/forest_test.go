@@ -431,3 +431,36 @@ func TestRestingMemory(t *testing.T) {
 	f(1, 350_000)
 	f(4, 600_000)
 }
+
+// A pass goes from forest to forest, whatever their shapes, and leaves no trace.
+func TestPassServesManyForests(t *testing.T) {
+	var many, alone []*Forest
+	var rows [][][]float64
+	for _, o := range shapes {
+		many, alone, rows = append(many, newForest(t, o)), append(alone, newForest(t, o)), append(rows, o.rows(8, 700))
+	}
+	p := &Pass{Attribute: true}
+	passes := make([]Pass, len(many))
+	for i := range 600 {
+		for j, f := range many {
+			process(t, f, p, rows[j][i:i+1])
+			process(t, alone[j], &passes[j], rows[j][i:i+1])
+			if p.Score != passes[j].Score {
+				t.Fatalf("row %d of forest %d scores %v among others, %v alone", i, j, p.Score, passes[j].Score)
+			}
+		}
+	}
+	i := 600
+	allocs := testing.AllocsPerRun(50, func() {
+		for j, f := range many {
+			if err := f.Process(rows[j][i], p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		i++
+	})
+	// The list of free places behind the ring may grow now and then.
+	if allocs > 1 {
+		t.Errorf("%v allocations for a row of each forest", allocs)
+	}
+}

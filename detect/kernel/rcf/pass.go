@@ -31,6 +31,7 @@ type Pass struct {
 	// Trees is how many trees the score is the mean of.
 	Trees int
 
+	all    []float32 // what the vectors from here on are parts of
 	point  []float32 // padded
 	row    []float32
 	other  []float32
@@ -100,7 +101,11 @@ func (p *Pass) fit(f *Forest) {
 		p.worth = p.worths
 	}
 	if len(p.point) != f.pad {
-		all := make([]float32, 11*f.pad)
+		if cap(p.all) < 11*f.pad {
+			p.all = make([]float32, 11*f.pad)
+		}
+		all := p.all[:11*f.pad]
+		clear(all)
 		take := func(n int) []float32 {
 			part := all[: n*f.pad : n*f.pad]
 			all = all[n*f.pad:]
