@@ -1,6 +1,6 @@
 // Package cli is the command line of Fettle: fettle <noun> <verb>.
 //
-// serve, demo, simulate, config and version work by themselves; everything
+// serve, demo, simulate, detect, config and version work by themselves; everything
 // else talks to a running server through its public API. Results go to
 // standard output, as a table or with --json as JSON, progress and errors to
 // standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by
@@ -80,7 +80,7 @@ Start with "fettle demo" to watch an incident go around the whole loop, or
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newConfig(), newIncidents(), newChanges(), newTrail(), newBacklog(), newTokens(), newIntegrations(), newConnectors(), newSend(), newStop(), newResume(), newSimulate(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newConfig(), newIncidents(), newChanges(), newTrail(), newBacklog(), newDetect(), newTokens(), newIntegrations(), newConnectors(), newSend(), newStop(), newResume(), newSimulate(), newVersion())
 	for _, c := range root.Commands() {
 		misuse(c)
 	}

@@ -38,7 +38,7 @@ func reference(t *testing.T) string {
 	fmt.Fprintf(&b, `<!-- Code generated from the commands of cli by "make generate"; DO NOT EDIT. -->
 # Command line reference
 
-`+"`serve`, `demo`, `simulate`, `config` and `version`"+` work by themselves. Every other command talks to a running server through its
+`+"`serve`, `demo`, `simulate`, `detect`, `config` and `version`"+` work by themselves. Every other command talks to a running server through its
 public API. It finds the server by `+"`--server`, then `$FETTLE_SERVER`"+`, then the data directory of a server on this machine, and a
 token by `+"`$FETTLE_TOKEN`, then `fettle/token`"+` in the user's configuration directory (`+"`~/.config` on Linux"+`), then the admin token in that
 data directory. Results go to standard output, as a table or with `+"`--json`"+` as JSON; progress and errors to standard error.
@@ -58,7 +58,7 @@ Exit codes: %d done, %d failed, %d wrong usage, %d refused by policy.
 			text = c.Short + "."
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", c.CommandPath(), text)
-		if !c.HasSubCommands() {
+		if !c.HasSubCommands() || c.HasAvailableLocalFlags() {
 			fmt.Fprintf(&b, "\n```text\n%s\n```\n", c.UseLine())
 			flags(t, &b, c)
 		}

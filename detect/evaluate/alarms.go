@@ -24,6 +24,9 @@ type Alarms struct {
 	// found of how long after the first row the first alarm was; NaN when none
 	// was found.
 	DelayRows, DelaySeconds float64
+	// AffiliationF1 is the F1 of precision and recall by distance in time: an alarm
+	// just beside a window is not worth nothing. Of a series without an alarm it is 0.
+	AffiliationF1 float64
 	// Windows is the number of windows, those inside the skipped part left out.
 	Windows int
 }
@@ -72,6 +75,7 @@ func AtBudget(r *Ranking, perWeek float64) Alarms {
 		}
 	}
 	out.recall(r)
+	out.AffiliationF1 = affiliation(r, out.Threshold)
 	return out
 }
 

@@ -104,8 +104,8 @@ func ReadNAB(root fs.FS) (*Set, error) {
 }
 
 // ReadPoints reads a folder of CSV files at any depth with the columns
-// TimeStamp, Value and Label, where Label is 1 for an anomalous row and 0 for
-// any other.
+// TimeStamp, Value and Label, where Label is 1 for an anomalous row and 0 or
+// empty for any other.
 func ReadPoints(root fs.FS) (*Set, error) {
 	set, err := readSeries(root, columns{"timestamp", "value", "label"})
 	if err != nil {
@@ -194,6 +194,7 @@ func readCSV(r io.Reader, c columns) (Series, error) {
 	var s Series
 	in := csv.NewReader(r)
 	in.ReuseRecord = true
+	in.FieldsPerRecord = -1 // a comma too many at the end of a row is harmless
 	head, err := in.Read()
 	if err != nil {
 		return s, fmt.Errorf("heading: %w", err)
@@ -221,6 +222,9 @@ func readCSV(r io.Reader, c columns) (Series, error) {
 			return s, err
 		}
 		line, _ := in.FieldPos(0)
+		if need := max(at, value, label); len(row) <= need {
+			return s, fmt.Errorf("line %d has %d columns, %d are needed", line, len(row), need+1)
+		}
 		t, err := ParseTime(row[at])
 		if err != nil {
 			return s, fmt.Errorf("line %d: %w", line, err)
@@ -245,10 +249,14 @@ func readCSV(r io.Reader, c columns) (Series, error) {
 
 // layouts are the forms of time that are read; fractions of a second are
 // allowed in each.
-var layouts = []string{time.DateTime, time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04", time.DateOnly}
+var layouts = []string{
+	time.DateTime, time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04", time.DateOnly,
+	"2006/1/2 15:04:05", "2006/1/2 15:04", "1/2/2006 15:04:05", "1/2/2006 15:04",
+}
 
 // ParseTime reads a time as data sets write it: "2006-01-02 15:04:05" with or
-// without T, zone and fraction, a date, or Unix time in seconds, milliseconds,
+// without T, zone and fraction, a date, with slashes as year/month/day or
+// month/day/year, or Unix time in seconds, milliseconds,
 // microseconds or nanoseconds, told apart by size. Without a zone it is UTC.
 func ParseTime(s string) (time.Time, error) {
 	s = strings.TrimSpace(s)
@@ -284,7 +292,7 @@ func ParseValue(s string) (float64, error) {
 
 func parseLabel(s string) (bool, error) {
 	switch strings.TrimSpace(s) {
-	case "0", "0.0":
+	case "0", "0.0", "":
 		return false, nil
 	case "1", "1.0":
 		return true, nil

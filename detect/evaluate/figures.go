@@ -55,11 +55,12 @@ type Figures[T any] struct {
 
 // AlarmFigures are the figures of Alarms.
 type AlarmFigures[T any] struct {
-	PerWeek      T `json:"false_alarms_per_week"`
-	EventRecall  T `json:"event_recall"`
-	RangeRecall  T `json:"range_recall"`
-	DelayRows    T `json:"delay_rows"`
-	DelaySeconds T `json:"delay_seconds"`
+	PerWeek       T `json:"false_alarms_per_week"`
+	EventRecall   T `json:"event_recall"`
+	RangeRecall   T `json:"range_recall"`
+	DelayRows     T `json:"delay_rows"`
+	DelaySeconds  T `json:"delay_seconds"`
+	AffiliationF1 T `json:"affiliation_f1"`
 }
 
 // Result is what a run says of one detector: means over the seeds and how they
@@ -98,7 +99,7 @@ func (j *Judge) Measure(scores [][]float64) Figures[Number] {
 		AveragePrecision: Number(points.AveragePrecision), ROCAUC: Number(points.ROCAUC), VUSPR: Number(math.NaN()),
 		Alarms: AlarmFigures[Number]{
 			PerWeek: Number(alarms.PerWeek), EventRecall: Number(alarms.EventRecall), RangeRecall: Number(alarms.RangeRecall),
-			DelayRows: Number(alarms.DelayRows), DelaySeconds: Number(alarms.DelaySeconds),
+			DelayRows: Number(alarms.DelayRows), DelaySeconds: Number(alarms.DelaySeconds), AffiliationF1: Number(alarms.AffiliationF1),
 		},
 	}
 	if j.vus {
@@ -132,11 +133,12 @@ func fold[T any](runs []Figures[Number], f func([]float64) T) Figures[T] {
 		ROCAUC:           each(func(r *Figures[Number]) Number { return r.ROCAUC }),
 		VUSPR:            each(func(r *Figures[Number]) Number { return r.VUSPR }),
 		Alarms: AlarmFigures[T]{
-			PerWeek:      each(func(r *Figures[Number]) Number { return r.Alarms.PerWeek }),
-			EventRecall:  each(func(r *Figures[Number]) Number { return r.Alarms.EventRecall }),
-			RangeRecall:  each(func(r *Figures[Number]) Number { return r.Alarms.RangeRecall }),
-			DelayRows:    each(func(r *Figures[Number]) Number { return r.Alarms.DelayRows }),
-			DelaySeconds: each(func(r *Figures[Number]) Number { return r.Alarms.DelaySeconds }),
+			PerWeek:       each(func(r *Figures[Number]) Number { return r.Alarms.PerWeek }),
+			EventRecall:   each(func(r *Figures[Number]) Number { return r.Alarms.EventRecall }),
+			RangeRecall:   each(func(r *Figures[Number]) Number { return r.Alarms.RangeRecall }),
+			DelayRows:     each(func(r *Figures[Number]) Number { return r.Alarms.DelayRows }),
+			DelaySeconds:  each(func(r *Figures[Number]) Number { return r.Alarms.DelaySeconds }),
+			AffiliationF1: each(func(r *Figures[Number]) Number { return r.Alarms.AffiliationF1 }),
 		},
 	}
 	for key := range runs[0].NAB {

@@ -124,6 +124,7 @@ func TestReadersNameTheFault(t *testing.T) {
 	f("a.csv", "TimeStamp,Value,Label\n", "a.csv: holds no row")
 	f("a.csv", "TimeStamp,Value,Label\nnoon,1,0\n", `a.csv: line 2: time "noon"`)
 	f("a.csv", "TimeStamp,Value,Label\n1,Inf,0\n", `value "Inf" is not a finite number`)
+	f("a.csv", "TimeStamp,Value,Label\n1,2\n", "a.csv: line 2 has 2 columns, 3 are needed")
 	f("a.csv", "TimeStamp,Value,Label\n1,2,yes\n", `label "yes" is neither 0 nor 1`)
 
 	g := func(want, windows, profiles string) {
@@ -169,6 +170,8 @@ func TestParseTime(t *testing.T) {
 	f("2026-11-21T13:00:00+01:00", noon)
 	f("2026-11-21 13:00:00+01:00", noon)
 	f("2026-11-21 12:00", noon)
+	f("2026/11/21 12:00:00", noon)
+	f("11/21/2026 12:00", noon)
 	f("2026-11-21", "2026-11-21T00:00:00Z")
 	f("1795262400", noon)
 	f("1795262400.25", "2026-11-21T12:00:00.25Z")
@@ -191,4 +194,29 @@ func TestNumbersThatAreNotKnownAreNull(t *testing.T) {
 	if err := json.Unmarshal([]byte("[0.5,null]"), &back); err != nil || back[0] != 0.5 || !math.IsNaN(float64(back[1])) {
 		t.Errorf("unmarshalled %v (%v)", back, err)
 	}
+}
+
+func TestAffiliationAtABudget(t *testing.T) {
+	// Rows 7 and 8 of rows 3 to 19 are the window; there are 17 rows.
+	f := func(why string, want float64, alarms ...int) {
+		t.Helper()
+		s, scores := scored("....AA...........", make([]float64, 17)...)
+		for _, row := range alarms {
+			scores[row] = 0.9
+		}
+		for i := range 3 {
+			scores[i] = 0
+		}
+		got := evaluate.AtBudget(evaluate.Rank(&evaluate.Set{Series: []evaluate.Series{s}}, [][]float64{scores}), 1.5*168/16)
+		near(t, why, got.AffiliationF1, want)
+	}
+	f1 := func(p, r float64) float64 { return 2 * p * r / (p + r) }
+	f("the window itself", 1, 7, 8)
+	f("no alarm", 0)
+	// From row 8, the rows 3 to 7 and 9 to 19 are 1 or more away.
+	f("one row of two", f1(1, (1+16./17)/2), 7)
+	// One row behind: 4+11 rows are as far from the window. The rows of the
+	// window see 3+11 and 5+11 rows as far as the alarm.
+	f("just beside", f1(15./17, (14./17+16./17)/2), 9)
+	f("at the far end", f1(1./17, (1./17+1./17)/2), 19)
 }

@@ -49,7 +49,11 @@ func literalVUS(scores []float64, windows []Window, longest int) float64 {
 		}
 		before := 0.0
 		for k := range vusThresholds {
-			threshold := falling[int(float64(k)*float64(n-1)/(vusThresholds-1))]
+			rank := int(float64(k) * (float64(n-1) / (vusThresholds - 1))) // as numpy.linspace rounds
+			if k == vusThresholds-1 {
+				rank = n - 1
+			}
+			threshold := falling[rank]
 			tp, weights, predicted, found := 0.0, 0.0, 0.0, 0.0
 			for _, s := range scores {
 				if s >= threshold {

@@ -2,6 +2,7 @@ package threshold
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -41,7 +42,7 @@ func models() []model {
 	normalizer := must(NewNormalizer(NormalizerSettings{}))
 	grader := must(NewGrader(GraderSettings{Shingled: true, Adjust: true, Scaled: true}))
 	spot := must(NewSPOT(SPOTSettings{Risk: 1e-3, Calibrate: 200, Peaks: 32}))
-	dspot := must(NewDSPOT(DSPOTSettings{SPOTSettings: SPOTSettings{Risk: 1e-3, Calibrate: 200, Peaks: 32}, Depth: 20}))
+	dspot := must(NewDSPOT(DSPOTSettings{SPOTSettings: SPOTSettings{Risk: 1e-3, Calibrate: 200, Peaks: 32, Cluster: 4}, Depth: 20}))
 	percentile := must(NewPercentile(PercentileSettings{Window: 100}))
 	drift := must(NewDrift(DriftSettings{Features: 2}))
 	values, deviations := make([]float64, 2), []float64{1, 1}
@@ -49,7 +50,11 @@ func models() []model {
 	effect := NewEffect(0.01, 0.1)
 	expected := must(NewExpected(ExpectedSettings{}))
 	debounce := must(NewDebounce(DebounceSettings{Hold: 30}))
+	deviation := NewDeviation(0.01)
 	all := []model{
+		{"deviation", func(_ int64, x float64, hold bool) []float64 {
+			return say(deviation.Update(x, hold), deviation.SD(), deviation.Weight())
+		}, deviation.AppendState, deviation.LoadState},
 		{"normalizer", func(_ int64, x float64, hold bool) []float64 {
 			return say(normalizer.Update(x, hold))
 		}, normalizer.AppendState, normalizer.LoadState},
@@ -318,5 +323,37 @@ func BenchmarkUpdate(b *testing.B) {
 				i++
 			}
 		})
+	}
+}
+
+// BenchmarkWindow is one point of the types whose price grows with their window,
+// at the sizes they are used with.
+func BenchmarkWindow(b *testing.B) {
+	run := func(name string, size int, update func(x float64)) {
+		b.Run(fmt.Sprintf("%s/size=%d", name, size), func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			xs := make([]float64, 1<<14)
+			for i := range xs {
+				xs[i] = rng.ExpFloat64()
+			}
+			for i := range size {
+				update(xs[i&(len(xs)-1)])
+			}
+			b.ReportAllocs()
+			b.SetBytes(8)
+			i := 0
+			for b.Loop() {
+				update(xs[i&(len(xs)-1)])
+				i++
+			}
+		})
+	}
+	for _, size := range []int{1440, 43_200} {
+		p := must(NewPercentile(PercentileSettings{Window: size}))
+		run("percentile", size, func(x float64) { p.Update(x, false) })
+	}
+	for _, size := range []int{512, 2048} {
+		r := must(NewRank(RankSettings{Window: size}))
+		run("rank", size, func(x float64) { r.Update(x, false) })
 	}
 }

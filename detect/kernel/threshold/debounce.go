@@ -16,7 +16,7 @@ type DebounceSettings struct {
 // largest of the last Hold scores is multiplied by Factor, so that an event is
 // one peak and not a plateau. On NAB, half after 50 to 200 rows is worth three
 // to five points; metrics that count every point of an event lose by it. The
-// first score is not damped. A score that is not finite comes back as it is.
+// first score is not damped. Scores are 0 or more. A score that is not finite comes back as it is.
 type Debounce struct {
 	factor float64
 	hold   int

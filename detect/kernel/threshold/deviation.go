@@ -35,6 +35,15 @@ func (d *Deviation) Learn(x float64) {
 // Mean returns the mean, 0 before the first value.
 func (d *Deviation) Mean() float64 { return d.mean }
 
+// Update returns the mean before the value and learns it unless it is held.
+func (d *Deviation) Update(x float64, hold bool) (mean float64) {
+	mean = d.mean
+	if !hold {
+		d.Learn(x)
+	}
+	return mean
+}
+
 // SD returns the population standard deviation, 0 before the second value.
 func (d *Deviation) SD() float64 {
 	if d.weight == 0 {
@@ -52,4 +61,21 @@ func (d *Deviation) code(c *coder) {
 	c.float(&d.weight)
 	c.float(&d.mean)
 	c.float(&d.squares)
+}
+
+// AppendState appends the state to dst.
+func (d *Deviation) AppendState(dst []byte) []byte {
+	c := save(dst, 'V')
+	d.code(&c)
+	return c.buf
+}
+
+// LoadState reads what AppendState wrote and returns the bytes after it.
+func (d *Deviation) LoadState(src []byte) ([]byte, error) {
+	c, next := load(src, 'V'), *d
+	next.code(&c)
+	if c.err == nil {
+		*d = next
+	}
+	return c.done("deviation")
 }

@@ -11,7 +11,7 @@ type DSPOTSettings struct {
 // DSPOT is SPOT for a stream that drifts (section 4.4 of the paper): it looks
 // at the distance of a point from the mean of the last Depth points that did
 // not alarm. A drift that is slow against Depth does not alarm; a jump does,
-// for as long as its points are not learned. The first Depth points only fill
+// and not what follows it: the mean stays where it was until the jump is over. The first Depth points only fill
 // the mean, so the first alarm comes after Depth+Calibrate points.
 type DSPOT struct {
 	spot SPOT
@@ -51,19 +51,31 @@ func (d *DSPOT) Level() float64 {
 func (d *DSPOT) Threshold() float64 { return d.Level() + d.spot.Threshold() }
 
 // Alarm reports whether the point lies above the threshold.
-func (d *DSPOT) Alarm(x float64) bool { return finite(x) && x > d.Threshold() }
+func (d *DSPOT) Alarm(x float64) bool { return finite(x) && d.spot.Alarm(x-d.Level()) }
 
-// Learn takes in a point, alarming or not.
+// Learn takes in a point as it is, alarming or not.
 func (d *DSPOT) Learn(x float64) {
-	if !finite(x) || !finite(d.sum+x) {
+	if !finite(x) {
 		return
 	}
-	if len(d.ring) < cap(d.ring) {
+	if d.full() {
+		d.spot.Learn(x - d.Level())
+	}
+	d.follow(x)
+}
+
+func (d *DSPOT) full() bool { return len(d.ring) == cap(d.ring) }
+
+// follow takes a point into the local mean.
+func (d *DSPOT) follow(x float64) {
+	if !finite(d.sum + x) {
+		return
+	}
+	if !d.full() {
 		d.ring = append(d.ring, x)
 		d.sum += x
 		return
 	}
-	d.spot.Learn(x - d.Level())
 	d.sum += x - d.ring[d.next]
 	d.ring[d.next] = x
 	if d.next++; d.next == len(d.ring) {
@@ -75,12 +87,14 @@ func (d *DSPOT) Learn(x float64) {
 	}
 }
 
-// Update reports whether the point alarms and learns it unless it does or is
-// held.
+// Update reports whether the point alarms and learns it unless it is held. An
+// alarm is learned as said at SPOT, and does not enter the local mean.
 func (d *DSPOT) Update(x float64, hold bool) (alarm bool) {
-	alarm = d.Alarm(x)
-	if !alarm && !hold {
-		d.Learn(x)
+	if d.full() {
+		alarm = d.spot.Update(x-d.Level(), hold)
+	}
+	if !alarm && !hold && finite(x) {
+		d.follow(x)
 	}
 	return alarm
 }

@@ -76,8 +76,8 @@ func TestGraderFollowsAWS(t *testing.T) {
 				}
 			}
 			slices.Sort(errors)
-			if median, p99 := errors[len(errors)/2], errors[len(errors)*99/100]; median > 2e-3 || p99 > 0.05 {
-				t.Errorf("%s %s: thresholds are off by %v in the median and %v in the 99th percentile, want 0.002 and 0.05", file, seed, median, p99)
+			if median, p99 := errors[len(errors)/2], errors[len(errors)*99/100]; median > 1e-5 || p99 > 0.05 {
+				t.Errorf("%s %s: thresholds are off by %v in the median and %v in the 99th percentile, want 0.00001 and 0.05", file, seed, median, p99)
 			}
 		}
 		for i, want := range ref["confidence"] {

@@ -12,9 +12,9 @@ type Pareto struct {
 }
 
 const (
-	// Between these the maximum of the likelihood exists and is regular
-	// (Smith 1985) and the mean is finite.
-	leastShape, mostShape = -0.5, 1.0
+	// Below -1 the likelihood has no maximum (Smith 1985), above 1 the mean is
+	// infinite.
+	leastShape, mostShape = -1.0, 1.0
 	// fewestExcesses make a fit of two numbers; with fewer there is one.
 	fewestExcesses = 8
 )
@@ -35,8 +35,12 @@ func FitPareto(excesses []float64) Pareto {
 	var mean, most float64
 	least := math.Inf(1)
 	for _, y := range excesses {
-		mean += y / float64(n)
+		mean += y
 		most, least = math.Max(most, y), math.Min(least, y)
+	}
+	mean /= float64(n)
+	if !finite(mean) {
+		return Pareto{Scale: most}
 	}
 	best := Pareto{Scale: mean}
 	if n < fewestExcesses || most-least <= 1e-9*most {
@@ -44,12 +48,13 @@ func FitPareto(excesses []float64) Pareto {
 	}
 	likely := -math.Log(mean) - 1
 	found := false
-	consider := func(p Pareto, root bool) {
+	// At a root the likelihood is that of the profile, without another pass.
+	root := func(p Pareto) {
 		if p.Shape < leastShape || p.Shape > mostShape || !(p.Scale > 0) {
 			return
 		}
-		found = found || root
-		if l := meanLikelihood(excesses, p); l > likely {
+		found = true
+		if l := -math.Log(p.Scale) - p.Shape - 1; l > likely {
 			best, likely = p, l
 		}
 	}
@@ -60,7 +65,7 @@ func FitPareto(excesses []float64) Pareto {
 		theta := -grimshawBelow[i] / most
 		w, _ := f.at(theta)
 		if i > 0 && (w < 0) != (wPrev < 0) {
-			consider(f.refine(prev, wPrev, theta, w), true)
+			root(f.refine(prev, wPrev, theta, w))
 		}
 		prev, wPrev = theta, w
 	}
@@ -68,12 +73,14 @@ func FitPareto(excesses []float64) Pareto {
 		theta := grimshawAbove[i] / mean
 		w, _ := f.at(theta)
 		if i > 0 && (w < 0) != (wPrev < 0) {
-			consider(f.refine(prev, wPrev, theta, w), true)
+			root(f.refine(prev, wPrev, theta, w))
 		}
 		prev, wPrev = theta, w
 	}
 	if !found {
-		consider(moments(excesses, mean), false)
+		if p := moments(excesses, mean); p.Shape >= leastShape && p.Scale > 0 && meanLikelihood(excesses, p) > likely {
+			return p
+		}
 	}
 	return best
 }
@@ -86,22 +93,23 @@ var (
 // profile is the likelihood with the scale eliminated.
 type profile struct{ excesses []float64 }
 
-// at returns Grimshaw's w and the shape that belongs to θ = Shape/Scale. Eight
-// factors share a logarithm; a factor is at most 1+100n and at least 1e-3, so
-// the product stays far within float64.
+// at returns Grimshaw's w and the shape that belongs to θ = Shape/Scale. All
+// factors share one logarithm: every eighth time the exponent of their product
+// is put aside. A factor is at most 1+100n and at least 1e-3, so the product
+// stays far within float64.
 func (f profile) at(theta float64) (w, shape float64) {
-	inverse, logs, product := 0.0, 0.0, 1.0
+	inverse, product, exponent := 0.0, 1.0, 0
 	for i, y := range f.excesses {
 		v := 1 + theta*y
 		inverse += 1 / v
 		product *= v
 		if i&7 == 7 {
-			logs += math.Log(product)
-			product = 1
+			part, e := math.Frexp(product)
+			product, exponent = part, exponent+e
 		}
 	}
 	n := float64(len(f.excesses))
-	shape = (logs + math.Log(product)) / n
+	shape = (math.Log(product) + float64(exponent)*math.Ln2) / n
 	return inverse/n*(1+shape) - 1, shape
 }
 

@@ -10,7 +10,9 @@ type PercentileSettings struct {
 	// Level is the share of values that are not to alarm. Defaults to 0.95.
 	Level float64
 	// Window is the number of latest values that count, 1<<17 at most.
-	// Defaults to 1440, a day of minutes; 30 days of minutes are 43200.
+	// Defaults to 1440, a day of minutes; 30 days of minutes are 43200. Each
+	// takes 16 bytes, and a value moves half of them by one place: 43200 are
+	// 690 KB and several microseconds per value.
 	Window int
 }
 

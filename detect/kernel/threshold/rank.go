@@ -49,7 +49,7 @@ type RankSettings struct {
 // Rank maps a raw score to [0,1] so that scores of many streams are comparable:
 // by how improbable it is in its own stream. With p the probability of such a
 // score or a larger one and L = -log10 p, the rank is L/(L+Half). At any moment
-// a larger score never ranks lower.
+// a larger score never ranks lower, by more than the rounding of a logarithm.
 //
 // Within the remembered scores p is their share, exact. Beyond their upper Share
 // it comes from a distribution fitted to the excesses. ParetoTail fits a
@@ -60,7 +60,8 @@ type RankSettings struct {
 // what was seen: all records rank alike, L is at most the logarithm of Window.
 // The scale of the fit is held to at least a tenth of the way from the median to
 // the tail and a thousandth of the scores, so that a stream that stood still
-// does not make an event of a hair. The fit is renewed Window/64 scores apart.
+// does not make an event of a hair. The fit is renewed Window/64 scores
+// apart, eight at least.
 //
 // A probability over all series alike forgives noisy series and stresses those
 // that are always calm; evaluations that put one threshold on all series, such
@@ -117,15 +118,20 @@ func (r *Rank) Zeros(score float64) float64 {
 	if !r.Ready() || !finite(score) {
 		return 0
 	}
-	n := float64(len(r.last.ring))
 	if !r.fitted || score <= r.base {
-		return math.Log10((n + 1) / float64(r.last.atLeast(score)+1))
+		return -math.Log10(r.shareOf(score))
 	}
 	// The tail begins no more probable than its beginning is now, so that the
 	// two parts never cross.
-	share := math.Min(r.share, float64(r.last.atLeast(r.base)+1)/(n+1))
+	share := math.Min(r.share, r.shareOf(r.base))
 	zeros := -math.Log10(share) - r.tail.LogSurvival(score-r.base)*math.Log10E
 	return math.Min(zeros, mostZeros)
+}
+
+// shareOf is the share of the remembered scores, and of this one, that are as
+// large or larger.
+func (r *Rank) shareOf(score float64) float64 {
+	return float64(r.last.atLeast(score)+1) / float64(len(r.last.ring)+1)
 }
 
 // Read returns the rank of the score.
@@ -141,7 +147,7 @@ func (r *Rank) Learn(score float64) {
 	}
 	r.last.push(score)
 	r.learned++
-	every := uint64(max(r.settings.Window/64, 1))
+	every := uint64(max(r.settings.Window/64, 8))
 	if r.settings.Tail != EmpiricalTail && r.Ready() && (!r.fitted || r.learned%every == 0) {
 		r.fit()
 	}
@@ -195,14 +201,7 @@ func (r *Rank) code(c *coder) {
 	c.setting("Tail", float64(r.settings.Tail))
 	r.last.code(c)
 	c.uint64(&r.learned)
-	fitted := 0
-	if r.fitted {
-		fitted = 1
-	}
-	c.int(&fitted, 1)
-	if c.load {
-		r.fitted = fitted == 1
-	}
+	c.bool(&r.fitted)
 	c.float(&r.base)
 	c.float(&r.share)
 	c.float(&r.tail.Shape)

@@ -37,7 +37,8 @@ type SeasonSettings struct {
 	// saved state. Defaults to UTC.
 	Zone func(at int64) int64
 	// Prior is the number of weeks an hour must have been seen to count as much
-	// as the stream as a whole. Defaults to 2.
+	// as the stream as a whole, as long as no season is proven; the more of the
+	// error it takes away, the fewer. Defaults to 2.
 	Prior float64
 	// Memory is the number of weeks that count. Defaults to 8.
 	Memory float64
@@ -56,10 +57,14 @@ type SeasonReading struct {
 
 // Season is the context "hour of the week" in 168 buckets. A visit is the run of
 // values in one hour; once it is over, its mean and variance enter the bucket,
-// so that a bucket has seen as much as there were weeks, whatever the step.
+// so that a bucket has seen as much as there were weeks, whatever the step. A
+// bucket holds the distance from the level, which is the mean of about the last
+// week, so that a lasting change of level is followed in weeks and not in
+// Memory.
 // Values are drawn in to four spreads about what is expected before they count
 // (Huber), so that one bad night does not become next week's expectation. Until
-// a bucket has seen enough it is shrunk towards the whole. The confidence is the
+// a bucket has seen enough it is shrunk towards the whole, the less the more the
+// season has proven itself (empirical Bayes). The confidence is the
 // share of the error of the whole that the hours take away, measured on visits
 // before they were learned: on noise, and on less than two weeks, it is 0 and
 // Residual returns its input. Memory is about 4 KB. Times must not decrease.
@@ -74,7 +79,8 @@ type Season struct {
 	byHour, byWhole, tested float64
 }
 
-// bucket is the location, the mean square distance from it and the visits.
+// bucket is a location, the mean square distance from it and the visits. That of
+// an hour is relative to that of the whole.
 type bucket struct {
 	location, squares, visits float64
 }
@@ -116,8 +122,11 @@ func (s *Season) local(at int64) int64 {
 // that the hour itself has in them.
 func (s *Season) shrunk(hourOfWeek int) (location, squares, own float64) {
 	b, w := &s.buckets[hourOfWeek], &s.whole
-	own = b.visits / (b.visits + s.settings.Prior)
-	return w.location + own*(b.location-w.location), w.squares + own*(b.squares-w.squares), own
+	if b.visits == 0 {
+		return w.location, w.squares, 0
+	}
+	own = b.visits / (b.visits + s.settings.Prior*(1-s.skill()))
+	return w.location + own*b.location, w.squares + own*(b.squares-w.squares), own
 }
 
 // skill is the share of the error of the whole that the hours take away.
@@ -209,21 +218,42 @@ func (s *Season) close() {
 		s.byWhole += (math.Abs(v.mean-s.whole.location) - s.byWhole) * testWeight(s.tested)
 		s.tested = s.tested*skillDecay + 1
 	}
-	b.learn(v, s.settings.Memory)
-	s.whole.learn(v, s.settings.Memory*hoursOfWeek)
+	level := s.whole.location
+	if s.whole.visits == 0 {
+		level = v.mean
+	}
+	b.learn(v.mean-level, v.squares/v.n, s.settings.Memory)
+	s.whole.learn(v.mean, v.squares/v.n, hoursOfWeek)
+	s.center()
+}
+
+// center makes the mean of all hours 0 once all were seen. What they have in
+// common belongs to the level: while that follows a shift, every hour visited
+// learns a part of it.
+func (s *Season) center() {
+	var mean float64
+	for i := range s.buckets {
+		if s.buckets[i].visits == 0 {
+			return
+		}
+		mean += s.buckets[i].location / hoursOfWeek
+	}
+	for i := range s.buckets {
+		s.buckets[i].location -= mean
+	}
 }
 
 // testWeight is the weight of one more test in a discounted mean.
 func testWeight(tested float64) float64 { return 1 / (tested*skillDecay + 1) }
 
-func (b *bucket) learn(v *visit, memory float64) {
+func (b *bucket) learn(mean, variance, memory float64) {
 	b.visits = math.Min(b.visits+1, memory)
 	rate := 1 / b.visits
-	off := v.mean - b.location
+	off := mean - b.location
 	b.location += rate * off
 	// The variance within the visit, and that of the visit about the location;
 	// (1-rate) keeps the first visit from counting its distance from nothing.
-	b.squares += rate * (v.squares/v.n + (1-rate)*off*off - b.squares)
+	b.squares += rate * (variance + (1-rate)*off*off - b.squares)
 }
 
 // Update reads the time and learns the value unless it is held.
@@ -246,14 +276,7 @@ func (s *Season) code(c *coder) {
 	c.float(&s.visit.n)
 	c.float(&s.visit.mean)
 	c.float(&s.visit.squares)
-	started := 0
-	if s.started {
-		started = 1
-	}
-	c.int(&started, 1)
-	if c.load {
-		s.started = started == 1
-	}
+	c.bool(&s.started)
 	c.int64(&s.first)
 	c.float(&s.byHour)
 	c.float(&s.byWhole)

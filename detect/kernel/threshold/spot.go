@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -29,6 +30,12 @@ type SPOTSettings struct {
 	// Peaks is how many of the latest peaks the tail is fitted to. Defaults to
 	// 256.
 	Peaks int
+	// Cluster is the number of points within which peaks are one event, of
+	// which the largest counts. Give the shingle size for scores that overlap:
+	// one event makes as many of them high, and would be taken for a heavy
+	// tail. Risk is then that of an event to begin at a point. Defaults to 1,
+	// every peak for itself.
+	Cluster int
 }
 
 func (s *SPOTSettings) complete() error {
@@ -39,10 +46,14 @@ func (s *SPOTSettings) complete() error {
 	if s.Peaks == 0 {
 		s.Peaks = 256
 	}
+	if s.Cluster == 0 {
+		s.Cluster = 1
+	}
 	if err := errors.Join(
 		within("spot", "Level", s.Level, 0.5, 0.9999),
 		within("spot", "Calibrate", float64(s.Calibrate), 100, 1<<20),
 		within("spot", "Peaks", float64(s.Peaks), fewestExcesses, 1<<16),
+		within("spot", "Cluster", float64(s.Cluster), 1, 1<<16),
 	); err != nil {
 		return err
 	}
@@ -60,21 +71,28 @@ func (s *SPOTSettings) complete() error {
 // only that it stays the same; for streams that wander there is DSPOT. It looks
 // at the upper tail; negate the stream for the lower.
 //
-// Two limits differ from the paper. Only the latest Peaks excesses are kept, so
-// that memory is bounded. With fewer than eight excesses the threshold is +Inf:
-// there is no tail to fit. As in the paper, Update does not learn a point that
-// alarms, which censors the tail and makes alarms a little more frequent than
-// Risk, the more so the nearer Risk is to 1-Level; Learn takes in any point. A
-// point that is not finite does not alarm.
+// Three things differ from the paper. Only the latest Peaks excesses are kept,
+// so that memory is bounded. With fewer than eight excesses the threshold is
+// +Inf: there is no tail to fit. And the paper does not learn a point that
+// alarms, which cuts the tail off at the threshold, lowers the next threshold,
+// and so on: on noise at a risk of 1/2000 it alarms five times too often. Here
+// the first alarm of a run is learned as one more excess beyond the threshold,
+// but not its own: it gets the next of an even sequence of quantiles of what the
+// tail expects there. So the tail stays whole, and an anomaly of any height
+// moves it no more than noise does. The other alarms of a run are not learned.
+// Learn takes in any point as it is. A point that is not finite does not alarm.
 type SPOT struct {
 	settings SPOTSettings
-	points   []float64 // calibration, then nil
+	points   []float64 // calibration, then nil; the capacity is twice its length
 	seen     uint64    // points learned
-	over     uint64    // peaks among them
+	over     uint64    // peaks, or clusters of them, among these
+	since    int       // points since the last peak, at most Cluster
 	base     float64   // the high quantile
 	peaks    []float64 // ring of excesses
 	next     int
 	tail     Pareto
+	alarms   uint64 // that began a run
+	alarming bool   // the last point that was not held alarmed
 }
 
 // NewSPOT returns a SPOT that has seen nothing.
@@ -84,8 +102,9 @@ func NewSPOT(s SPOTSettings) (*SPOT, error) {
 	}
 	return &SPOT{
 		settings: s,
-		points:   make([]float64, 0, s.Calibrate),
+		points:   make([]float64, 0, 2*s.Calibrate),
 		peaks:    make([]float64, 0, s.Peaks),
+		since:    s.Cluster,
 	}, nil
 }
 
@@ -102,7 +121,12 @@ func (s *SPOT) Threshold() float64 {
 	if !s.Ready() || len(s.peaks) < fewestExcesses {
 		return math.Inf(1)
 	}
-	return s.base + s.tail.Quantile(s.settings.Risk*float64(s.seen)/float64(s.over))
+	return s.base + s.tail.Quantile(s.beyond())
+}
+
+// beyond is the share of the peaks that lie above the threshold.
+func (s *SPOT) beyond() float64 {
+	return s.settings.Risk * float64(s.seen) / float64(s.over)
 }
 
 // Alarm reports whether the point lies above the threshold.
@@ -123,46 +147,81 @@ func (s *SPOT) Learn(x float64) {
 		}
 		return
 	}
-	if x > s.base {
-		s.keep(x)
+	if s.keep(x - s.base) {
 		s.tail = FitPareto(s.peaks)
 	}
 }
 
-func (s *SPOT) keep(x float64) {
-	excess := x - s.base
-	if !finite(excess) {
-		return
+// impute learns an alarm by an excess beyond the threshold that the tail
+// expects, the share of the van der Corput sequence.
+func (s *SPOT) impute() {
+	s.alarms++
+	share := (float64(bits.Reverse64(s.alarms)>>11) + 0.5) / (1 << 53)
+	excess := s.tail.Quantile(math.Min(s.beyond(), 1) * share)
+	s.seen++
+	if s.keep(excess) {
+		s.tail = FitPareto(s.peaks)
 	}
-	s.over++
-	if len(s.peaks) < cap(s.peaks) {
-		s.peaks = append(s.peaks, excess)
-		return
+}
+
+// keep takes in the excess of the next point and reports whether the peaks
+// changed.
+func (s *SPOT) keep(excess float64) bool {
+	s.since = min(s.since+1, s.settings.Cluster)
+	if !(excess > 0) || !finite(excess) {
+		return false
 	}
-	s.peaks[s.next] = excess
-	s.next = (s.next + 1) % len(s.peaks)
+	apart := s.since == s.settings.Cluster
+	s.since = 0
+	if apart {
+		s.over++
+		if len(s.peaks) < cap(s.peaks) {
+			s.peaks = append(s.peaks, excess)
+			return true
+		}
+		s.peaks[s.next] = excess
+		s.next = (s.next + 1) % len(s.peaks)
+		return true
+	}
+	last := s.next - 1
+	if last < 0 {
+		last = len(s.peaks) - 1
+	}
+	if excess <= s.peaks[last] {
+		return false
+	}
+	s.peaks[last] = excess
+	return true
 }
 
 func (s *SPOT) calibrate() {
 	points := s.points
 	s.points = nil
-	slices.Sort(points)
-	s.base = points[int(s.settings.Level*float64(len(points)-1))]
+	sorted := append(points[len(points):], points...)
+	slices.Sort(sorted)
+	s.base = sorted[int(s.settings.Level*float64(len(sorted)-1))]
 	for _, x := range points {
-		if x > s.base {
-			s.keep(x)
-		}
+		s.keep(x - s.base)
 	}
 	s.tail = FitPareto(s.peaks)
 }
 
-// Update reports whether the point alarms and learns it unless it does or is
-// held.
+// Update reports whether the point alarms and learns it unless it is held; an
+// alarm is learned as said at SPOT.
 func (s *SPOT) Update(x float64, hold bool) (alarm bool) {
 	alarm = s.Alarm(x)
-	if !alarm && !hold {
-		s.Learn(x)
+	if hold || !finite(x) {
+		return alarm
 	}
+	switch {
+	case !alarm:
+		s.Learn(x)
+	case !s.alarming:
+		s.impute()
+	default:
+		s.since = 0 // the event goes on
+	}
+	s.alarming = alarm
 	return alarm
 }
 
@@ -172,8 +231,12 @@ func (s *SPOT) code(c *coder) {
 	c.setting("Level", s.settings.Level)
 	c.setting("Calibrate", float64(s.settings.Calibrate))
 	c.setting("Peaks", float64(s.settings.Peaks))
+	c.setting("Cluster", float64(s.settings.Cluster))
+	c.int(&s.since, s.settings.Cluster)
 	c.uint64(&s.seen)
 	c.uint64(&s.over)
+	c.uint64(&s.alarms)
+	c.bool(&s.alarming)
 	c.float(&s.base)
 	c.float(&s.tail.Shape)
 	c.float(&s.tail.Scale)
@@ -182,7 +245,7 @@ func (s *SPOT) code(c *coder) {
 	c.int(&points, s.settings.Calibrate-1)
 	c.int(&peaks, s.settings.Peaks)
 	if c.load {
-		if c.err == nil && (peaks > 0 && s.over == 0 || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0) {
+		if c.err == nil && (uint64(peaks) > s.over || peaks == 0 && s.since < s.settings.Cluster || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0) {
 			c.err = errors.New("its counts contradict one another: it was damaged")
 		}
 		if c.err != nil {
@@ -190,7 +253,7 @@ func (s *SPOT) code(c *coder) {
 		}
 		s.points = nil
 		if !s.Ready() {
-			s.points = make([]float64, points, s.settings.Calibrate)
+			s.points = make([]float64, points, 2*s.settings.Calibrate)
 		}
 		s.peaks = make([]float64, peaks, s.settings.Peaks)
 	}

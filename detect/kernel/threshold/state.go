@@ -84,6 +84,17 @@ func (c *coder) int(p *int, most int) {
 	*p = int(u)
 }
 
+func (c *coder) bool(p *bool) {
+	var n int
+	if *p {
+		n = 1
+	}
+	c.int(&n, 1)
+	if c.load && c.err == nil {
+		*p = n == 1
+	}
+}
+
 // float takes a finite number.
 func (c *coder) float(p *float64) {
 	u := math.Float64bits(*p)

@@ -24,7 +24,7 @@ func (w *window) push(x float64) {
 	x += 0 // -0 becomes 0, so that equal values have equal bits
 	if len(w.ring) < cap(w.ring) {
 		w.ring = append(w.ring, x)
-		at, _ := slices.BinarySearch(w.sorted, x)
+		at := w.below(x)
 		w.sorted = slices.Insert(w.sorted, at, x)
 		return
 	}
@@ -33,8 +33,8 @@ func (w *window) push(x float64) {
 	if w.next++; w.next == len(w.ring) {
 		w.next = 0
 	}
-	from, _ := slices.BinarySearch(w.sorted, old)
-	to, _ := slices.BinarySearch(w.sorted, x)
+	from := w.below(old)
+	to := w.below(x)
 	if to > from {
 		to-- // the place once the old value is gone
 		copy(w.sorted[from:to], w.sorted[from+1:to+1])
@@ -46,8 +46,23 @@ func (w *window) push(x float64) {
 
 // atLeast counts the values that are x or more.
 func (w *window) atLeast(x float64) int {
-	below, _ := slices.BinarySearch(w.sorted, x)
-	return len(w.sorted) - below
+	return len(w.sorted) - w.below(x)
+}
+
+// below counts the values that are less than x. There is no NaN here, which
+// saves slices.BinarySearch's tests for it.
+func (w *window) below(x float64) int {
+	s, from, n := w.sorted, 0, len(w.sorted)
+	for n > 0 {
+		half := n / 2
+		if s[from+half] < x {
+			from += half + 1
+			n -= half + 1
+		} else {
+			n = half
+		}
+	}
+	return from
 }
 
 // above counts the values that are more than x.
