@@ -141,3 +141,11 @@ const (
 
 // decay is the rate of forgetting, where NoDecay is 0.
 func (o *Options) decay() float64 { return math.Max(o.TimeDecay, 0) }
+
+// span is how many rows make a point.
+func (o *Options) span() int {
+	if o.External {
+		return 1
+	}
+	return o.Shingle
+}

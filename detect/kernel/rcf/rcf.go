@@ -4,13 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
 )
 
 // Forest is a random cut forest. It is not safe for concurrent use; forests
 // share nothing.
 type Forest struct {
 	layout
-	kernels kernels
+	kernels vector.Set
 	opts    Options
 	decay   float64
 
@@ -34,22 +36,25 @@ func New(o Options) (*Forest, error) {
 	if err != nil {
 		return nil, err
 	}
+	return empty(o, l, ringRows(&o, o.span())), nil
+}
+
+func empty(o Options, l layout, ring int) *Forest {
 	f := &Forest{layout: l, opts: o, decay: o.decay()}
+	if !o.Scalar {
+		f.kernels = vector.Best()
+	}
 	f.trees = make([]tree, o.Trees)
 	f.arena = make([]uint64, o.Trees*l.slots)
-	f.boxes = make([]float32, o.Trees*(o.Samples+1)*2*l.pad)
+	f.wake()
 	f.weights = make([]float32, o.Trees*o.Samples)
 	f.refs = refs{low: make([]uint16, o.Trees*o.Samples)}
-	width, span := o.Dims, o.Shingle
-	if o.External {
-		width, span = l.dims, 1
-	}
-	f.points = newPoints(width, span, ringRows(&o, span), o.Trees > math.MaxUint8)
+	f.points = newPoints(l.dims/o.span(), o.span(), ring, o.Trees > math.MaxUint8)
 	for t := range f.trees {
 		f.trees[t].rng = mix(o.Seed + uint64(t+1)*0x9e3779b97f4a7c15)
 		f.clear(t)
 	}
-	return f, nil
+	return f
 }
 
 // Options returns what the forest is made of, defaults filled in.

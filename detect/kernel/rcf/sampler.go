@@ -76,6 +76,9 @@ func (f *Forest) schedule(t int) {
 	tr.want = float32(math.Log(left) - f.elapsed(tr.next))
 }
 
+// never is the number of steps to what does not come.
+const never = 1 << 60
+
 // skip returns the number of steps, from 1, after which the sum of the hazards
 // h*q, h*q^2 ... with q = exp(decay) exceeds e, and what of e was left before
 // the last.
@@ -83,7 +86,6 @@ func skip(e, h, decay float64) (steps uint64, left float64) {
 	if !(h > 0) {
 		h = math.SmallestNonzeroFloat64
 	}
-	const never = 1 << 60
 	if decay == 0 {
 		n := math.Max(1, math.Ceil(e/h))
 		if n > never {
