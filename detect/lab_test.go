@@ -1,7 +1,6 @@
 package detect_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -220,20 +219,21 @@ func records(hosts []int, metrics, from, to int, step time.Duration, perRecord i
 
 // lab is a pipeline on real files.
 type lab struct {
-	t       testing.TB
-	dir     string
-	core    *db.DB
-	logDB   *db.DB
-	log     *series.SQLLog
-	store   *store.Store
-	fleet   fleet
-	config  detect.PipelineConfig
-	place   detect.Place // defaults to the store
-	writer  detect.Writer
-	logger  *slog.Logger
-	pipe    *detect.Pipeline
-	stop    context.CancelFunc
-	stopped chan struct{}
+	t         testing.TB
+	dir       string
+	core      *db.DB
+	logDB     *db.DB
+	log       *series.SQLLog
+	store     *store.Store
+	fleet     fleet
+	selection detect.Selection // instead of the fleet
+	config    detect.PipelineConfig
+	place     detect.Place // defaults to the store
+	writer    detect.Writer
+	logger    *slog.Logger
+	pipe      *detect.Pipeline
+	stop      context.CancelFunc
+	stopped   chan struct{}
 
 	mu   sync.Mutex
 	seen map[string]string // series and time to what was read
@@ -284,8 +284,12 @@ func (l *lab) close() {
 
 func (l *lab) start() {
 	l.t.Helper()
+	var s detect.Selection = l.fleet
+	if l.selection != nil {
+		s = l.selection
+	}
 	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{
-		Log: l.log, Selection: l.fleet, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,
+		Log: l.log, Selection: s, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,
 		DB: l.writer, Clock: time.Now, Logger: l.logger, Observe: l.observe,
 	})
 	must(l.t, err)
@@ -445,5 +449,3 @@ func (c *crashing) crashIn(commits int) {
 	defer c.mu.Unlock()
 	c.in = commits
 }
-
-var _ = cmp.Compare[int]

@@ -34,6 +34,7 @@ type shard struct {
 	reading  detector.Reading
 	outputs  []output
 	counts   counts
+	scratch  [2][]byte // of a snapshot being rendered
 
 	// What closed works on.
 	w    *watched
@@ -249,11 +250,13 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 // an offset.
 func (s *shard) render(w *watched, contained int64, dst []byte) ([]byte, error) {
 	m := w.model
-	entity, err := m.entity.AppendState(nil)
+	entity, err := m.entity.AppendState(s.scratch[0][:0])
+	s.scratch[0] = entity
 	if err != nil {
 		return dst, fmt.Errorf("detect: save the steps of %s: %w", w.entity, err)
 	}
-	state, err := m.detector.AppendState(nil)
+	state, err := m.detector.AppendState(s.scratch[1][:0])
+	s.scratch[1] = state
 	if err != nil {
 		return dst, fmt.Errorf("detect: save the detector of %s: %w", w.entity, err)
 	}

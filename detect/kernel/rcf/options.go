@@ -26,7 +26,7 @@ const (
 	CoDisplacement
 )
 
-// NoDecay, as a TimeDecay, makes the sample uniform over everything learned.
+// NoDecay is the TimeDecay that makes the sample uniform over everything learned.
 const NoDecay = -1
 
 // Options are what a forest is made of. They do not change in its life, but

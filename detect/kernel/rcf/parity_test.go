@@ -84,7 +84,7 @@ func long() bool { return os.Getenv("FETTLE_LONG") != "" }
 // the cases that take less time; both paths give the same bits, which
 // TestScalarIsTheSame proves for every option.
 func TestParity(t *testing.T) {
-	seeds, paths := 8, []bool{false}
+	seeds, paths := 6, []bool{false}
 	if long() {
 		seeds, paths = 40, []bool{false, true}
 	}

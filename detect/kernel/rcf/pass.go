@@ -50,6 +50,15 @@ type Pass struct {
 	// What the way through one tree left: the depth of the leaf, the first level
 	// whose box does not contain the point and the chances of being cut off at it
 	// and those below.
+	// The same for the points that leave, how many have left, and where the
+	// last point put in stands: the level and the slot of what it pushed down.
+	leaving  []leaving
+	left     int
+	cutLevel int
+	moved    uint32
+
+	order, names []uint32 // of the pairs of a tree that is tidied
+
 	tree   int
 	path   []uint32
 	cutOff []float64
@@ -189,6 +198,9 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) {
 	}
 	f.judge(p, learn, id)
 	f.rows++
+	if learn {
+		f.tidyOne(p)
+	}
 }
 
 // shingle puts together the point that a row completes.
@@ -216,7 +228,7 @@ func (f *Forest) shingle(row []float64, p *Pass) {
 const leastTrees = 8
 
 // ahead is how many trees before it is used the memory of a tree is asked for.
-const ahead = 4
+const ahead = 8
 
 // judge scores the point in p and, if told, has every tree learn it.
 func (f *Forest) judge(p *Pass, learn bool, id uint32) {
@@ -228,6 +240,9 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	}
 	if !score && !learn {
 		return
+	}
+	if learn {
+		f.seeOff(p)
 	}
 	portion := len(f.trees)
 	if p.Precision > 0 {
@@ -246,9 +261,9 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 		}
 		tr := &f.trees[t]
 		var weight float32
-		accepted, replaces := false, false
+		accepted, replaces, full := false, false, int(tr.size) == f.opts.Samples
 		if learn {
-			if int(tr.size) < f.opts.Samples {
+			if !full {
 				weight, accepted, replaces = f.offer(t)
 			} else if tr.next == f.learned {
 				weight, accepted, replaces = tr.want, true, true
@@ -289,7 +304,12 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 		if replaces {
 			old := f.refs.get(t * f.opts.Samples)
 			f.replaceTop(t, weight, kept)
-			f.evict(t, old, p)
+			if full {
+				l := p.leave(t)
+				f.evict(t, old, l.path, l.depth, p)
+			} else {
+				f.evict(t, old, p.path, f.descend(t, f.points.at(old), p.path), p)
+			}
 		} else {
 			f.push(t, weight, kept)
 		}

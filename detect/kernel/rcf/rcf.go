@@ -15,6 +15,7 @@ type Forest struct {
 	kernels vector.Set
 	opts    Options
 	decay   float64
+	growth  float64 // exp(decay) - 1
 
 	// rows were seen, learned of them were offered to the trees. The decay since
 	// decayedAt is to be added to decayed.
@@ -40,7 +41,8 @@ func New(o Options) (*Forest, error) {
 }
 
 func empty(o Options, l layout, ring int) *Forest {
-	f := &Forest{layout: l, opts: o, decay: o.decay()}
+	f := &Forest{layout: l, opts: o}
+	f.setDecay()
 	if !o.Scalar {
 		f.kernels = vector.Best()
 	}
@@ -82,13 +84,19 @@ func (f *Forest) SetTimeDecay(decay float64) error {
 		return fmt.Errorf("rcf: TimeDecay is %v: must be in (0,1], or NoDecay", decay)
 	}
 	f.decayed, f.decayedAt = f.elapsed(f.learned), f.learned
-	f.opts, f.decay = o, o.decay()
+	f.opts = o
+	f.setDecay()
 	for t := range f.trees {
 		if int(f.trees[t].size) == o.Samples {
 			f.schedule(t)
 		}
 	}
 	return nil
+}
+
+func (f *Forest) setDecay() {
+	f.decay = f.opts.decay()
+	f.growth = math.Expm1(f.decay)
 }
 
 // ErrRow is what every error about a row wraps; the forest is as it was.

@@ -95,6 +95,7 @@ func (f *Forest) plant(t int, id uint32) {
 // equal.
 func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	tr, one := &f.trees[t], uint64(1)<<f.massShift
+	p.cutLevel = -1
 	if p.equal {
 		for level := range p.depth + 1 {
 			f.arena[p.at(level)] += one
@@ -122,6 +123,7 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	dim, cut, right := draw(tr.uniform(), excess, p.point, lower, upper)
 	f.kernels.Around(f.box(base+2*pair), lower, upper, p.point, p.point)
 	f.arena[base+2*pair+right], f.arena[base+2*pair+1-right] = leaf(id), old
+	p.cutLevel, p.moved = level, base+2*pair+1-right
 	f.arena[at] = f.node(cut, dim, pair, f.massOf(old)+1)
 	for above := range level {
 		f.arena[p.at(above)] += one
@@ -180,11 +182,9 @@ func gaps(x, lower, upper float32) (below, above float64) {
 	return 0, 0
 }
 
-// evict takes one copy of a point out of a tree.
-func (f *Forest) evict(t int, id uint32, p *Pass) {
+// evict takes one copy of a point out of a tree. The way to it is known.
+func (f *Forest) evict(t int, id uint32, path []uint32, depth int, p *Pass) {
 	one := uint64(1) << f.massShift
-	path := p.path
-	depth := f.descend(t, f.points.at(id), path)
 	at := path[depth]
 	if uint32(f.arena[at])>>f.massShift != 0 {
 		for _, at := range path[:depth+1] {
@@ -237,15 +237,19 @@ func (f *Forest) pointAt(id uint32, scratch []float32) []float32 {
 
 // rename gives a point another id in every tree that holds it.
 func (f *Forest) rename(from, to uint32, p *Pass) {
-	point := f.points.at(from)
 	held := f.points.holds.get(from)
 	f.points.holds.add(from, -held)
 	f.points.holds.add(to, held)
+	copy(p.other, f.points.at(from))
+	p.way.Point = &p.other[0]
+	f.descendAll(p, 0, len(f.trees))
+	p.way.Point = &p.point[0]
 	for t := 0; held > 0; t++ {
 		if f.trees[t].size == 0 {
 			continue
 		}
-		at := p.path[f.descend(t, point, p.path)]
+		p.tree = t
+		at := p.at(int(p.depths[t]))
 		if uint32(f.arena[at]>>32) != from {
 			continue
 		}

@@ -43,68 +43,16 @@ func (s Set) Climb(w *Way, tree int, score float64) (top int, total float64) {
 // a tree, and its leaf.
 func (s Set) Ahead(w *Way, tree int) { ahead8(s, w, tree) }
 
+// Near asks the processor to bring near some memory, up to 4096 bytes of it.
+func Near[T any](data []T) {
+	var x T
+	near8(unsafe.Pointer(unsafe.SliceData(data)), min(len(data)*int(unsafe.Sizeof(x)), 4096))
+}
+
 // Around makes box the smallest box that contains the boxes from lower to upper
 // and from otherLower to otherUpper, each dims long, and reports whether that
 // changed it. A point is a box whose bounds are the same. Box may be one of them.
 func (s Set) Around(box, lower, upper, otherLower, otherUpper []float32) bool {
 	return around8(s, unsafe.SliceData(box), unsafe.SliceData(lower), unsafe.SliceData(upper),
 		unsafe.SliceData(otherLower), unsafe.SliceData(otherUpper), len(box)/2)
-}
-
-func portableAround(_ Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {
-	changed := false
-	for i := range dims {
-		lo, hi := min(*add(lower, i), *add(otherLower, i)), max(*add(upper, i), *add(otherUpper, i))
-		if *add(box, i) != lo || *add(box, dims+i) != hi {
-			*add(box, i), *add(box, dims+i), changed = lo, hi, true
-		}
-	}
-	return changed
-}
-
-func add[T any](p *T, n int) *T {
-	var x T
-	return (*T)(unsafe.Add(unsafe.Pointer(p), n*int(unsafe.Sizeof(x))))
-}
-
-func portableDescend(_ Set, w *Way, n int) {
-	path := w.Paths
-	for level := int32(0); n > 0; level++ {
-		next := add(path, w.Trees)
-		left := 0
-		for i := range n {
-			t := *add(w.Going, i)
-			slot := *add(w.Arena, int(*add(path, int(t))))
-			low := uint32(slot)
-			pair := low >> (w.DimBits & 31) & w.PairMask
-			at := t*uint32(w.Slots) + 2*pair
-			if cut := uint32(slot >> 32); *add(w.Point, int(low&w.DimMask)) > *(*float32)(unsafe.Pointer(&cut)) {
-				at++
-			}
-			*add(next, int(t)) = at
-			*add(w.Depths, int(t)) = level
-			*add(w.Going, left) = t
-			if pair != 0 {
-				left++
-			}
-		}
-		n, path = left, next
-	}
-}
-
-func portableClimb(s Set, w *Way, tree int, score float64) (int, float64) {
-	level := int(*add(w.Depths, tree))
-	for ; level > 0; level-- {
-		box := add(w.Boxes, int(*add(w.Paths, level*w.Trees+tree)/2)*2*w.Dims)
-		excess, span := excess8(s, w.Point, box, w.Dims)
-		if excess == 0 {
-			break
-		}
-		whole := float64(excess) + float64(span)
-		chance := float64(excess) / whole
-		*add(w.Chance, level-1), *add(w.Whole, level-1) = chance, whole
-		// The conversion keeps the compiler from fusing, which would round once.
-		score += float64(chance * (*add(w.Worth, level-1) - score))
-	}
-	return level, score
 }

@@ -1,5 +1,7 @@
 package vector
 
+import "unsafe"
+
 //go:noescape
 func descend8(s Set, w *Way, n int)
 
@@ -11,3 +13,6 @@ func ahead8(s Set, w *Way, tree int)
 
 //go:noescape
 func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool
+
+//go:noescape
+func near8(p unsafe.Pointer, bytes int)

@@ -48,6 +48,7 @@ tree:
 	IMULL    R12, R13
 	ADDL     R13, R9
 	MOVL     R9, (R11)(R12*4)
+	PREFETCHT0 (SI)(R9*8)
 	INCQ     AX
 	CMPQ     AX, DX
 	JLT      tree
@@ -263,3 +264,15 @@ block:
 
 portable:
 	JMP ·portableAround(SB)
+
+// func near8(p unsafe.Pointer, bytes int)
+TEXT ·near8(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), DI
+	MOVQ bytes+8(FP), CX
+
+line:
+	PREFETCHT0 (DI)
+	ADDQ       $64, DI
+	SUBQ       $64, CX
+	JGT        line
+	RET

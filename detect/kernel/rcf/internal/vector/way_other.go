@@ -2,6 +2,8 @@
 
 package vector
 
+import "unsafe"
+
 func descend8(s Set, w *Way, n int) { portableDescend(s, w, n) }
 
 func climb8(s Set, w *Way, tree int, score float64) (top int, total float64) {
@@ -13,3 +15,5 @@ func ahead8(Set, *Way, int) {}
 func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {
 	return portableAround(s, box, lower, upper, otherLower, otherUpper, dims)
 }
+
+func near8(unsafe.Pointer, int) {}
