@@ -20,10 +20,8 @@ import (
 // buildDetection makes the pipeline from the sample log to anomalies.
 func (a *App) buildDetection(ctx context.Context) error {
 	var groups []feature.Group
-	if a.Detectors.New != nil {
-		for _, g := range a.Config.Detect.Groups {
-			groups = append(groups, watched(g))
-		}
+	for _, g := range a.Config.Detect.Groups {
+		groups = append(groups, watched(g))
 	}
 	set, err := feature.Compile(groups)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
 	"github.com/fettleops/fettle/store/blob"
 )
@@ -60,6 +61,33 @@ func (h *House) write(ctx context.Context, contentType string, body []byte) (int
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode, err
+}
+
+// Samples returns the bodies of the records of samples that the log holds, in
+// order; the server may run.
+func (h *House) Samples() (bodies [][]byte) {
+	h.T.Helper()
+	d, err := openFile(filepath.Join(h.Dir, "samples.db"))
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	defer d.Close()
+	rows, err := d.Query("SELECT body FROM sample_record WHERE kind = ? ORDER BY off", int64(series.Samples))
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var b []byte
+		if err := rows.Scan(&b); err != nil {
+			h.T.Fatal(err)
+		}
+		bodies = append(bodies, b)
+	}
+	if err := rows.Err(); err != nil {
+		h.T.Fatal(err)
+	}
+	return bodies
 }
 
 // Place returns the newest offset of the sample log and up to where it is
