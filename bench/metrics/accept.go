@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -128,43 +129,56 @@ func acceptFettle(o options, target, groups string, bodies []*sender.Template) (
 	return a, err
 }
 
-// flood sends bodies as fast as they are answered. Each belongs to one sender,
-// so that the times of a series increase.
+// flood sends bodies as fast as they are answered: each of them once first,
+// which makes the series known, and then for as long as it is measured. Each
+// belongs to one sender, so that the times of a series increase.
 func flood(o options, target string, server *process, l *link, bodies []*sender.Template, p *place) (accepted, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.seconds)*time.Second+5*time.Minute)
 	defer cancel()
 	var samples, refused, failed atomic.Int64
-	took := make([][]time.Duration, o.senders)
-	used := server.cpu()
-	begin := time.Now()
-	end := begin.Add(time.Duration(o.seconds) * time.Second)
 	senders := min(o.senders, len(bodies))
 	whole := len(bodies) / senders * senders
-	var wait sync.WaitGroup
-	for s := range senders {
-		wait.Go(func() {
-			var b sender.Body
-			for n := s; time.Now().Before(end); n += senders {
-				t := bodies[n%whole]
-				body := b.Render(t, time.Now().UnixMilli(), func(i int) float64 { return float64(mix(uint64(n+i)) >> 40) })
-				at := time.Now()
-				code, err := l.post(ctx, t.Version(), body)
-				switch {
-				case err != nil:
-					failed.Add(1)
-				case code/100 == 2:
-					samples.Add(int64(t.Samples()))
-					took[s] = append(took[s], time.Since(at))
-				case code == 503 || code == 429:
-					refused.Add(1)
-					time.Sleep(50 * time.Millisecond)
-				default:
-					failed.Add(1)
+	took := make([][]time.Duration, senders)
+	send := func(more func(n int) bool) {
+		var wait sync.WaitGroup
+		for s := range senders {
+			wait.Go(func() {
+				var b sender.Body
+				for n := s; more(n) && ctx.Err() == nil; n += senders {
+					t := bodies[n%whole]
+					body := b.Render(t, time.Now().UnixMilli(), func(i int) float64 { return float64(mix(uint64(n+i)) >> 40) })
+					at := time.Now()
+					code, err := l.post(ctx, t.Version(), body)
+					switch {
+					case err != nil:
+						failed.Add(1)
+					case code/100 == 2:
+						samples.Add(int64(t.Samples()))
+						took[s] = append(took[s], time.Since(at))
+					case code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests:
+						refused.Add(1)
+						_ = sleep(ctx, 50*time.Millisecond)
+					default:
+						failed.Add(1)
+					}
 				}
-			}
-		})
+			})
+		}
+		wait.Wait()
 	}
-	wait.Wait()
+	send(func(n int) bool { return n < whole })
+	if p != nil {
+		if err := p.caughtUp(ctx, 0); err != nil {
+			return accepted{Target: target}, err
+		}
+	}
+	samples.Store(0)
+	refused.Store(0)
+	failed.Store(0)
+	clear(took)
+	used, begin := server.cpu(), time.Now()
+	end := begin.Add(time.Duration(o.seconds) * time.Second)
+	send(func(int) bool { return time.Now().Before(end) })
 	elapsed := time.Since(begin)
 	all := slices.Concat(took...)
 	a := accepted{

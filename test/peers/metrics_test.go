@@ -41,9 +41,10 @@ remote_write:
 			t.Fatalf("the server ended by itself:\n%s", h.Tail(10))
 		}
 		time.Sleep(2 * time.Second) // scrapes go on; what they bring waits in Prometheus
+		had := len(logged(t, h))
 		h.Start("")
 		h.Ready(ready)
-		eventually(t, fmt.Sprintf("samples after death %d", death+1), func() error { return more(t, h, len(logged(t, h))+1000) })
+		eventually(t, fmt.Sprintf("samples after death %d", death+1), func() error { return more(t, h, had+1000) })
 	}
 	want := scraped(t, prom)
 	if len(want) < 5000 {
