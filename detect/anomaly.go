@@ -191,7 +191,7 @@ func (t telling) alert(g *Group, link string) *ops.Alert {
 	var lines []string
 	for i, f := range a.Features {
 		if i == 0 || i < maxBlamed && f.Blame >= 0.2 {
-			lines = append(lines, sentence(f))
+			lines = append(lines, Sentence(f))
 		}
 	}
 	if len(a.Features) > 0 {
@@ -224,8 +224,8 @@ func (t telling) alert(g *Group, link string) *ops.Alert {
 	return out
 }
 
-// sentence says what a feature was: "cpu 0.97 where 0.31 was expected (0.25 to 0.40)".
-func sentence(f ops.FeatureReading) string {
+// Sentence says what a feature was: "cpu 0.97 where 0.31 was expected (0.25 to 0.4)".
+func Sentence(f ops.FeatureReading) string {
 	unit := ""
 	if f.Unit != "" && f.Unit != "1" {
 		unit = " " + f.Unit
