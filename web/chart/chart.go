@@ -76,6 +76,7 @@ type Chart struct {
 	Height    int  // in pixels, Height when zero
 	Above     bool // the markers are explained by the figure above
 	Pick      bool // a span can be selected and summed up
+	Hint      bool // the reader is told how
 }
 
 // MaxLines is how many series a reader can tell apart.
@@ -407,7 +408,7 @@ type Box struct {
 
 // roomFor is the share of the width, in percent, that a stretch needs to carry
 // its name.
-const roomFor = 9
+const roomFor = 10
 
 // Boxes returns the shaded stretches that lie in the range.
 func (c *Chart) Boxes() []Box {

@@ -2,6 +2,7 @@ package chrome
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"github.com/fettleops/fettle/detect"
@@ -42,15 +43,8 @@ func (v AnomalyView) URL() string { return "/series/" + v.Series + "?anomaly=" +
 
 // Unit returns the unit people write; 1 is a ratio and has none.
 func Unit(u string) string {
-	switch u {
-	case "1":
-		return ""
-	case "By":
-		return "B"
-	case "By/s":
-		return "B/s"
-	}
-	return u
+	_, word := detect.Scale(u, 0)
+	return word
 }
 
 // known writes a number of a reading with its unit, or a dash.
@@ -58,11 +52,8 @@ func known(v *float64, unit string) string {
 	if v == nil || math.IsNaN(*v) {
 		return "–"
 	}
-	s := chart.Number(*v)
-	if u := Unit(unit); u != "" {
-		s += " " + u
-	}
-	return s
+	by, word := detect.Scale(unit, *v)
+	return strings.TrimSpace(chart.Number(*v/by) + " " + word)
 }
 
 // span writes the band of a reading.
@@ -70,7 +61,8 @@ func span(f ops.FeatureReading) string {
 	if f.Low == nil || f.High == nil {
 		return "–"
 	}
-	return chart.Between(*f.Low, *f.High)
+	by, word := detect.Scale(f.Unit, *f.High)
+	return strings.TrimSpace(chart.Between(*f.Low/by, *f.High/by) + " " + word)
 }
 
 var watchedBadges = map[ops.WatchedState]badge{

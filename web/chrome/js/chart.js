@@ -122,7 +122,8 @@
       }
       for (const s of data.shades) {
         const [a, w] = stretch(u, s);
-        if (s.name && w > 0.09 * width) text(u, s.name, a + 6 * dpr, top + height - 6 * dpr, "left");
+        k.font = font(400, 11);
+        if (s.name && w > k.measureText(s.name).width + 12 * dpr) text(u, s.name, a + 6 * dpr, top + height - 6 * dpr, "left");
       }
       for (const v of steps()) {
         const unit = v + data.step > data.top + data.step / 2 && data.unit ? " " + data.unit : "";
@@ -165,8 +166,8 @@
     // pick sums up the span under the selection and offers to zoom to it.
     const picked = figure.querySelector("[data-picked]");
     function unpick() {
-      picked.hidden = false;
-      picked.textContent = "Drag to zoom. Hold Shift and drag to select a span.";
+      picked.hidden = picked.dataset.picked !== "hint";
+      picked.textContent = picked.hidden ? "" : "Drag to zoom. Hold Shift and drag to select a span.";
     }
     function pick(u) {
       const { left, width } = u.select;

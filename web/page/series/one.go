@@ -219,21 +219,30 @@ func (o *One) draw(path string) {
 		return out
 	}
 	csv := path + "/readings.csv?" + strings.TrimPrefix(between("", o.From, o.To), "?")
-	for k, f := range o.Features {
+	for _, k := range o.order() {
+		f := o.Features[k]
+		by, unit := detect.Scale(f.Unit, greatest(o.Readings, k))
+		column := func(value func(r *detect.Reading) float32) []ops.Point {
+			points := column(value)
+			for i := range points {
+				points[i].Value /= by
+			}
+			return points
+		}
 		actual := column(func(r *detect.Reading) float32 { return r.Values[k] })
 		band := chart.Band{
 			Name: "band", Low: column(func(r *detect.Reading) float32 { return r.Low[k] }), High: column(func(r *detect.Reading) float32 { return r.High[k] }),
 		}
 		c := &chart.Chart{
-			ID: fmt.Sprintf("f%d", k+1), Title: f.Name, Unit: chrome.Unit(f.Unit), From: o.From, To: o.To, Height: height, Pick: true, Band: &band,
+			ID: fmt.Sprintf("f%d", k+1), Title: f.Name, Unit: unit, From: o.From, To: o.To, Height: height, Pick: true, Hint: len(o.Charts) == 0, Band: &band,
 			Lines: []chart.Line{
 				{Name: "actual", Points: actual},
 				{Name: "expected", Points: column(func(r *detect.Reading) float32 { return r.Expected[k] }), Style: chart.Expected},
 				{Name: "outside", Points: chart.Beyond(actual, band), Style: chart.Outside},
 			},
-			Shades: shades, Marks: marks, Above: k > 0, CSV: csv,
+			Shades: shades, Marks: marks, Above: len(o.Charts) > 0, CSV: csv,
 		}
-		c.Finding = o.finding(c, k)
+		c.Finding = o.finding(c, k, by)
 		c.Caption = c.Finding
 		o.Charts = append(o.Charts, c)
 	}
@@ -257,8 +266,37 @@ func (o *One) draw(path string) {
 	o.Score.Caption = o.Score.Finding
 }
 
-// finding says what the chart of a feature shows.
-func (o *One) finding(c *chart.Chart, k int) string {
+// order returns the places of the features: as the group has them, those that
+// are to blame for the anomaly in focus first.
+func (o *One) order() []int {
+	out := make([]int, len(o.Features))
+	blame := map[string]float64{}
+	if o.Focus != nil {
+		for _, f := range o.Focus.Features {
+			blame[f.Name] = f.Blame
+		}
+	}
+	for i := range out {
+		out[i] = i
+	}
+	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(blame[o.Features[b].Name], blame[o.Features[a].Name]) })
+	return out
+}
+
+// greatest returns the greatest magnitude of a feature.
+func greatest(readings []detect.Reading, k int) float64 {
+	most := 0.0
+	for i := range readings {
+		if v := math.Abs(float64(readings[i].Values[k])); v > most {
+			most = v
+		}
+	}
+	return most
+}
+
+// finding says what the chart of a feature shows, by being what its values are
+// divided by.
+func (o *One) finding(c *chart.Chart, k int, by float64) string {
 	low, high, sum, n, outside := math.Inf(1), math.Inf(-1), 0.0, 0, 0
 	for i := range o.Readings {
 		r := &o.Readings[i]
@@ -277,7 +315,11 @@ func (o *One) finding(c *chart.Chart, k int) string {
 	if n == 0 {
 		return s + "not measured."
 	}
-	return s + fmt.Sprintf("%s to %s, mean %s, over %d readings, %d of them outside what was expected.", c.Value(low), c.Value(high), c.Value(sum/float64(n)), n, outside)
+	s += fmt.Sprintf("%s to %s, mean %s, over %s readings, ", c.Value(low/by), c.Value(high/by), c.Value(sum/float64(n)/by), chart.Number(float64(n)))
+	if outside == 0 {
+		return s + "none of them outside what was expected."
+	}
+	return s + chart.Number(float64(outside)) + " of them outside what was expected."
 }
 
 // scored says what the chart of the score shows.
