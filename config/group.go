@@ -12,7 +12,7 @@ type Group struct {
 	Entity Names `yaml:"entity"`
 	// What is watched together: the name of a ready set (node_exporter, otel_hostmetrics, cloudwatch_ec2, host), or a list.
 	Features Features `yaml:"features,required"`
-	// Distance of points, from 1s to 1d; not shorter than a fifth of the senders' interval. Default: what the ready set says, else 1m.
+	// Distance of points, from 1s to 1d; best no shorter than the senders' interval. Default: what the ready set says, else 1m.
 	Step Duration `yaml:"step"`
 	// How long after its end a step waits for late samples, up to 7d. Default: what the ready set says, else one step.
 	Lateness *Duration `yaml:"lateness"`

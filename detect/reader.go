@@ -1,10 +1,12 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/fettleops/fettle/ops"
@@ -14,8 +16,10 @@ import (
 const (
 	// roundBytes is about how much of the log is taken in at once.
 	roundBytes = 1 << 20
-	// lookAgain is how long an append of another replica may go unseen.
+	// lookAgain is how long an append of another replica may go unseen, and
+	// lookAlone how soon to look where there is no other.
 	lookAgain = 250 * time.Millisecond
+	lookAlone = 5 * time.Second
 	// roundsAhead is how many rounds are read while one is worked on.
 	roundsAhead = 2
 	// maxCached bounds the series whose answer is remembered; twice as many at
@@ -87,7 +91,11 @@ type reader struct {
 
 // run reads rounds into out until ctx ends.
 func (r *reader) run(ctx context.Context, out chan<- *round) error {
-	timer := time.NewTimer(lookAgain)
+	again := lookAgain
+	if r.Alone {
+		again = lookAlone
+	}
+	timer := time.NewTimer(again)
 	defer timer.Stop()
 	for {
 		if len(r.records) == 0 {
@@ -101,7 +109,7 @@ func (r *reader) run(ctx context.Context, out chan<- *round) error {
 			case r.level <- struct{}{}:
 			default:
 			}
-			timer.Reset(lookAgain)
+			timer.Reset(again)
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -265,15 +273,20 @@ func (r *reader) take(n note) {
 	}
 }
 
-// forget lets go of entities that have said nothing for long.
+// forget lets go of entities that have said nothing for long, the most silent
+// first: of a group without room no more than it takes for one.
 func (r *reader) forget(to *round) {
-	for _, w := range r.index.byID {
+	all := r.index.list()
+	for _, w := range all {
+		if w.heard == 0 {
+			w.heard = r.tick
+		}
+	}
+	slices.SortFunc(all, func(a, b *watched) int { return cmp.Or(cmp.Compare(a.heard, b.heard), cmp.Compare(a.id, b.id)) })
+	for _, w := range all {
 		after := forgetAfter
 		if r.index.counts[w.group.Name] >= w.group.maxEntities() {
 			after = forgetWhenFull
-		}
-		if w.heard == 0 {
-			w.heard = r.tick
 		}
 		if r.tick-w.heard > after.Milliseconds() {
 			w.gone = true

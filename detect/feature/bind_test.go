@@ -103,6 +103,9 @@ func TestBindConvertsUnits(t *testing.T) {
 	f("1", "{packet}", g, "129.5")
 	f("By/s", "", c, "1") // nothing said, nothing converted
 	f("", "furlong", g, "129.5")
+	f("", "By/furlong", g, "129.5")
+	f("By/s", "By/min", g, "2.158")
+	f("By/s", "bit/ms", g, "1.619e+04")
 	f("By/s", "By", g, `its unit "By" gives By, the feature is in By/s`)
 	f("s", "By", g, "correct the feature's unit")
 }

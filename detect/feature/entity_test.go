@@ -77,6 +77,7 @@ func (s *story) gauge(name string, at int64, v float64) {
 	s.t.Helper()
 	s.add(name, series.Gauge, at, v)
 }
+
 func (s *story) counter(name string, at int64, v float64) {
 	s.t.Helper()
 	s.add(name, series.Cumulative, at, v)

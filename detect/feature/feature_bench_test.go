@@ -2,6 +2,7 @@ package feature_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/fettleops/fettle/detect/feature"
@@ -63,6 +64,9 @@ func add(b *testing.B, entities int, name string, of func(string) []series.Descr
 			}
 			all[i].bindings = append(all[i].bindings, bindings...)
 		}
+	}
+	before := heap()
+	for i := range all {
 		all[i].e = set.Selectors()[0].New(all[i].bindings[0].Entity)
 	}
 	var at int64
@@ -83,14 +87,24 @@ func add(b *testing.B, entities int, name string, of func(string) []series.Descr
 	for at < 5*minute {
 		step() // until every buffer has its size
 	}
+	size := float64(heap()-before) / float64(entities)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {
 		step()
 	}
+	b.ReportMetric(size, "bytes/entity")
 	if points == 0 {
 		b.Fatal("no points")
 	}
+}
+
+// heap is what is in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func BenchmarkBind(b *testing.B) {

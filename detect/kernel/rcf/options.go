@@ -26,7 +26,7 @@ const (
 	CoDisplacement
 )
 
-// NoDecay, as a TimeDecay, makes the sample uniform over everything learned.
+// NoDecay is the TimeDecay that makes the sample uniform over everything learned.
 const NoDecay = -1
 
 // Options are what a forest is made of. They do not change in its life, but
@@ -141,3 +141,11 @@ const (
 
 // decay is the rate of forgetting, where NoDecay is 0.
 func (o *Options) decay() float64 { return math.Max(o.TimeDecay, 0) }
+
+// span is how many rows make a point.
+func (o *Options) span() int {
+	if o.External {
+		return 1
+	}
+	return o.Shingle
+}
