@@ -88,6 +88,9 @@ func victim(dir string, until int) (err error) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+	// One record more: where all samples were committed before a kill, the end
+	// must wait for the replay.
+	l.append(series.Record{Kind: series.Hold, Body: []byte(`{"tick":1}`)})
 	l.settle()
 	l.halt()
 	l.close()
