@@ -8,7 +8,8 @@
 // Retry-After, the one code all of them retry (Azure drops an alert on 500,
 // Alertmanager on 429). What a retry cannot mend is 4xx.
 //
-// Each kind of sender is a folder below this one and implements Source.
+// Each kind of sender is a folder below this one and implements Source, or
+// Puller where nobody sends and we fetch.
 package intake
 
 import (
@@ -178,8 +179,12 @@ type Fetcher interface {
 type Driver struct {
 	// Name is the word of `source:` in the configuration.
 	Name string
-	// Open makes the source of one integration from its options.
+	// Open makes the source of one integration from its options; nil for a
+	// driver that pulls.
 	Open func(options Decoder, env Env) (Source, error)
+	// Pull makes the puller of one integration; nil for a driver whose senders
+	// post.
+	Pull func(options Decoder, env PullEnv) (Puller, error)
 }
 
 // Define names a driver.
