@@ -100,10 +100,13 @@ type Request struct {
 // allows itself.
 const maxAhead = 10 * time.Minute
 
-// Newest returns the newest time, Unix milliseconds, that a sample of this
-// delivery may have. One from farther in the future would make all that its
+// Newest returns the newest time, Unix milliseconds, that a sample received at
+// a time may have. One from farther in the future would make all that its
 // series still has to say come too late.
-func (r *Request) Newest() int64 { return r.ReceivedAt.Add(maxAhead).UnixMilli() }
+func Newest(receivedAt time.Time) int64 { return receivedAt.Add(maxAhead).UnixMilli() }
+
+// Newest is Newest of this delivery.
+func (r *Request) Newest() int64 { return Newest(r.ReceivedAt) }
 
 // HasPassed reports whether the delivery passed the method of authentication.
 func (r *Request) HasPassed(method string) bool { return slices.Contains(r.Passed, method) }
