@@ -8,6 +8,7 @@ import (
 	"github.com/fettleops/fettle/intake/azuremonitor"
 	"github.com/fettleops/fettle/intake/cloudwatch"
 	"github.com/fettleops/fettle/intake/firehose"
+	"github.com/fettleops/fettle/intake/kinesis"
 	"github.com/fettleops/fettle/intake/remotewrite"
 )
 
@@ -18,6 +19,7 @@ func Drivers() []intake.Driver {
 		azuremonitor.Driver,
 		cloudwatch.Driver,
 		firehose.Driver,
+		kinesis.Driver,
 		remotewrite.Driver,
 	}
 }

@@ -33,7 +33,7 @@ const (
 	listEvery = time.Minute
 	// maxPages bounds the pages in memory at once; one has 10 MiB at most.
 	maxPages = 4
-	// giveBack bounds how long a stopping consumer takes to release its leases.
+	// giveBack bounds how long it may take to give a lease back.
 	giveBack = 5 * time.Second
 	// forget is after how many lengths of a lease a consumer that is gone is removed.
 	forget = 10
@@ -66,7 +66,7 @@ func (c *consumer) Run(ctx context.Context) error {
 	}
 	c.stream, c.workers, c.pages, c.wake = s, map[string]*worker{}, make(chan struct{}, maxPages), make(chan struct{}, 1)
 	c.listed = time.Time{}
-	defer c.stop(context.WithoutCancel(ctx))
+	defer c.stop(ctx)
 	tick := time.NewTicker(c.config.Lease.D / 3)
 	defer tick.Stop()
 	for {
@@ -320,26 +320,28 @@ func (c *consumer) reap(ctx context.Context) (gone []string) {
 	return gone
 }
 
-// leave stops a worker and gives its shard back.
+// leave stops a worker and gives its shard back, also when ctx has ended.
 func (c *consumer) leave(ctx context.Context, w *worker) {
 	w.cancel()
 	<-w.done
 	delete(c.workers, w.shard)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBack)
+	defer cancel()
 	if err := c.env.Leases.Release(ctx, w.lease); err != nil && !errors.Is(err, lease.ErrLost) {
 		c.env.Log.LogAttrs(ctx, slog.LevelWarn, "shard not given back, it waits for the lease to run out", slog.String("shard", w.shard), slog.Any("error", err))
 	}
 }
 
-// stop gives everything back.
+// stop gives everything back, though ctx has ended.
 func (c *consumer) stop(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, giveBack)
-	defer cancel()
 	for _, w := range c.workers {
 		w.cancel() // all at once
 	}
 	for _, w := range slices.Collect(maps.Values(c.workers)) {
 		c.leave(ctx, w)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBack)
+	defer cancel()
 	leases, err := c.leases(ctx)
 	if l, ok := leases[c.consumerLease(c.env.Holder)]; ok && err == nil {
 		err = c.env.Leases.Remove(ctx, l)
