@@ -21,6 +21,9 @@ type Checks struct {
 	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
 	// policies.approval.match, runbooks.trigger and runbooks.steps.when.
 	Expression func(where, expression string) error
+	// Fetches reports whether a source fetches, so that its integrations have no
+	// senders to authenticate.
+	Fetches func(source string) bool
 	// Group checks a group of series. The paths of what it finds begin in the group.
 	Group func(g Group) Faults
 }
@@ -216,7 +219,7 @@ func (v *validator) senses() {
 		if x.Name != "" && !integrationName.MatchString(x.Name) {
 			v.add(at("integrations", i)+".name", "%q cannot stand in a URL; use at most 64 lower-case letters, digits, - and _", x.Name)
 		}
-		if x.Auth.IsZero() {
+		if x.Auth.IsZero() && v.k.Fetches != nil && !v.k.Fetches(x.Source) {
 			v.add(at("integrations", i)+".auth", "is missing; nothing comes in without authentication, write for example {bearer: env:NAME}")
 		}
 		v.secrets(x.Auth)
