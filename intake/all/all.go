@@ -7,6 +7,7 @@ import (
 	"github.com/fettleops/fettle/intake/alertmanager"
 	"github.com/fettleops/fettle/intake/azuremonitor"
 	"github.com/fettleops/fettle/intake/cloudwatch"
+	"github.com/fettleops/fettle/intake/otlp"
 	"github.com/fettleops/fettle/intake/remotewrite"
 )
 
@@ -16,6 +17,7 @@ func Drivers() []intake.Driver {
 		alertmanager.Driver,
 		azuremonitor.Driver,
 		cloudwatch.Driver,
+		otlp.Driver,
 		remotewrite.Driver,
 	}
 }

@@ -394,7 +394,9 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 	}
 	f(func(m *collector.ExportMetricsServiceRequest) { first(m).Name = "BAD" }, "rejected 1")
 	f(func(m *collector.ExportMetricsServiceRequest) { first(m).Unit = "BAD" }, "rejected 1")
-	f(func(m *collector.ExportMetricsServiceRequest) { first(m).GetGauge().DataPoints[0].Attributes[0].Key = "BAD" }, "rejected 1")
+	f(func(m *collector.ExportMetricsServiceRequest) {
+		first(m).GetGauge().DataPoints[0].Attributes[0].Key = "BAD"
+	}, "rejected 1")
 	f(func(m *collector.ExportMetricsServiceRequest) {
 		first(m).GetGauge().DataPoints[0].Attributes[0] = text("key", "BAD")
 	}, "rejected 1")

@@ -2,8 +2,8 @@
 // test on free loopback ports and stops them by process id. Only tests and test
 // kits import it.
 //
-// A peer that is not installed skips the test and names the Debian package
-// that brings it; with FETTLE_PEERS=required, as in .ci/run, it fails instead.
+// A peer that is not installed skips the test and names the Debian package, or
+// the Go command, that brings it; with FETTLE_PEERS=required, as in .ci/run, it fails instead.
 // Nothing outside temporary folders and the user's cache folder is written, and
 // no peer listens on anything but 127.0.0.1.
 package peer
@@ -29,10 +29,16 @@ func Long(t testing.TB) {
 // missing ends a test whose peer is not installed.
 func missing(t testing.TB, what, debianPackage string) {
 	t.Helper()
+	absent(t, what, "apt-get install "+debianPackage)
+}
+
+// absent ends a test without what the command would bring.
+func absent(t testing.TB, what, command string) {
+	t.Helper()
 	if os.Getenv("FETTLE_PEERS") == "required" {
-		t.Fatalf("%s is missing and FETTLE_PEERS=required: apt-get install %s", what, debianPackage)
+		t.Fatalf("%s is missing and FETTLE_PEERS=required: %s", what, command)
 	}
-	t.Skipf("%s is missing: apt-get install %s", what, debianPackage)
+	t.Skipf("%s is missing: %s", what, command)
 }
 
 // program finds an executable on the PATH or among the system's own, which
