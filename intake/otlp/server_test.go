@@ -2,11 +2,14 @@ package otlp_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +20,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/gzip"
@@ -35,18 +39,23 @@ const export = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 // serve serves a door over gRPC for the length of a test, and connects to it.
 func serve(t testing.TB, door otlp.Door) (*grpc.ClientConn, *otlp.Server) {
 	t.Helper()
+	return serveTLS(t, door, nil, insecure.NewCredentials())
+}
+
+func serveTLS(t testing.TB, door otlp.Door, secure *tls.Config, client credentials.TransportCredentials) (*grpc.ClientConn, *otlp.Server) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := otlp.NewServer(door, nil)
+	s := otlp.NewServer(door, secure)
 	var served sync.WaitGroup
 	served.Go(func() {
 		if err := s.Serve(l); err != nil {
 			t.Error(err)
 		}
 	})
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(client))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +113,26 @@ func TestExport(t *testing.T) {
 	if got := inLog(t, h); len(got) != 3 || !strings.HasPrefix(got[2], "kept ") {
 		t.Errorf("%q", got)
 	}
+}
+
+func TestTLS(t *testing.T) {
+	h := house(t, "")
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	secure := &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	ctx := holder(t.Context(), "authorization", "Bearer "+token)
+	f := func(client credentials.TransportCredentials, want codes.Code) {
+		t.Helper()
+		conn, _ := serveTLS(t, h.Door, secure, client)
+		if _, s, _ := call(ctx, conn, request(gauge("m", number(minute, 1)))); s.Code() != want {
+			t.Errorf("%v, want %v", s, want)
+		}
+	}
+	f(credentials.NewClientTLSFromCert(roots, "example.com"), codes.OK)
+	f(credentials.NewClientTLSFromCert(roots, "other.example.org"), codes.Unavailable)
+	f(insecure.NewCredentials(), codes.Unavailable)
 }
 
 // TestCredentials knows three integrations by their credentials.
