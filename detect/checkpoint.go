@@ -192,7 +192,7 @@ type written struct {
 type writer struct {
 	dir     modelDir
 	jobs    chan written
-	buffers sync.Pool
+	buffers chan []byte // that have been written
 
 	mu      sync.Mutex
 	idle    *sync.Cond
@@ -201,17 +201,19 @@ type writer struct {
 }
 
 func newWriter(dir modelDir) *writer {
-	w := &writer{dir: dir, jobs: make(chan written, writeAhead)}
+	w := &writer{dir: dir, jobs: make(chan written, writeAhead), buffers: make(chan []byte, writeAhead)}
 	w.idle = sync.NewCond(&w.mu)
 	return w
 }
 
 // buffer returns an empty buffer to render a snapshot into.
 func (w *writer) buffer() []byte {
-	if b, ok := w.buffers.Get().(*[]byte); ok {
-		return (*b)[:0]
+	select {
+	case b := <-w.buffers:
+		return b[:0]
+	default:
+		return nil
 	}
-	return nil
 }
 
 // hand gives a snapshot to the disk; it waits where too many do.
@@ -256,7 +258,10 @@ func (w *writer) run() {
 
 func (w *writer) write(x written) written {
 	x.err, x.size = w.dir.write(x.id, x.body), len(x.body)
-	w.buffers.Put(&x.body)
+	select {
+	case w.buffers <- x.body:
+	default:
+	}
 	x.body = nil
 	return x
 }

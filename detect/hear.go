@@ -27,9 +27,6 @@ type Asks interface {
 	Spans(ctx context.Context, r ops.Resource, from, to time.Time) []ops.Occurrence
 }
 
-// room is the name under which facts are heard.
-const room = "detect"
-
 // Register hears the facts that bear on learning and registers periodic work.
 //
 // What is not to be learned (an open incident, a change that is carried out, a
@@ -39,8 +36,8 @@ const room = "detect"
 // holds while it runs and is verified, since only then is it known whether it
 // is rolled back.
 func (p *Pipeline) Register(r job.Registrar) {
-	for _, kind := range ops.Heard(room) {
-		r.Hear(room, kind, p.hear)
+	for _, kind := range ops.Heard("detect") {
+		r.Hear("detect", kind, p.hear)
 	}
 	r.Handle(ops.HoldLearning, p.holdLearning)
 	r.Every("detect.windows", time.Minute, p.holdWindows)

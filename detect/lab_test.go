@@ -1,7 +1,6 @@
 package detect_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -113,12 +112,15 @@ type fleet struct {
 	metrics int
 	limit   int
 	step    time.Duration
+	poison  string // an entity that panics once its values are great
 }
 
 func (f fleet) Groups() []detect.Group {
 	g := detect.Group{
 		Name: "fleet", Detector: "ewma", MaxEntities: f.limit, Digest: fmt.Sprint(f.metrics, f.step), Settings: detector.Settings{Step: f.step},
-		New: func(string) detect.Entity { return &host{step: f.step.Milliseconds(), values: nans(f.metrics)} },
+		New: func(entity string) detect.Entity {
+			return &host{step: f.step.Milliseconds(), values: nans(f.metrics), poisoned: entity == f.poison}
+		},
 		Load: func(_ string, state []byte) (detect.Entity, error) {
 			h := &host{step: f.step.Milliseconds(), values: nans(f.metrics)}
 			if len(state) != 8+8*f.metrics {
@@ -158,6 +160,7 @@ func nans(n int) []float64 {
 type host struct {
 	step, at int64
 	values   []float64
+	poisoned bool
 }
 
 func (h *host) Add(in detect.Input, samples []series.RawPoint, closed func(detector.Point)) {
@@ -176,6 +179,9 @@ func (h *host) Add(in detect.Input, samples []series.RawPoint, closed func(detec
 			}
 		}
 		h.values[in.(int)] = s.Value
+		if h.poisoned && s.Value > 5 {
+			panic("a value this detector cannot take")
+		}
 	}
 }
 
@@ -220,21 +226,22 @@ func records(hosts []int, metrics, from, to int, step time.Duration, perRecord i
 
 // lab is a pipeline on real files.
 type lab struct {
-	t       testing.TB
-	dir     string
-	core    *db.DB
-	logDB   *db.DB
-	log     *series.SQLLog
-	store   *store.Store
-	fleet   fleet
-	config  detect.PipelineConfig
-	place   detect.Place // defaults to the store
-	writer  detect.Writer
-	logger  *slog.Logger
-	clock   func() time.Time // defaults to time.Now
-	pipe    *detect.Pipeline
-	stop    context.CancelFunc
-	stopped chan struct{}
+	t         testing.TB
+	dir       string
+	core      *db.DB
+	logDB     *db.DB
+	log       *series.SQLLog
+	store     *store.Store
+	fleet     fleet
+	selection detect.Selection // instead of the fleet
+	config    detect.PipelineConfig
+	place     detect.Place // defaults to the store
+	writer    detect.Writer
+	logger    *slog.Logger
+	clock     func() time.Time // defaults to time.Now
+	pipe      *detect.Pipeline
+	stop      context.CancelFunc
+	stopped   chan struct{}
 
 	mu   sync.Mutex
 	seen map[string]string // series and time to what was read
@@ -285,8 +292,12 @@ func (l *lab) close() {
 
 func (l *lab) start() {
 	l.t.Helper()
+	var s detect.Selection = l.fleet
+	if l.selection != nil {
+		s = l.selection
+	}
 	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{
-		Log: l.log, Selection: l.fleet, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,
+		Log: l.log, Selection: s, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,
 		DB: l.writer, Clock: l.clock, Logger: l.logger, Observe: l.observe,
 	})
 	must(l.t, err)
@@ -446,5 +457,3 @@ func (c *crashing) crashIn(commits int) {
 	defer c.mu.Unlock()
 	c.in = commits
 }
-
-var _ = cmp.Compare[int]

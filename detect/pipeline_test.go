@@ -1,6 +1,8 @@
 package detect_test
 
 import (
+	"flag"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +13,16 @@ import (
 
 	"github.com/fettleops/fettle/series"
 )
+
+// few makes property tests on files quick: fsync is what they wait for.
+func few(t *testing.T) {
+	t.Helper()
+	given := os.Getenv("FETTLE_LONG") == "1"
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		must(t, flag.Set("rapid.checks", "3"))
+	}
+}
 
 func hosts(n int) []int {
 	out := make([]int, n)
@@ -61,6 +73,7 @@ func TestACrashChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want = uninterrupted(t, filepath.Join(dir, "want"), records(hosts(n), 2, 0, steps, step, 4))
 	})
+	few(t)
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++

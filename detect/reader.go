@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -281,15 +282,20 @@ func (r *reader) take(n note) {
 	}
 }
 
-// forget lets go of entities that have said nothing for long.
+// forget lets go of entities that have said nothing for long, the most silent
+// first: of a group without room no more than it takes for one.
 func (r *reader) forget(to *round) {
-	for _, w := range r.index.byID {
+	all := r.index.list()
+	for _, w := range all {
+		if w.heard == 0 {
+			w.heard = r.tick
+		}
+	}
+	slices.SortFunc(all, func(a, b *watched) int { return cmp.Or(cmp.Compare(a.heard, b.heard), cmp.Compare(a.id, b.id)) })
+	for _, w := range all {
 		after := forgetAfter
 		if r.index.counts[w.group.Name] >= w.group.maxEntities() {
 			after = forgetWhenFull
-		}
-		if w.heard == 0 {
-			w.heard = r.tick
 		}
 		if r.tick-w.heard > after.Milliseconds() {
 			w.gone = true

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ type shard struct {
 	reading  detector.Reading
 	outputs  []output
 	counts   counts
+	scratch  [2][]byte // of a snapshot being rendered
 
 	// What closed works on.
 	w    *watched
@@ -62,13 +64,34 @@ func (s *shard) work(ctx context.Context, r *round, items []item) {
 	closed := s.closed
 	for i := range items {
 		it := &items[i]
-		s.feed(ctx, r, it, r.points[it.lo:it.hi], closed)
+		s.guard(ctx, it.w, it.offset, func() { s.feed(ctx, r, it, r.points[it.lo:it.hi], closed) })
 	}
 	if r.tick > 0 && len(s.open) > 0 {
 		for _, w := range s.openInOrder() {
 			s.silent(ctx, w, r.tick, r.to)
 		}
 	}
+}
+
+// guard keeps a defect that one entity's samples lay bare from ending the
+// process again and again: the entity is given up until the next start.
+func (s *shard) guard(ctx context.Context, w *watched, offset int64, f func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		stack := make([]byte, 4<<10)
+		stack = stack[:runtime.Stack(stack, false)]
+		s.Logger.LogAttrs(ctx, slog.LevelError, "entity given up: its samples made a model fail", slog.String("group", w.group.Name),
+			slog.String("entity", w.entity), slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(stack)))
+		if w.model != nil && w.model.life.Open != nil {
+			s.tell(w, offset, w.model.life.close("its model failed"))
+		}
+		w.broken, w.since = true, 0
+		s.drop(w)
+	}()
+	f()
 }
 
 func (s *shard) openInOrder() []*watched {
@@ -262,11 +285,13 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 // an offset.
 func (s *shard) render(w *watched, contained int64, dst []byte) ([]byte, error) {
 	m := w.model
-	entity, err := m.entity.AppendState(nil)
+	entity, err := m.entity.AppendState(s.scratch[0][:0])
+	s.scratch[0] = entity
 	if err != nil {
 		return dst, fmt.Errorf("detect: save the steps of %s: %w", w.entity, err)
 	}
-	state, err := m.detector.AppendState(nil)
+	state, err := m.detector.AppendState(s.scratch[1][:0])
+	s.scratch[1] = state
 	if err != nil {
 		return dst, fmt.Errorf("detect: save the detector of %s: %w", w.entity, err)
 	}
