@@ -54,6 +54,11 @@ func (a *App) buildDetection(ctx context.Context) error {
 	return nil
 }
 
+// senses shows what detection sees.
+func (a *App) senses() *detect.Viewer {
+	return &detect.Viewer{Watching: a.Pipeline, Record: a.Store, Windows: a.Change}
+}
+
 // spans answers what detection asks about what not to learn.
 type spans struct{ app *App }
 

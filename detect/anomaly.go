@@ -172,13 +172,13 @@ func blamed(g *Group, p detector.Point, r *detector.Reading) []ops.FeatureReadin
 // alert says an anomaly the way correlation, tickets and people read it.
 func (t telling) alert(g *Group, link string) *ops.Alert {
 	a := t.anomaly
-	rule := "anomaly/" + a.Group
+	rule := ruleOf(a.Group)
 	labels := labelsOf(a.Group, a.Entity)
 	labels["rule"] = rule
 	out := &ops.Alert{
-		Fingerprint: ops.Fingerprint(Sense, rule, map[string]string{"entity": a.Entity}),
+		Fingerprint: FingerprintOf(a.Group, a.Entity),
 		Rule:        rule, Severity: g.severity(), State: ops.Firing, StartsAt: a.From, ObservedAt: a.To,
-		Resource:   ops.ResourceRef{Kind: "host", Name: hostOf(a.Entity), Aliases: []string{aliasOf(a.Entity)}},
+		Resource:   ResourceOf(a.Entity),
 		Labels:     labels,
 		ExternalID: a.ID,
 		Anomaly:    &a,
