@@ -43,24 +43,26 @@ type Taken = detect.Taken
 // maxPart bounds the body of a part of a past.
 const maxPart = 32 << 20
 
-type byGroup struct {
+// ByGroup names a group in the path.
+type ByGroup struct {
 	Name string `path:"name" doc:"name of the group in detect.groups"`
 }
 
 type beginInput struct {
-	byGroup
+	ByGroup
 	Body struct {
 		Source  string `json:"source" minLength:"1" maxLength:"1000" doc:"where the past is kept, without credentials; the same source goes on where it was left"`
 		Replace bool   `json:"replace,omitempty" doc:"models that have learned enough learn anew, too"`
 	}
 }
 
-type byBootstrap struct {
+// ByBootstrap names a bootstrap in the path.
+type ByBootstrap struct {
 	ID string `path:"id" doc:"id of the bootstrap"`
 }
 
 type partInput struct {
-	byBootstrap
+	ByBootstrap
 	From    time.Time `query:"from" required:"true" doc:"RFC 3339; no sample of the part is before it"`
 	To      time.Time `query:"to" required:"true" doc:"RFC 3339; all samples of the part are before it"`
 	RawBody []byte    `contentType:"application/vnd.fettle.samples" doc:"what Batch of Fettle's package series writes"`
@@ -68,7 +70,7 @@ type partInput struct {
 
 func (a *API) bootstrapRoutes() {
 	op(a, http.MethodGet, "/groups/{name}", "get-group", "Show a group of features and how far its models are", ops.MayRead,
-		func(ctx context.Context, _ ops.Principal, in *byGroup) (GroupView, error) {
+		func(ctx context.Context, _ ops.Principal, in *ByGroup) (GroupView, error) {
 			g, err := a.Bootstraps.Group(ctx, in.Name)
 			return groupView(g), err
 		})
@@ -78,7 +80,7 @@ func (a *API) bootstrapRoutes() {
 			return BootstrapView{b, resumed}, err
 		})
 	op(a, http.MethodPost, "/bootstraps/{id}/end", "end-bootstrap", "Say that a past is complete: its models go on with what comes live", ops.MayAdminister,
-		func(ctx context.Context, _ ops.Principal, in *byBootstrap) (BootstrapView, error) {
+		func(ctx context.Context, _ ops.Principal, in *ByBootstrap) (BootstrapView, error) {
 			b, err := a.Bootstraps.EndBootstrap(ctx, in.ID)
 			return BootstrapView{Bootstrap: b}, err
 		})
