@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -292,7 +296,7 @@ func (s *server) readings(t *testing.T, f fleet) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(v.At) < 4200 {
+		if len(v.At) < f.minutes()-100 {
 			t.Errorf("%d readings of %s", len(v.At), w.Entity)
 		}
 		b, err := json.Marshal([]any{w.Progress, v.At, v.Score, v.Raw, v.Grade, v.Features})
@@ -368,6 +372,129 @@ func TestPastFromPrometheus(t *testing.T) {
 	check("remote-read", nil, "--remote-read", prom+"/api/v1/read")
 	check("steps", nil, "--prometheus", prom, "--step", "1m")
 	check("table", strings.NewReader(f.csv()), "--csv", "-")
+}
+
+// TestAnInterruptedPastGoesOn breaks the source half way, and then goes on.
+func TestAnInterruptedPastGoesOn(t *testing.T) {
+	end := time.Now().Add(-time.Hour).Truncate(time.Hour).UTC()
+	f := fleet{begin: end.Add(-36 * time.Hour), end: end, hosts: []string{"web1:9100", "web2:9100"}}
+	broken := true
+	var asked []time.Time
+	prom := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "ann" || password != "password-7c1e" {
+			t.Errorf("signed as %q", user)
+		}
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		at, err := strconv.ParseFloat(r.Form.Get("time"), 64)
+		if err != nil {
+			t.Error(err)
+		}
+		metric, span, _ := strings.Cut(r.Form.Get("query"), "[")
+		ms, err := strconv.Atoi(strings.TrimSuffix(span, "ms]"))
+		if err != nil {
+			t.Error(err)
+		}
+		to := time.UnixMilli(int64(math.Round(at * 1000)))
+		if broken && to.After(f.begin.Add(20*time.Hour)) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, "the disk password-7c1e is full")
+			return
+		}
+		asked = append(asked, to)
+		type one struct {
+			Metric map[string]string `json:"metric"`
+			Values [][2]any          `json:"values"`
+		}
+		found := map[string]*one{}
+		for m := range f.minutes() {
+			if d := to.Sub(f.time(m)).Milliseconds(); d < 0 || d > int64(ms) {
+				continue
+			}
+			for h := range f.hosts {
+				for _, s := range f.at(h, m) {
+					if !strings.Contains(metric, strconv.Quote(s.metric)) {
+						continue
+					}
+					key := selector(s)
+					if found[key] == nil {
+						s.labels["__name__"] = s.metric
+						found[key] = &one{Metric: s.labels}
+					}
+					found[key].Values = append(found[key].Values, [2]any{f.time(m).Unix(), strconv.FormatFloat(s.value, 'g', -1, 64)})
+				}
+			}
+		}
+		answer := map[string]any{"status": "success", "data": map[string]any{"resultType": "matrix", "result": slices.Collect(maps.Values(found))}}
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer prom.Close()
+	t.Setenv("PROM_PASSWORD", "password-7c1e")
+	s := serve(t)
+	args := []string{"detect", "bootstrap", "--group", "nodes", "--days", "2", "--prometheus", prom.URL, "--user", "ann", "--password", "env:PROM_PASSWORD"}
+	code, out, notes := s.fettle(t, nil, args...)
+	if code == 0 || !strings.Contains(notes, "run the same command again") || !strings.Contains(notes, "403") || strings.Contains(out+notes, "password-7c1e") {
+		t.Fatalf("with a broken source it ended with %d:\n%s%s", code, out, notes)
+	}
+	broken = false
+	first := len(asked)
+	code, out, notes = s.fettle(t, nil, args...)
+	if code != 0 || !strings.Contains(notes, "going on after") || !strings.Contains(out, "ready 2 of 2 entities") || !strings.Contains(out, fmt.Sprintf("samples %d", 20*f.minutes()-600)) {
+		t.Fatalf("it did not go on but ended with %d:\n%s%s", code, out, notes)
+	}
+	if asked[first].Before(f.begin.Add(6 * time.Hour)) {
+		t.Errorf("it began anew, at %s", asked[first])
+	}
+	lived := serve(t)
+	after := f.minutes() + 10
+	f.live(t, lived, 0, after)
+	f.live(t, s, f.minutes(), after)
+	want, got := lived.readings(t, f), s.readings(t, f)
+	for entity, w := range want {
+		if got[entity] != w {
+			t.Errorf("%s: readings differ from those who lived it: %s", entity, difference(got[entity], w))
+		}
+	}
+
+	list, err := s.api.Series(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := list.Items[0].ID
+	code, out, notes = s.fettle(t, nil, "series", "champion", id, "--json")
+	var ranking struct {
+		Entity    string
+		Points    int
+		Standings []struct {
+			Detector         string
+			AveragePrecision float64 `json:"average_precision"`
+			Planted          int
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &ranking); err != nil || code != 0 {
+		t.Fatalf("ended with %d, %v:\n%s%s", code, err, out, notes)
+	}
+	n := len(ranking.Standings)
+	if ranking.Entity != "web1:9100" || ranking.Points < 2000 || n < 7 || ranking.Standings[0].Planted == 0 ||
+		ranking.Standings[0].AveragePrecision < 2*ranking.Standings[n-1].AveragePrecision {
+		t.Errorf("ranking %+v", ranking)
+	}
+	if at := slices.IndexFunc(ranking.Standings, func(s struct {
+		Detector         string
+		AveragePrecision float64 `json:"average_precision"`
+		Planted          int
+	},
+	) bool {
+		return s.Detector == "null"
+	}); at < n/2 {
+		t.Errorf("the detector that says nothing is number %d of %d", at+1, n)
+	}
+	if code, out, _ = s.fettle(t, nil, "series", "champion", id); code != 0 || !strings.Contains(out, "RANK DETECTOR PRECISION") {
+		t.Errorf("ended with %d:\n%s", code, out)
+	}
 }
 
 func difference(a, b string) string {
