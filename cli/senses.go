@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettleops/fettle/api/client"
+	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -46,7 +47,7 @@ func newAnomalies() *cobra.Command {
 			fmt.Fprintf(w, "from\t%s\nto\t%s, %s, %d steps\nworst\t%s\n", when(a.From), when(a.To), lasted(a.Anomaly), a.Points, when(a.At))
 			fmt.Fprintf(w, "grade\t%s of 1, confidence %s, score %s\n", figure(a.Grade), figure(a.Confidence), figure(a.Score))
 			for _, f := range a.Features {
-				fmt.Fprintf(w, "feature\t%s, %.0f%% to blame\n", plain(compared(f)), 100*f.Blame)
+				fmt.Fprintf(w, "feature\t%s, %.0f%% to blame\n", plain(detect.Sentence(f)), 100*f.Blame)
 			}
 			fmt.Fprintf(w, "incident\t%s\n", dash(a.Incident))
 		})
@@ -84,25 +85,7 @@ func worst(a ops.Anomaly) string {
 	if len(a.Features) == 0 {
 		return ""
 	}
-	return compared(a.Features[0])
-}
-
-// compared says expected against actual: "cpu 0.97, expected 0.31 (0.25 to 0.4)".
-func compared(f ops.FeatureReading) string {
-	if f.Actual == nil {
-		return f.Name + " not measured"
-	}
-	s := f.Name + " " + figure(*f.Actual)
-	if f.Unit != "" && f.Unit != "1" {
-		s += " " + f.Unit
-	}
-	if f.Expected != nil {
-		s += ", expected " + figure(*f.Expected)
-	}
-	if f.Low != nil && f.High != nil {
-		s += " (" + figure(*f.Low) + " to " + figure(*f.High) + ")"
-	}
-	return s
+	return detect.Sentence(a.Features[0])
 }
 
 // figure writes three significant digits, and large numbers whole.

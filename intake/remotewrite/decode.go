@@ -37,6 +37,7 @@ type decoder struct {
 	valid   []bool // which symbols are UTF-8
 	labels  []series.Label
 	desc    series.Descriptor
+	newest  int64 // the time, in milliseconds, that no sample may be after
 	release func()
 }
 
@@ -286,7 +287,7 @@ func (d *decoder) series(b []byte, index, version int) error {
 		return nil
 	}
 	d.desc.Temporality = temporality(kind, &d.desc)
-	return d.samples(b)
+	return d.samples(b, index)
 }
 
 // symbol resolves a reference.
@@ -380,10 +381,18 @@ func temporality(kind uint64, desc *series.Descriptor) series.Temporality {
 
 // samples reads the samples of the series described. Every value is kept, NaN
 // with its bits: one of them says that the series has ended.
-func (d *decoder) samples(b []byte) error {
+func (d *decoder) samples(b []byte, index int) error {
 	run := 0
 	return fields(b, func(num protowire.Number, typ protowire.Type, v []byte, _ uint64) error {
 		if num != 2 || typ != protowire.BytesType {
+			return nil
+		}
+		value, at, err := point(v)
+		if err != nil {
+			return err
+		}
+		if at > d.newest {
+			d.refuse(index, 1, fault{"timestamp", "set the sender's clock: a sample is more than 10 minutes ahead of ours"})
 			return nil
 		}
 		if run%maxRun == 0 {
@@ -393,11 +402,8 @@ func (d *decoder) samples(b []byte) error {
 			d.batch.Series(&d.desc)
 		}
 		run++
-		value, at, err := point(v)
-		if err == nil {
-			d.batch.Sample(at, value)
-		}
-		return err
+		d.batch.Sample(at, value)
+		return nil
 	})
 }
 

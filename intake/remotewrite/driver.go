@@ -94,6 +94,7 @@ func (s *source) Decode(r *intake.Request) (intake.Delivery, error) {
 			}
 		}
 	}
+	d.newest = r.Newest()
 	err := d.decode(r.Body, v)
 	out := intake.Delivery{Samples: &d.batch, Refused: d.refused, Release: d.release, Report: d}
 	if err == nil && d.first != nil {

@@ -44,7 +44,7 @@ func TestAnyRequestIsReadAsTheLibraryReadsIt(t *testing.T) {
 			}
 			for range rapid.IntRange(1, 4).Draw(rt, "samples") {
 				ts.Samples = append(ts.Samples, &writev2.Sample{
-					Value: math.Float64frombits(rapid.Uint64().Draw(rt, "bits")), Timestamp: rapid.Int64().Draw(rt, "at"),
+					Value: math.Float64frombits(rapid.Uint64().Draw(rt, "bits")), Timestamp: rapid.Int64Max(now.UnixMilli()).Draw(rt, "at"),
 				})
 			}
 			ts.CreatedTimestamp = 5 // of the drafts

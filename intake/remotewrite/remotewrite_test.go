@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -126,9 +127,13 @@ func TestConformance(t *testing.T) {
 	t.Run("2.0", func(t *testing.T) { intaketest.RunSpeaker(t, remotewrite.Driver, speech(request2, 2)) })
 }
 
+// now is after the bodies in testdata were recorded.
+var now = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+
 func house(t testing.TB) *intaketest.House {
 	t.Helper()
 	return intaketest.Open(t, intaketest.Setup{
+		Clock:  func() time.Time { return now },
 		Driver: remotewrite.Driver, Auth: "bearer: env:TOKEN", Secrets: intaketest.Secrets{"env:TOKEN": token}, Samples: seriestest.NewLog(),
 	})
 }
@@ -224,6 +229,9 @@ func TestVersion1(t *testing.T) {
 	partial("labels with names", series1(one, "__name__", "up", "", "b"))
 	partial("UTF-8", series1(one, "__name__", "up", "job", "\xff"))
 	partial("send_native_histograms", series1(field(nil, 4, number(nil, 15, 1000)), "__name__", "up"))
+	ahead := now.Add(10 * time.Minute).UnixMilli()
+	partial("clock", series1(sample(2, 1, ahead+1), "__name__", "up"))
+	f(204, "", line("up[] 0 ", ahead, 1), series1(sample(2, 1, ahead), "__name__", "up"))
 	partial("at most 1000 labels", series1(one, append(many(1000), "__name__", "up")...))
 	partial("bytes of names", series1(one, "__name__", "up", "job", strings.Repeat("x", 70_000)))
 	// What is no protobuf is refused whole.

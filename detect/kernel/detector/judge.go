@@ -1,0 +1,112 @@
+package detector
+
+import (
+	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/threshold"
+)
+
+// judge decides which points deserve attention: those whose raw score is above
+// what the wished rate of false alarms allows, as long as their level is not
+// the new normal.
+type judge struct {
+	spot    *threshold.SPOT
+	drift   *threshold.Drift
+	plain   *threshold.Percentile // in place of both
+	needed  int
+	warm    int
+	learned int // points learned in all
+	ceiling float64
+	minimum float64 // effect
+}
+
+const (
+	// calibrate is the number of scores after which there are grades.
+	calibrate = 384
+	// confidenceMemory is how many points confidence looks back on.
+	confidenceMemory = 2560
+)
+
+func newJudge(s Settings, plain bool, warm, span int) (*judge, error) {
+	j := &judge{warm: warm, needed: warm + calibrate, minimum: s.MinEffect}
+	var err error
+	if plain {
+		j.needed = warm + 20
+		j.plain, err = threshold.NewPercentile(threshold.PercentileSettings{})
+		return j, err
+	}
+	if j.spot, err = threshold.NewSPOT(threshold.SPOTSettings{Risk: s.risk(), Calibrate: calibrate, Cluster: span}); err != nil {
+		return nil, err
+	}
+	j.drift, err = threshold.NewDrift(threshold.DriftSettings{Features: s.Features})
+	return j, err
+}
+
+// limit is the raw score above which the next point is graded.
+func (j *judge) limit() float64 {
+	if j.plain != nil {
+		return min(j.plain.Threshold(), math.MaxFloat64)
+	}
+	return min(j.spot.Threshold(), math.MaxFloat64)
+}
+
+// level is a raw score that is high but ordinary.
+func (j *judge) level() float64 {
+	if j.plain != nil {
+		return 0
+	}
+	level, _ := j.spot.Tail()
+	return level
+}
+
+// decide grades a point and learns from it. It reports whether the forecaster
+// may learn it. A point that was not scored is learned and not judged.
+func (j *judge) decide(m *model, p Point, raw float64, scored, hold bool, r *Reading) (learn bool) {
+	if !hold {
+		j.learned++
+	}
+	if !scored {
+		return !hold
+	}
+	limit := j.limit()
+	if raw > limit && m.learned >= j.needed && m.forecast.off(p.Values, r.Expected, j.minimum) {
+		// Half for a score that is as far beyond the limit as that is beyond
+		// what is ordinary.
+		over := raw - limit
+		r.Grade = over / (over + max(limit-j.level(), math.SmallestNonzeroFloat64))
+	}
+	if j.plain != nil {
+		j.plain.Update(raw, hold)
+		return !hold
+	}
+	deviations := r.scratch.deviations
+	for i := range deviations {
+		deviations[i] = m.forecast.expected.Deviation(i)
+	}
+	d := j.drift.Update(r.Grade, p.Values, deviations, hold)
+	if d.Step == threshold.Learning {
+		r.Grade = 0
+	}
+	switch {
+	case hold:
+	case d.Step == threshold.Learning:
+		j.spot.Learn(raw)
+	default:
+		j.spot.Update(raw, false)
+	}
+	return d.Learn
+}
+
+// off reports whether a value is as far from its expectation as asked.
+func (f *forecaster) off(values, expected []float64, minimum float64) bool {
+	for i, v := range values {
+		if e := f.features[i].effect.Read(v, expected[i]); e > 0 && e >= minimum {
+			return true
+		}
+	}
+	return false
+}
+
+func (j *judge) confidence() float64 {
+	return threshold.Confidence(1./confidenceMemory, j.learned, j.warm, 1)
+}
