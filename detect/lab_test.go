@@ -248,6 +248,7 @@ type lab struct {
 	place     detect.Place // defaults to the store
 	writer    detect.Writer
 	logger    *slog.Logger
+	clock     func() time.Time // defaults to time.Now
 	pipe      *detect.Pipeline
 	stop      context.CancelFunc
 	stopped   chan struct{}
@@ -262,7 +263,7 @@ func newLab(t testing.TB, dir string) *lab {
 	l := &lab{
 		t: t, dir: dir, fleet: fleet{metrics: 2, step: 10 * time.Second}, seen: map[string]string{},
 		config: detect.PipelineConfig{Dir: filepath.Join(dir, "models"), Installation: "lab", Alone: true, Holder: "lab", StopWithin: time.Second, PublicURL: "https://fettle.example"},
-		logger: slog.New(slog.DiscardHandler),
+		logger: slog.New(slog.DiscardHandler), clock: time.Now,
 	}
 	if os.Getenv("LAB_LOG") != "" {
 		l.logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -307,7 +308,7 @@ func (l *lab) start() {
 	}
 	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{
 		Log: l.log, Selection: s, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,
-		DB: l.writer, Clock: time.Now, Logger: l.logger, Observe: l.observe,
+		DB: l.writer, Clock: l.clock, Logger: l.logger, Observe: l.observe,
 	})
 	must(l.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
