@@ -55,6 +55,9 @@ type Options struct {
 	Ready func(url string)
 	// LoopbackDemo allows integrations without authentication on loopback.
 	LoopbackDemo bool
+	// Detectors makes the detectors of models. Without it no series is watched:
+	// samples are counted and let go.
+	Detectors detect.Detectors
 	// Tune changes how fast rooms look again; the demo and tests set it.
 	Tune Tune
 }
@@ -80,6 +83,7 @@ type App struct {
 	Samples   series.Log // of metrics on their way to detection
 	Door      *intake.Door
 	Detect    *detect.Room
+	Pipeline  *detect.Pipeline
 	Correlate *correlate.Room
 	Ticket    *ticket.Room
 	Change    *change.Room
@@ -143,7 +147,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		a.openStore, a.openQueue, a.buildSenses, a.buildCorrelate, a.buildTicket, a.buildGate, a.buildAnalytics, a.buildDoor, a.buildServers, a.settle,
+		a.openStore, a.openQueue, a.buildSenses, a.buildDetection, a.buildCorrelate, a.buildTicket, a.buildGate, a.buildAnalytics, a.buildDoor, a.buildServers, a.settle,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

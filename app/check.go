@@ -47,6 +47,7 @@ func CheckConfig(c *config.Config) error {
 			_, err := policy.Compile(word, text)
 			return err
 		},
+		Group: checkGroup,
 	}))
 	for _, p := range c.Platforms {
 		d, err := connectorDriver(p.Connector)

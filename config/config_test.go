@@ -332,3 +332,36 @@ func FuzzLoad(f *testing.F) {
 		c.References()
 	})
 }
+
+func TestGroups(t *testing.T) {
+	c := load(t, `
+detect:
+  groups:
+    - {name: hosts, features: node_exporter, entity: instance}
+    - {name: web, entity: [zone, instance], features: [{set: host}, {name: queue, metric: queue_length}], lateness: 0s, in_order: false}
+`)
+	hosts, web := c.Detect.Groups[0], c.Detect.Groups[1]
+	if len(c.Detect.Groups) != 2 || len(hosts.Features) != 1 || hosts.Features[0].Set != "node_exporter" || !slices.Equal(hosts.Entity, config.Names{"instance"}) {
+		t.Errorf("%+v", c.Detect.Groups)
+	}
+	if hosts.AlarmBudget.String() != "1/w" || hosts.Lateness != nil || hosts.InOrder != nil || hosts.MaxEntities != 10_000 || hosts.Tier != "auto" {
+		t.Errorf("defaults of %+v", hosts)
+	}
+	if web.Lateness == nil || web.Lateness.D != 0 || web.InOrder == nil || *web.InOrder || !slices.Equal(web.Features[1].Metric, config.Names{"queue_length"}) {
+		t.Errorf("%+v", web)
+	}
+	explained := map[string]string{}
+	for _, s := range c.Explain() {
+		explained[s.Path] = s.Value + " " + s.Source
+	}
+	f := func(path, want string) {
+		t.Helper()
+		if got := explained[path]; got != want {
+			t.Errorf("%s is explained as %q, want %q", path, got, want)
+		}
+	}
+	f("detect.groups[0].features[0].set", "node_exporter fettle.yaml:4")
+	f("detect.groups[0].entity[0]", "instance fettle.yaml:4")
+	f("detect.groups[0].lateness", "") // neither written nor a default of its own
+	f("detect.groups[1].lateness", "0s fettle.yaml:5")
+}

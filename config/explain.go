@@ -113,6 +113,12 @@ func (c *Config) raws() []Raw {
 func (c *Config) walk(leaf func(path string, v reflect.Value, canonical string), raw func(strictyaml.Leaf)) {
 	var down func(path string, v reflect.Value)
 	down = func(path string, v reflect.Value) {
+		if v.Kind() == reflect.Pointer {
+			if !v.IsNil() {
+				down(path, v.Elem())
+			}
+			return
+		}
 		if r, ok := v.Interface().(Raw); ok {
 			if raw != nil && !r.IsZero() {
 				for _, l := range r.Leaves() {
@@ -126,10 +132,6 @@ func (c *Config) walk(leaf func(path string, v reflect.Value, canonical string),
 			return
 		}
 		switch v.Kind() {
-		case reflect.Pointer:
-			if !v.IsNil() {
-				down(path, v.Elem())
-			}
 		case reflect.Struct:
 			for _, f := range strictyaml.Fields(v.Type()) {
 				p := strictyaml.Join(path, f.Name)

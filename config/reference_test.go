@@ -58,6 +58,9 @@ func keys(b *strings.Builder, path string, typ reflect.Type, s map[string]any) {
 	for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
 		if typ.Kind() == reflect.Slice {
 			path += "[]"
+			if either, ok := s["anyOf"].([]any); ok {
+				s = either[1].(map[string]any)
+			}
 			s = s["items"].(map[string]any)
 		}
 		typ = typ.Elem()
@@ -114,6 +117,8 @@ func value(p map[string]any, typ reflect.Type) string {
 		return "the driver's keys"
 	case typ == reflect.TypeFor[config.Percent]():
 		return "such as `5%`"
+	case p["anyOf"] != nil:
+		return "text or list"
 	case p["type"] == "array":
 		return "list"
 	case p["type"] == "object":

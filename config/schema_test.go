@@ -103,7 +103,11 @@ func describe(t *testing.T, typ reflect.Type, def reflect.Value, docs map[string
 	case reflect.Slice:
 		v := reflect.New(typ.Elem())
 		strictyaml.SetDefaults(v.Interface())
-		return map[string]any{"type": "array", "items": describe(t, typ.Elem(), v.Elem(), docs)}
+		list := map[string]any{"type": "array", "items": describe(t, typ.Elem(), v.Elem(), docs)}
+		if reflect.PointerTo(typ).Implements(reflect.TypeFor[strictyaml.Single]()) {
+			return map[string]any{"anyOf": []any{map[string]any{"type": "string"}, list}}
+		}
+		return list
 	case reflect.Map:
 		return map[string]any{"type": "object", "additionalProperties": describe(t, typ.Elem(), reflect.Zero(typ.Elem()), docs)}
 	case reflect.Struct:

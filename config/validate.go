@@ -21,6 +21,8 @@ type Checks struct {
 	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
 	// policies.approval.match, runbooks.trigger and runbooks.steps.when.
 	Expression func(where, expression string) error
+	// Group checks a group of series. The paths of what it finds begin in the group.
+	Group func(g Group) Faults
 }
 
 // Validate returns every fault that decoding alone does not find: duplicate names,
@@ -229,6 +231,7 @@ func (v *validator) senses() {
 		v.expression("detect.rules.when", path+".when", r.When, r.Enabled)
 		v.expression("detect.rules.clear", path+".clear", r.Clear, false)
 	}
+	v.groups()
 	if len(v.c.Correlate.GroupBy) == 0 {
 		v.add("correlate.group_by", "is empty; name at least one label, or everything becomes one incident")
 	}

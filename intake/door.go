@@ -252,9 +252,10 @@ func (d *Door) prove(ctx context.Context, in *integration, h http.Header, wire, 
 }
 
 // Deliver takes a payload on behalf of a caller who has been authenticated
-// otherwise, as `fettle send` is: it goes the way of a sender's delivery from
-// the decoder on, after whatever Content-Encoding the header names is undone.
-// Errors are of class ErrNotFound, ErrInvalid or ErrUnavailable.
+// otherwise, as `fettle send` is: it goes the way of a sender's delivery but
+// for its credential and path, with its Content-Type (a Speaker's must be one of
+// its terms) and its Content-Encoding. Errors are of class ErrNotFound,
+// ErrInvalid or ErrUnavailable.
 func (d *Door) Deliver(ctx context.Context, integration string, header http.Header, body []byte) (Outcome, error) {
 	in := d.integrations[integration]
 	if in == nil {
@@ -264,7 +265,7 @@ func (d *Door) Deliver(ctx context.Context, integration string, header http.Head
 	defer giveBuffer(plain)
 	held := hold{inHand: &d.inHand, limit: d.options.Limits.InHand}
 	defer held.free()
-	name, err := coding(header.Get("Content-Encoding"), in.terms.Codings, "")
+	name, err := coding(header.Get("Content-Encoding"), in.terms.Codings, in.terms.Implied)
 	if err == nil && in.speaker != nil {
 		err = in.media(header.Get("Content-Type"))
 	}
@@ -280,11 +281,13 @@ func (d *Door) Deliver(ctx context.Context, integration string, header http.Head
 	}
 	got, outcome, err := d.deliver(ctx, in, &Request{Integration: in.name, Header: header, Body: unpacked.Bytes(), ReceivedAt: d.options.Clock()}, body)
 	defer got.release()
-	if err == nil && outcome == Invalid {
-		err = &Fault{Field: "body", Fix: got.Note}
-	}
-	if err == nil {
+	switch {
+	case err == nil && outcome == Invalid:
+		return outcome, &Fault{Field: "body", Fix: got.Note}
+	case err == nil:
 		in.count.outcomes[outcome].Inc()
+	case errors.Is(err, series.ErrFull):
+		return Overload, fmt.Errorf("%w: %w", err, ops.ErrUnavailable)
 	}
 	return outcome, err
 }

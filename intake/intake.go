@@ -95,6 +95,15 @@ type Request struct {
 	Passed []string
 }
 
+// maxAhead is how far a sender's clock may be ahead of ours: what Prometheus
+// allows itself.
+const maxAhead = 10 * time.Minute
+
+// Newest returns the newest time, Unix milliseconds, that a sample of this
+// delivery may have. One from farther in the future would make all that its
+// series still has to say come too late.
+func (r *Request) Newest() int64 { return r.ReceivedAt.Add(maxAhead).UnixMilli() }
+
 // HasPassed reports whether the delivery passed the method of authentication.
 func (r *Request) HasPassed(method string) bool { return slices.Contains(r.Passed, method) }
 

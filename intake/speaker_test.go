@@ -245,7 +245,8 @@ func TestMetricsNeedASampleLogAndNoPointers(t *testing.T) {
 }
 
 func TestDeliverToASpeaker(t *testing.T) {
-	h, _ := linesHouse(t, nil)
+	log := seriestest.NewLog()
+	h, _ := linesHouse(t, func(s *intaketest.Setup) { s.Samples = log })
 	f := func(contentType, coding, body string, want intake.Outcome, class error) {
 		t.Helper()
 		got, err := h.Door.Deliver(t.Context(), intaketest.Name, headers("Content-Type", contentType, "Content-Encoding", coding), []byte(body))
@@ -263,6 +264,8 @@ func TestDeliverToASpeaker(t *testing.T) {
 	if n := len(h.Samples(t)); n != 2 {
 		t.Errorf("%d records", n)
 	}
+	log.Limit(1)
+	f(linesType, "", "cpu 3", intake.Overload, ops.ErrUnavailable)
 }
 
 func TestDeliverAsTheHolderOfACredential(t *testing.T) {

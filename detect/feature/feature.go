@@ -17,7 +17,9 @@
 // Within an open step samples may come in any order; a sample of a closed step
 // is late: counted and dropped. Two samples of one series with one time are
 // one: the first counts. A series ends with Prometheus' stale marker, or when
-// nothing came of it for MaxGap steps.
+// nothing came of it for MaxGap steps. The last steps of an entity that falls
+// silent stay open until it is heard again. A time far ahead of the others
+// would make all of them late: whoever has a clock refuses it at the door.
 //
 // Each series is first reduced to one value of the step:
 //
@@ -29,8 +31,8 @@
 //   - A delta sum to its total in the step over the length of the step, or to
 //     the total where the feature says rate: false.
 //
-// The values of all series of the entity are then reduced to one per feature
-// by by_entity, and features with an expression computed from the others. What
+// The values of the series of the entity that have one are then reduced to one
+// per feature by by_entity, and features with an expression computed from the others. What
 // is missing is NaN, and an expression that reads NaN gives NaN. A step in
 // which every feature is NaN is missing. Up to MaxGap missing steps in a row
 // come out as points of NaN once data comes again; of a longer gap none comes
@@ -72,8 +74,10 @@ import (
 // Limits.
 const (
 	// MaxGap is how many steps may be missing before a gap is a restart: longer
-	// gaps give no points, and no rate is taken over them. A group's step must
-	// therefore not be shorter than a fifth of its senders' interval.
+	// gaps give no points, and no rate is taken over them. A group's step is
+	// best no shorter than its senders' interval, because a step in which a
+	// series has no sample has no value of it, and must not be shorter than a
+	// fifth of it.
 	MaxGap = 5
 	// MaxFeatures bounds the values of a point, and MaxMeasured all features of
 	// a group with those only expressions read.

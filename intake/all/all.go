@@ -7,6 +7,7 @@ import (
 	"github.com/fettleops/fettle/intake/alertmanager"
 	"github.com/fettleops/fettle/intake/azuremonitor"
 	"github.com/fettleops/fettle/intake/cloudwatch"
+	"github.com/fettleops/fettle/intake/remotewrite"
 )
 
 // Drivers returns the sources in alphabetical order.
@@ -15,5 +16,6 @@ func Drivers() []intake.Driver {
 		alertmanager.Driver,
 		azuremonitor.Driver,
 		cloudwatch.Driver,
+		remotewrite.Driver,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -170,6 +171,7 @@ func (h *House) Logs() string { return h.logs.String() }
 // Request is one delivery of a sender.
 type Request struct {
 	Method string // default POST
+	Path   string // after /in/<Name>
 	Header http.Header
 	Body   []byte
 	// Cut announces more bytes than come.
@@ -198,7 +200,7 @@ func (h *House) Send(t testing.TB, r Request) *httptest.ResponseRecorder {
 	if r.Cut {
 		body = io.MultiReader(body, cutReader{})
 	}
-	req := httptest.NewRequestWithContext(t.Context(), method, "/in/"+Name, body)
+	req := httptest.NewRequestWithContext(t.Context(), method, "/in/"+Name+r.Path, body)
 	req.ContentLength = int64(len(r.Body))
 	switch {
 	case r.Cut:
@@ -232,9 +234,21 @@ func (h *House) Stored(t testing.TB) []ops.Message {
 // Samples returns every record of the sample log.
 func (h *House) Samples(t testing.TB) []series.Record {
 	t.Helper()
-	r, err := h.samples.Read(t.Context(), 0, 1<<30)
+	b, err := h.samples.Bounds(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := h.samples.Read(t.Context(), b.After, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// Forget empties the sample log.
+func (h *House) Forget(t testing.TB) {
+	t.Helper()
+	if err := h.samples.Trim(t.Context(), math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -23,6 +23,10 @@ type Defaulter interface{ Defaults() }
 // Path is a key of the struct is reported at the place of that key.
 type Validator interface{ Validate() error }
 
+// Single is implemented by lists that may be written as one text, such as
+// entity: instance for entity: [instance].
+type Single interface{ SetSingle(text string) }
+
 // Sourcer is implemented by values that want to know where they were written.
 type Sourcer interface{ SetSource(source string) }
 
@@ -131,6 +135,15 @@ func (d *decoder) value(n *node, v reflect.Value, path string, enum []string) {
 	case reflect.Map:
 		d.mapping(n, v, path)
 	case reflect.Slice:
+		if one, ok := v.Addr().Interface().(Single); ok && n.kind != kindList {
+			if n.kind != kindText {
+				d.wants(n, path, "text or a list")
+				return
+			}
+			one.SetSingle(n.text)
+			d.whole(n, v.Index(0), path+"[0]")
+			return
+		}
 		if n.kind != kindList {
 			d.wants(n, path, "a list")
 			return
@@ -143,6 +156,19 @@ func (d *decoder) value(n *node, v reflect.Value, path string, enum []string) {
 		v.Set(s)
 	default:
 		d.scalar(n, v, path, enum)
+	}
+}
+
+// whole marks everything that is set in v as written at n.
+func (d *decoder) whole(n *node, v reflect.Value, path string) {
+	d.places[path] = Position{d.file, n.line, n.col}
+	if v.Kind() != reflect.Struct {
+		return
+	}
+	for _, f := range Fields(v.Type()) {
+		if !v.Field(f.Index).IsZero() {
+			d.whole(n, v.Field(f.Index), Join(path, f.Name))
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package strictyaml_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,48 @@ type driver struct {
 	Port     uint16            `yaml:"port"`
 	Any      any               `yaml:"any"`
 	Rest     strictyaml.Raw    `yaml:",rest"`
+}
+
+// pair is a list that may be written as one text.
+type pair []struct {
+	Left  string `yaml:"left"`
+	Right string `yaml:"right"`
+}
+
+func (p *pair) SetSingle(text string) {
+	*p = make(pair, 1)
+	(*p)[0].Left = text
+}
+
+func TestSingle(t *testing.T) {
+	f := func(in, want string, places ...string) {
+		t.Helper()
+		var d struct {
+			Pair pair `yaml:"pair"`
+		}
+		raw, faults := strictyaml.Parse("d.yaml", []byte(in))
+		if err := faults.Err(); err != nil {
+			t.Fatal(err)
+		}
+		set, faults := strictyaml.Decode(raw, &d)
+		got := fmt.Sprint(d.Pair)
+		if err := faults.Err(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+		for _, p := range places {
+			if at := set[p].String(); at != "d.yaml:1:7" {
+				t.Errorf("%s: %s is at %s", in, p, at)
+			}
+		}
+	}
+	f("pair: x", "[{x }]", "pair", "pair[0]", "pair[0].left")
+	f("pair: [{left: x}, {right: y}]", "[{x } { y}]")
+	f("pair: []", "[]")
+	f("pair: 5", "d.yaml:1:7: pair: wants text or a list, got a number (5)")
+	f("pair: {left: x}", "d.yaml:1:7: pair: wants text or a list, got a mapping")
 }
 
 func decode(t *testing.T, s string, v any) error {

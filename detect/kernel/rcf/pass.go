@@ -57,6 +57,8 @@ type Pass struct {
 	cutLevel int
 	moved    uint32
 
+	order, names []uint32 // of the pairs of a tree that is tidied
+
 	tree   int
 	path   []uint32
 	cutOff []float64
@@ -196,6 +198,9 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) {
 	}
 	f.judge(p, learn, id)
 	f.rows++
+	if learn {
+		f.tidyOne(p)
+	}
 }
 
 // shingle puts together the point that a row completes.

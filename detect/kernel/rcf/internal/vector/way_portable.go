@@ -51,12 +51,18 @@ func portableClimb(s Set, w *Way, tree int, score float64) (int, float64) {
 }
 
 func portableAround(_ Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {
-	changed := false
-	for i := range dims {
-		lo, hi := min(*add(lower, i), *add(otherLower, i)), max(*add(upper, i), *add(otherUpper, i))
-		if *add(box, i) != lo || *add(box, dims+i) != hi {
-			*add(box, i), *add(box, dims+i), changed = lo, hi, true
+	top := behind(box, dims)
+	var changed uint32
+	for at := 0; at < dims; at += 8 {
+		lo, otherLo, loBits, otherLoBits := eightAt(lower, at), eightAt(otherLower, at), bitsAt(lower, at), bitsAt(otherLower, at)
+		hi, otherHi, hiBits, otherHiBits := eightAt(upper, at), eightAt(otherUpper, at), bitsAt(upper, at), bitsAt(otherUpper, at)
+		boxLo, boxHi := bitsAt(box, at), bitsAt(top, at)
+		for i := range lo {
+			l := loBits[i] ^ (loBits[i]^otherLoBits[i])&less(otherLo[i], lo[i])
+			h := hiBits[i] ^ (hiBits[i]^otherHiBits[i])&less(hi[i], otherHi[i])
+			changed |= (boxLo[i] ^ l) | (boxHi[i] ^ h)
+			boxLo[i], boxHi[i] = l, h
 		}
 	}
-	return changed
+	return changed != 0
 }
