@@ -26,6 +26,8 @@ const (
 	calibrate = 384
 	// confidenceMemory is how many points confidence looks back on.
 	confidenceMemory = 2560
+	// confidenceWarm is how many points are learned before there is any.
+	confidenceWarm = 64
 )
 
 func newJudge(s Settings, plain bool, warm, span int) (*judge, error) {
@@ -143,5 +145,5 @@ func (j *judge) count(values []float64) {
 }
 
 func (j *judge) confidence() float64 {
-	return threshold.Confidence(1./confidenceMemory, j.learned, j.warm, 1)
+	return min(1, threshold.Confidence(1./confidenceMemory, j.learned, max(j.warm, confidenceWarm), 1))
 }
