@@ -41,7 +41,7 @@ func newJudge(s Settings, plain bool, warm, span int) (*judge, error) {
 		j.plain, err = threshold.NewPercentile(threshold.PercentileSettings{})
 		return j, err
 	}
-	if j.spot, err = threshold.NewSPOT(threshold.SPOTSettings{Risk: s.risk(), Calibrate: calibrate, Cluster: span}); err != nil {
+	if j.spot, err = threshold.NewSPOT(threshold.SPOTSettings{Risk: s.risk(), Calibrate: calibrate, Cluster: span, Unbounded: true}); err != nil {
 		return nil, err
 	}
 	j.drift, err = threshold.NewDrift(threshold.DriftSettings{Features: s.Features})
