@@ -257,10 +257,10 @@ func TestNothingIsLearnedWhileHeld(t *testing.T) {
 	if during < after.Threshold {
 		t.Errorf("after 200 held points a strange one scores %v, below the threshold %v: it was learned", during, after.Threshold)
 	}
-	if after.Grade < 0.5 || math.Abs(after.Expected[0]-50) > 5 {
+	if after.Grade < 0.3 || math.Abs(after.Expected[0]-50) > 5 {
 		t.Errorf("after a hold a strange value has grade %v where %v is expected", after.Grade, after.Expected[0])
 	}
-	if during, after := f(false); during > after.Threshold || after.Grade >= 0.5 {
+	if during, after := f(false); during > after.Threshold || after.Grade > 0 {
 		t.Errorf("without a hold it is not learned either: %v at the threshold %v, grade %v", during, after.Threshold, after.Grade)
 	}
 }
