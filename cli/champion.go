@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -144,8 +143,7 @@ func (c *contender) Process(at int64, x []float64, hold bool) (float64, error) {
 	return c.reading.Score, err
 }
 
-// candidates are the detectors that can watch a series, and the companions by
-// themselves.
+// candidates are the detectors that can watch a series.
 func candidates(features int, step time.Duration, seed uint64) []baseline.Candidate {
 	var out []baseline.Candidate
 	for _, name := range detector.Names() {
@@ -154,23 +152,5 @@ func candidates(features int, step time.Duration, seed uint64) []baseline.Candid
 			return &contender{Detector: d}, err
 		}})
 	}
-	add := func(name string, make func() (baseline.Processor, error)) {
-		if !slices.ContainsFunc(out, func(c baseline.Candidate) bool { return c.Name == name }) {
-			out = append(out, baseline.Candidate{Name: name, NewFunc: make})
-		}
-	}
-	add("z-score", func() (baseline.Processor, error) {
-		return baseline.NewZScore(baseline.ZScoreSettings{Features: features})
-	})
-	add("mad", func() (baseline.Processor, error) { return baseline.NewMAD(baseline.MADSettings{Features: features}) })
-	add("seasonal", func() (baseline.Processor, error) {
-		return baseline.NewSeasonal(baseline.SeasonalSettings{Features: features})
-	})
-	add("sub-pca", func() (baseline.Processor, error) {
-		return baseline.NewSubPCA(baseline.SubPCASettings{Features: features})
-	})
-	add("cusum", func() (baseline.Processor, error) {
-		return baseline.NewCUSUM(baseline.CUSUMSettings{Features: features})
-	})
 	return out
 }

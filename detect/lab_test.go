@@ -263,7 +263,7 @@ func newLab(t testing.TB, dir string) *lab {
 	l := &lab{
 		t: t, dir: dir, fleet: fleet{metrics: 2, step: 10 * time.Second}, seen: map[string]string{},
 		config: detect.PipelineConfig{Dir: filepath.Join(dir, "models"), Installation: "lab", Alone: true, Holder: "lab", StopWithin: time.Second, PublicURL: "https://fettle.example"},
-		logger: slog.New(slog.DiscardHandler), clock: time.Now,
+		logger: slog.New(slog.DiscardHandler),
 	}
 	if os.Getenv("LAB_LOG") != "" {
 		l.logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -305,6 +305,9 @@ func (l *lab) start() {
 	var s detect.Selection = l.fleet
 	if l.selection != nil {
 		s = l.selection
+	}
+	if l.clock == nil {
+		l.clock = time.Now
 	}
 	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{
 		Log: l.log, Selection: s, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,

@@ -26,49 +26,9 @@ import (
 	"github.com/fettleops/fettle/app"
 	"github.com/fettleops/fettle/cli"
 	"github.com/fettleops/fettle/config"
-	"github.com/fettleops/fettle/detect"
-	"github.com/fettleops/fettle/detect/kernel/baseline"
-	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/series"
 )
-
-// zscore is a small detector with all a model needs.
-type zscore struct{ *baseline.ZScore }
-
-func newZScore(_ string, s detector.Settings) (detector.Detector, error) {
-	z, err := baseline.NewZScore(baseline.ZScoreSettings{Features: s.Features})
-	return &zscore{z}, err
-}
-
-func loadZScore(name string, s detector.Settings, state []byte) (detector.Detector, error) {
-	d, err := newZScore(name, s)
-	if err != nil {
-		return nil, err
-	}
-	return d, d.(*zscore).LoadState(state)
-}
-
-// Process implements detector.Detector.
-func (z *zscore) Process(p detector.Point, r *detector.Reading) error {
-	r.Reset(len(p.Values))
-	raw, err := z.ZScore.Process(p.At, p.Values, p.Hold)
-	if err != nil {
-		return err
-	}
-	r.Raw, r.Threshold = raw, 12
-	r.Score = raw / (1 + raw)
-	r.Needed, r.Learned = 100, min(100, z.Learned())
-	r.Expected = z.Expected(r.Expected[:0])
-	r.Blame = z.Blame(r.Blame[:0])
-	if raw > r.Threshold && r.Ready() {
-		r.Grade = min(1, raw/r.Threshold-1)
-	}
-	return nil
-}
-
-// AppendState implements detector.Detector.
-func (z *zscore) AppendState(dst []byte) ([]byte, error) { return z.ZScore.AppendState(dst), nil }
 
 // fleet is what two hosts measured for three days, a sample a minute, with a
 // daily pattern, a hard stretch, a counter that begins anew and a gap.
@@ -231,7 +191,6 @@ func serve(t *testing.T) *server {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.app, err = app.New(ctx, app.Options{
 		Config: cfg, DataDir: s.dir, Listener: l, Logger: slog.New(slog.DiscardHandler), Version: "test", Ready: func(u string) { ready <- u },
-		Detectors: detect.Detectors{New: newZScore, Load: loadZScore},
 	})
 	if err != nil {
 		t.Fatal(err)
