@@ -208,7 +208,7 @@ func TestErrors(t *testing.T) {
 	ctx := holder(t.Context(), "authorization", "Bearer "+token)
 	f := func(body []byte, code codes.Code, retry bool, options ...grpc.CallOption) {
 		t.Helper()
-		_, s, after := call(ctx, conn, body, append(options, grpc.ForceCodec(bytesCodec{}))...) //nolint:staticcheck // the bytes are what is tested
+		_, s, after := call(ctx, conn, body, append(options, grpc.ForceCodec(bytesCodec{}))...)
 		if s.Code() != code || (after > 0) != retry || s.Message() == "" {
 			t.Errorf("%v, again after %s; want %v", s, after, code)
 		}
@@ -236,7 +236,7 @@ func TestErrors(t *testing.T) {
 	for _, method := range []string{
 		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/grpc.health.v1.Health/Check",
 	} {
-		if err := conn.Invoke(ctx, method, good, nil, grpc.ForceCodec(bytesCodec{})); status.Code(err) != codes.Unimplemented { //nolint:staticcheck // as above
+		if err := conn.Invoke(ctx, method, good, nil, grpc.ForceCodec(bytesCodec{})); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
