@@ -260,7 +260,7 @@ func TestMessagesBeyondTheLimit(t *testing.T) {
 	ctx := holder(t.Context(), "authorization", "Bearer "+token)
 	body := make([]byte, otlp.MaxMessage+1)
 	for _, options := range [][]grpc.CallOption{{grpc.ForceCodec(bytesCodec{})}, {grpc.ForceCodec(bytesCodec{}), grpc.UseCompressor(gzip.Name)}} {
-		if _, s, after := call(ctx, conn, body, options...); s.Code() != codes.ResourceExhausted || after > 0 || !strings.Contains(s.Message(), "67108864 bytes") {
+		if _, s, after := call(ctx, conn, body, options...); s.Code() != codes.ResourceExhausted || after > 0 || !strings.Contains(s.Message(), "67108864") {
 			t.Errorf("%v, again after %s", s, after)
 		}
 	}
