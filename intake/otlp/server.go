@@ -125,8 +125,11 @@ func (s *Server) export(stream grpc.ServerStream) error {
 	}
 	var in raw
 	defer in.free()
-	if err := stream.RecvMsg(&in); err != nil {
-		return unread(err)
+	switch err := stream.RecvMsg(&in); {
+	case errors.Is(err, io.EOF):
+		return status.Error(codes.InvalidArgument, "send a "+message)
+	case err != nil: // the library has told the sender
+		return err
 	}
 	answer, err := s.door.DeliverAs(ctx, Driver.Name, header, protobuf, in.body)
 	switch {
@@ -141,19 +144,6 @@ func (s *Server) export(stream grpc.ServerStream) error {
 		return denied
 	}
 	return unavailable()
-}
-
-// unread is the error to a call whose message could not be read.
-func unread(err error) error {
-	switch s, _ := status.FromError(err); {
-	case errors.Is(err, io.EOF):
-		return status.Error(codes.InvalidArgument, "send a "+message)
-	case s.Code() == codes.ResourceExhausted:
-		return status.Errorf(codes.ResourceExhausted, "send less at a time: the limit is %d bytes, compressed and not", MaxMessage)
-	case s.Code() == codes.Internal: // what the library says of a message that does not decompress
-		return status.Error(codes.InvalidArgument, "send a whole message in the compression that it names")
-	}
-	return err
 }
 
 // unavailable is a failure of ours that has no answer of its own.

@@ -30,6 +30,7 @@ import (
 	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/intake/intaketest"
 	"github.com/fettleops/fettle/intake/otlp"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series/seriestest"
 )
@@ -206,9 +207,9 @@ func TestErrors(t *testing.T) {
 	})
 	conn, _ := serve(t, h.Door)
 	ctx := holder(t.Context(), "authorization", "Bearer "+token)
-	f := func(body []byte, code codes.Code, retry bool, options ...grpc.CallOption) {
+	f := func(body []byte, code codes.Code, retry bool) {
 		t.Helper()
-		_, s, after := call(ctx, conn, body, append(options, grpc.ForceCodec(bytesCodec{}))...) //nolint:staticcheck // the bytes are what is tested
+		_, s, after := call(ctx, conn, body, grpc.ForceCodec(bytesCodec{}))
 		if s.Code() != code || (after > 0) != retry || s.Message() == "" {
 			t.Errorf("%v, again after %s; want %v", s, after, code)
 		}
@@ -217,8 +218,6 @@ func TestErrors(t *testing.T) {
 	f([]byte("<html>"), codes.InvalidArgument, false)
 	f(good[:len(good)-1], codes.InvalidArgument, false)
 	f(make([]byte, 1001), codes.ResourceExhausted, false)
-	f(make([]byte, otlp.MaxMessage+1), codes.ResourceExhausted, false)
-	f(make([]byte, otlp.MaxMessage+1), codes.ResourceExhausted, false, grpc.UseCompressor(gzip.Name))
 	log.Break(errors.New("disk is full"))
 	f(good, codes.Unavailable, true)
 	log.Break(nil)
@@ -236,7 +235,7 @@ func TestErrors(t *testing.T) {
 	for _, method := range []string{
 		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/grpc.health.v1.Health/Check",
 	} {
-		if err := conn.Invoke(ctx, method, good, nil, grpc.ForceCodec(bytesCodec{})); status.Code(err) != codes.Unimplemented { //nolint:staticcheck // as above
+		if err := conn.Invoke(ctx, method, good, nil, grpc.ForceCodec(bytesCodec{})); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
@@ -250,6 +249,20 @@ func TestErrors(t *testing.T) {
 	}
 	if err := stream.RecvMsg(new(collector.ExportMetricsServiceResponse)); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("%v to no message", err)
+	}
+}
+
+// TestMessagesBeyondTheLimit sends a byte more than a message may have, and the
+// same in a few thousand bytes of gzip.
+func TestMessagesBeyondTheLimit(t *testing.T) {
+	peer.Long(t)
+	conn, _ := serve(t, house(t, "").Door)
+	ctx := holder(t.Context(), "authorization", "Bearer "+token)
+	body := make([]byte, otlp.MaxMessage+1)
+	for _, options := range [][]grpc.CallOption{{grpc.ForceCodec(bytesCodec{})}, {grpc.ForceCodec(bytesCodec{}), grpc.UseCompressor(gzip.Name)}} {
+		if _, s, after := call(ctx, conn, body, options...); s.Code() != codes.ResourceExhausted || after > 0 || !strings.Contains(s.Message(), "67108864") {
+			t.Errorf("%v, again after %s", s, after)
+		}
 	}
 }
 
