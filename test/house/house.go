@@ -92,6 +92,8 @@ type Options struct {
 	RT    *peer.RT
 	Extra string // appended to the configuration
 	Host  bool   // sample this machine every second
+	// Integration is a further entry of integrations, on one line.
+	Integration string
 }
 
 // New makes an installation; nothing runs yet.
@@ -143,10 +145,15 @@ func (h *House) configuration(o Options) string {
 	if o.Host {
 		host = "{enabled: true, every: 1s}"
 	}
+	integration := ""
+	if o.Integration != "" {
+		integration = "  - " + o.Integration
+	}
 	text := `
 server: {public_url: "` + h.Base + `"}
 integrations:
   - {name: am, source: alertmanager, auth: {bearer: env:HOUSE_WEBHOOK}}
+` + integration + `
 detect:
   host: ` + host + `
   rules:
