@@ -55,9 +55,6 @@ type Options struct {
 	Ready func(url string)
 	// LoopbackDemo allows integrations without authentication on loopback.
 	LoopbackDemo bool
-	// Detectors makes the detectors of models. Without it no series is watched:
-	// samples are counted and let go.
-	Detectors detect.Detectors
 	// Tune changes how fast rooms look again; the demo and tests set it.
 	Tune Tune
 }

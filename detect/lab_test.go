@@ -32,7 +32,10 @@ type ewma struct {
 
 const ewmaNeeded = 12
 
-func newEWMA(_ string, s detector.Settings) (detector.Detector, error) {
+func newEWMA(name string, s detector.Settings) (detector.Detector, error) {
+	if name != "ewma" {
+		return detector.New(name, s)
+	}
 	if s.Features < 1 {
 		return nil, errors.New("no features")
 	}
@@ -40,6 +43,9 @@ func newEWMA(_ string, s detector.Settings) (detector.Detector, error) {
 }
 
 func loadEWMA(name string, s detector.Settings, state []byte) (detector.Detector, error) {
+	if name != "ewma" {
+		return detector.Load(name, s, state)
+	}
 	d, err := newEWMA(name, s)
 	if err != nil {
 		return nil, err
@@ -113,6 +119,7 @@ type fleet struct {
 	limit   int
 	step    time.Duration
 	poison  string // an entity that panics once its values are great
+	shipped bool   // the detector that is shipped instead of the small one
 }
 
 func (f fleet) Groups() []detect.Group {
@@ -132,6 +139,9 @@ func (f fleet) Groups() []detect.Group {
 			}
 			return h, nil
 		},
+	}
+	if f.shipped {
+		g.Detector = "default"
 	}
 	for i := range f.metrics {
 		g.Features = append(g.Features, detect.Feature{Name: fmt.Sprintf("m%d", i), Unit: "1"})

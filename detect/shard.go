@@ -36,6 +36,7 @@ type shard struct {
 	outputs  []output
 	counts   counts
 	scratch  [2][]byte // of a snapshot being rendered
+	said     map[*Group]bool
 
 	// What closed works on.
 	w    *watched
@@ -242,7 +243,7 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 	case err != nil:
 		return nil, fmt.Errorf("detect: read a model: %w", err)
 	case x.digest != w.digest || x.first != w.first:
-		s.Logger.LogAttrs(ctx, slog.LevelInfo, "model begins anew: it was made with other settings", at...)
+		s.anew(ctx, w, "it was made with other settings")
 		return nil, nil
 	}
 	e, err := w.group.Load(w.entity, x.entity)
@@ -253,9 +254,9 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 	if err == nil {
 		d, err = s.Detectors.Load(w.group.Detector, w.settings(), x.detector)
 	}
-	if err != nil {
-		s.Logger.LogAttrs(ctx, slog.LevelError, "snapshot of a model set aside, the model begins anew", append(at, slog.Any("error", err))...)
-		return nil, s.dir.setAside(w.id)
+	if err != nil { // the checksum is right: it is of another version
+		s.anew(ctx, w, err.Error())
+		return nil, nil
 	}
 	if s.live && x.life.Open != nil && !s.opened(x.life.Open.Anomaly.ID) {
 		x.life.Open = nil
@@ -266,6 +267,16 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 		w.seenAt = x.life.Last
 	}
 	return &model{entity: e, detector: d, life: x.life, history: x.history, heard: x.heard}, nil
+}
+
+// anew says that a model begins anew, once for its group: after a change of
+// settings or version all of them do.
+func (s *shard) anew(ctx context.Context, w *watched, why string) {
+	if s.said[w.group] {
+		return
+	}
+	s.said[w.group] = true
+	s.Logger.LogAttrs(ctx, slog.LevelWarn, "models of a group begin anew", slog.String("group", w.group.Name), slog.String("entity", w.entity), slog.String("why", why))
 }
 
 // render appends the snapshot of a resident model that holds everything up to

@@ -40,7 +40,6 @@ var unreached = map[string]string{
 	"commit.*:ticket.(*Room).requeue":    "queues again what has waited for an hour",
 	"commit.*:detect.(*Pipeline).lease":  "leases are for replicas on PostgreSQL; detect tests it",
 	"commit.*:detect.(*Pipeline).reset":  "only when the sample log was deleted; detect tests it",
-	"snapshot.*:detect.modelDir.write":   "models are written minutes after they began to learn; detect kills itself there",
 	"commit.*:execute.(*Room).release":   "only when an execution is called off between taking its lease and beginning",
 }
 
