@@ -25,7 +25,8 @@ func banded(low, high float64, values ...float64) chart.Chart {
 	return chart.Chart{
 		From: noon, To: noon.Add(time.Duration(len(values)) * time.Minute), Band: &b,
 		Lines: []chart.Line{
-			{Name: "actual", Points: line}, {Name: "expected", Points: edge((low + high) / 2), Style: chart.Expected},
+			{Name: "actual", Points: line},
+			{Name: "expected", Points: edge((low + high) / 2), Style: chart.Expected},
 			{Name: "outside", Points: chart.Beyond(line, b), Style: chart.Outside},
 		},
 	}
