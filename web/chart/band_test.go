@@ -50,6 +50,7 @@ func TestTheAxisBeginsAtZeroUnlessThatHidesTheBand(t *testing.T) {
 	f(banded(0.2, 0.4, 0.3, 0.9), "0", "1")
 	f(banded(0.58, 0.64, 0.6, 0.62), "0.58", "0.64")
 	f(banded(-4, 4, -1, 6), "−5", "7.5")
+	f(banded(-4, 4, 1, 6), "0", "6") // the band is cut off where nothing was measured
 	f(banded(70, 70, 70, 70), "60", "80")
 	plain := banded(0, 0, 0.6, 0.62)
 	plain.Band = nil
