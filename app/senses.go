@@ -58,7 +58,7 @@ func (a *App) buildSenses(ctx context.Context) error {
 		Resource: about.ID, Every: a.Config.Detect.Host.Every.D, Clock: a.Clock, Logger: a.Logger,
 		Sink: func(ctx context.Context, samples []ops.Sample) error {
 			a.pulse.add(int64(len(samples)), 0)
-			return a.Detect.Observe(ctx, about, samples)
+			return a.sense(ctx, about, samples)
 		},
 	}.Run})
 	return nil

@@ -190,6 +190,26 @@ func (r *Room) Raise(ctx context.Context, by ops.Principal, q Request, via strin
 	return out, err
 }
 
+// Spans returns the maintenance windows about a resource that are open at some
+// time in [from, to), each with its first occurrence there.
+func (r *Room) Spans(_ context.Context, res ops.Resource, from, to time.Time) []ops.Occurrence {
+	var out []ops.Occurrence
+	for _, w := range r.gate.Load().mutes {
+		o, open := w.At(from)
+		if !open {
+			next := w.Next(from, 1)
+			if len(next) == 0 || !next[0].Start.Before(to) {
+				continue
+			}
+			o = next[0]
+		}
+		if holds, err := w.ForResource(res); err == nil && holds {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // Muted returns the name of the maintenance window that mutes alerts of a
 // resource at an instant. Labels are the alert's; where the resource has none
 // of that name they count as the resource's.

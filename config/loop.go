@@ -16,12 +16,19 @@ type Detect struct {
 	Groups []Group `yaml:"groups"`
 	// How much of the samples that came in is kept for a replay; a full log makes senders wait. Default: 4GiB.
 	LogMaxBytes Size `yaml:"log_max_bytes"`
+	// How many models stay in memory; those used least recently wait on disk. Default: 10000.
+	MaxModels int `yaml:"max_models"`
+	// How long a model may be ahead of its snapshot, which is what a restart replays. Default: 10m.
+	CheckpointInterval Duration `yaml:"checkpoint_interval"`
+	// How long at most an incident, a change or a maintenance window keeps models from learning. Default: 24h.
+	HoldAtMost Duration `yaml:"hold_at_most"`
 }
 
-// Defaults sets the size of the sample log and watches what every ready set
-// selects, so that a sender needs only be pointed here.
+// Defaults watches what every ready set selects, so that a sender needs only be
+// pointed here, and sets the limits.
 func (d *Detect) Defaults() {
-	d.LogMaxBytes = 4 << 30
+	d.LogMaxBytes, d.MaxModels = 4<<30, 10_000
+	d.CheckpointInterval, d.HoldAtMost = unit.MustDuration("10m"), unit.MustDuration("24h")
 	for _, set := range []string{"node_exporter", "otel_hostmetrics", "cloudwatch_ec2", "host"} {
 		g := Group{Name: set, Features: Features{{Set: set}}}
 		g.Defaults()

@@ -29,6 +29,7 @@ const (
 	RollBackRun  CommandKind = "RollBackRun"  // execute: undo a run
 	WakeChange   CommandKind = "WakeChange"   // change: a deadline of this change passed
 	CheckRun     CommandKind = "CheckRun"     // verify: has the cause gone away
+	HoldLearning CommandKind = "HoldLearning" // detect: do not learn from a span
 )
 
 // NewCommand makes a command about subject with a body that marshals to JSON.

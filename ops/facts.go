@@ -65,12 +65,12 @@ type Route struct {
 // the arrow of the loop (platform edit, verdict, run steps, spans) need an ADR
 // beyond those named in the architecture.
 var Facts = []Route{
-	{IncidentOpened, []string{"correlate"}, []string{"ticket", "change"}},
+	{IncidentOpened, []string{"correlate"}, []string{"ticket", "change", "detect"}},
 	{IncidentGrew, []string{"correlate"}, []string{"ticket", "change"}},
 	{IncidentShrank, []string{"correlate"}, []string{"ticket"}},
-	{IncidentResolvedFact, []string{"correlate"}, []string{"ticket", "verify"}},
-	{IncidentReopenedFact, []string{"correlate"}, []string{"ticket", "change"}},
-	{IncidentMoved, []string{"correlate"}, []string{"ticket"}},
+	{IncidentResolvedFact, []string{"correlate"}, []string{"ticket", "verify", "detect"}},
+	{IncidentReopenedFact, []string{"correlate"}, []string{"ticket", "change", "detect"}},
+	{IncidentMoved, []string{"correlate"}, []string{"ticket", "detect"}},
 	{IncidentCommented, []string{"correlate"}, []string{"ticket"}},
 
 	{TicketOpened, []string{"ticket"}, nil},
@@ -85,11 +85,11 @@ var Facts = []Route{
 	{ApprovalVoided, []string{"change"}, []string{"ticket"}},
 	{ChangeScheduledAt, []string{"change"}, []string{"ticket"}},
 	{ChangeWaiting, []string{"change"}, []string{"ticket"}},
-	{RunStarted, []string{"change"}, []string{"ticket"}},
-	{RunMoved, []string{"change"}, nil},
+	{RunStarted, []string{"change"}, []string{"ticket", "detect"}},
+	{RunMoved, []string{"change"}, []string{"detect"}},
 	{ChangeEdited, []string{"change"}, nil},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
-	{ChangeEnded, []string{"change"}, []string{"ticket", "verify"}},
+	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect"}},
 
 	{PlanMade, []string{"execute"}, []string{"change"}},
 	{PlanFailed, []string{"execute"}, []string{"change"}},

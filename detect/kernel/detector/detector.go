@@ -20,14 +20,17 @@ type Point struct {
 
 // Reading is what a detector says of one point. A detector fills the slices in
 // place, so that a reading that is used again costs no allocation; they are
-// as long as the point.
+// as long as the point. It also lends detectors the memory they need for one
+// point, so that ten thousand models that share a reading need it once: use one
+// for every goroutine. A copy shares its slices and that memory.
 type Reading struct {
 	// Score is how strange the point is, in [0,1], comparable between models of
 	// one detector: whoever ranks points of many series ranks by this.
 	Score float64
 	// Raw is the kernel's own score, comparable within one model only.
 	Raw float64
-	// Threshold is the Raw above which Grade is positive.
+	// Threshold is the Raw above which Grade is positive. There is one other
+	// way to a grade: a value that stands still as it never did.
 	Threshold float64
 	// Grade is 0 for a point that is as expected and otherwise in (0,1], how
 	// far it is beyond the threshold. It is what an anomaly opens on.
@@ -41,8 +44,10 @@ type Reading struct {
 	// band, in the feature's own unit; NaN where nothing is known yet.
 	Expected, Low, High []float64
 	// Blame is the share of each feature in the score; it sums to 1, or is all
-	// zero where the score is.
+	// zero where the score is. A value that is missing has no share.
 	Blame []float64
+
+	scratch *scratch
 }
 
 // Ready reports whether the detector has learned enough to grade.
@@ -53,7 +58,7 @@ func (r *Reading) Ready() bool { return r.Learned >= r.Needed }
 func (r *Reading) Reset(dims int) {
 	*r = Reading{
 		Expected: unknown(r.Expected, dims), Low: unknown(r.Low, dims), High: unknown(r.High, dims),
-		Blame: zeroed(r.Blame, dims),
+		Blame: zeroed(r.Blame, dims), scratch: r.scratch,
 	}
 }
 

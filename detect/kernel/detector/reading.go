@@ -1,6 +1,30 @@
 package detector
 
-import "math"
+import (
+	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/rcf"
+)
+
+// scratch is memory for one point, that holds nothing between points.
+type scratch struct {
+	pass       rcf.Pass
+	row        []float64 // the point as forests see it
+	filled     []float64 // the point with missing values filled in
+	deviations []float64
+	blame      []float64 // of one member
+}
+
+// borrow returns the reading's memory, for points of dims values.
+func (r *Reading) borrow(dims int) *scratch {
+	if r.scratch == nil {
+		r.scratch = &scratch{}
+	}
+	s := r.scratch
+	s.row, s.filled, s.deviations = zeroed(s.row, dims), zeroed(s.filled, dims), zeroed(s.deviations, dims)
+	s.blame = zeroed(s.blame, dims)
+	return s
+}
 
 func unknown(s []float64, n int) []float64 {
 	if cap(s) < n {

@@ -1,6 +1,8 @@
 package rcf
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"math"
 	"testing"
 )
@@ -108,10 +110,16 @@ func checkNode(t testing.TB, f *Forest, i int, at uint32, masses map[uint32]int,
 	for d := range f.pad {
 		a[d], a[f.pad+d] = min(a[d], b[d]), max(a[f.pad+d], b[f.pad+d])
 	}
-	for d, x := range f.box(i, pair) {
+	for d, x := range f.box(uint32(i*f.slots) + 2*pair) {
 		if x != a[d] {
 			t.Fatalf("tree %d: box of pair %d is %v at %d, want %v", i, pair, x, d, a[d])
 		}
 	}
 	return f.massOf(slot), a
+}
+
+// seal makes the checksum of a saved forest good.
+func seal(data []byte) {
+	end := len(data) - 4
+	binary.LittleEndian.PutUint32(data[end:], crc32.Checksum(data[:end], castagnoli))
 }

@@ -26,7 +26,7 @@ const (
 	CoDisplacement
 )
 
-// NoDecay is a TimeDecay that makes the sample uniform over everything learned.
+// NoDecay is the TimeDecay that makes the sample uniform over everything learned.
 const NoDecay = -1
 
 // Options are what a forest is made of. They do not change in its life, but
@@ -59,7 +59,8 @@ type Options struct {
 	// Scoring is what a score means. Defaults to InverseDepth.
 	Scoring Scoring
 	// Seed makes the forest's chance repeatable: equal options and equal rows
-	// give equal forests, to the last bit, on every machine.
+	// give equal forests, to the last bit, on machines of one architecture.
+	// (Between architectures the logarithms of math may differ in the last bit.)
 	Seed uint64
 	// Scalar keeps the forest from the vector unit of the processor. Results are
 	// the same. It is for tests and measurements.
@@ -141,3 +142,11 @@ const (
 
 // decay is the rate of forgetting, where NoDecay is 0.
 func (o *Options) decay() float64 { return math.Max(o.TimeDecay, 0) }
+
+// span is how many rows make a point.
+func (o *Options) span() int {
+	if o.External {
+		return 1
+	}
+	return o.Shingle
+}

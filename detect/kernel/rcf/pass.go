@@ -1,15 +1,25 @@
 package rcf
 
-import "math"
+import (
+	"fmt"
+	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
+)
 
 // A Pass goes through a forest with one point: it is what is asked, what came
 // out and the memory needed on the way. The zero value is ready to use. Use one
-// for every goroutine, for as many forests as you like: it holds nothing of
-// them between calls, and after the first call with the largest forest nothing
-// is allocated.
+// for every goroutine, for as many forests as you like: a forest itself has no
+// such memory, and after the first call with the largest of them nothing is
+// allocated. A pass keeps the last forest that it was used with from being
+// collected.
 type Pass struct {
 	// Attribute asks for High and Low.
 	Attribute bool
+	// Precision, if positive, allows an approximate score: trees are asked only
+	// until the standard error of the score is at most this, and at least 8 of
+	// them. What is learned stays exact.
+	Precision float64
 
 	// Score is how strange the point is, see [Scoring]; 0 where the forest is not
 	// ready.
@@ -18,59 +28,145 @@ type Pass struct {
 	// above and below what the forest knows, for each dimension of the point,
 	// the oldest row first. They sum to Score. Without Attribute they are empty.
 	High, Low []float64
+	// Trees is how many trees the score is the mean of.
+	Trees int
 
+	all    []float32 // what the vectors from here on are parts of
 	point  []float32 // padded
 	row    []float32
 	other  []float32
 	box    []float32
 	nearby []float32
-	high   []float32
+	high   []float32 // sums over the trees
 	low    []float32
+	up     []float32 // of one tree
+	down   []float32
 
-	// What the way through one tree left: the slots from the root to the leaf, the
-	// depth of the leaf, the first level whose box does not contain the point and
-	// the chances of being cut off at it and those below.
+	// The ways down all trees: for each level, the slot in every tree.
+	paths  []uint32
+	depths []int32
+	going  []uint32
+	trees  int // of the forest; the length of a level
+	way    vector.Way
+
+	// What the way through one tree left: the depth of the leaf, the first level
+	// whose box does not contain the point and the chances of being cut off at it
+	// and those below.
+	// The same for the points that leave, how many have left, and where the
+	// last point put in stands: the level and the slot of what it pushed down.
+	leaving  []leaving
+	left     int
+	cutLevel int
+	moved    uint32
+
+	order, names []uint32 // of the pairs of a tree that is tidied
+
+	spare []float32 // boxes of a forest at rest
+
+	tree   int
 	path   []uint32
 	cutOff []float64
+	whole  []float64 // the sides of the boxes with the point in them
 	worth  []float64
 	near   []float32
-	depth  int
-	top    int
-	equal  bool
+	norm   float64
+	size   int // of the sample that norm is for
+
+	inverse, worths []float64
+	depth           int
+	top             int
+	equal           bool
 }
 
 func (p *Pass) fit(f *Forest) {
 	if n := f.opts.Samples + 2; len(p.path) < n {
 		p.path = make([]uint32, n)
 		p.cutOff = make([]float64, n)
-		p.worth = make([]float64, n)
+		p.whole = make([]float64, n)
+		p.worths = make([]float64, n)
+		p.inverse = make([]float64, n)
+		for level := range p.inverse {
+			p.inverse[level] = 1 / float64(level+1)
+		}
+	}
+	if p.trees = f.opts.Trees; len(p.depths) < p.trees {
+		p.depths = make([]int32, p.trees)
+		p.going = make([]uint32, p.trees)
+	}
+	if n := (f.opts.Samples + 2) * p.trees; len(p.paths) < n {
+		p.paths = make([]uint32, n)
+	}
+	p.worth, p.size = p.inverse, -1
+	if f.opts.Scoring != InverseDepth {
+		p.worth = p.worths
 	}
 	if len(p.point) != f.pad {
-		all := make([]float32, 9*f.pad)
+		if cap(p.all) < 11*f.pad {
+			p.all = make([]float32, 11*f.pad)
+		}
+		all := p.all[:11*f.pad]
+		clear(all)
 		take := func(n int) []float32 {
 			part := all[: n*f.pad : n*f.pad]
 			all = all[n*f.pad:]
 			return part
 		}
 		p.point, p.row, p.other, p.high, p.low = take(1), take(1), take(1), take(1), take(1)
+		p.up, p.down = take(1), take(1)
 		p.box, p.nearby = take(2), take(2)
 	} else if f.pad != f.dims {
 		clear(p.point[f.dims:])
 		clear(p.other[f.dims:])
 		clear(p.nearby)
 	}
+	p.way = vector.Way{
+		Arena: &f.arena[0], Point: &p.point[0], Paths: &p.paths[0], Depths: &p.depths[0], Going: &p.going[0], Rows: &f.points.data[0],
+		Worth: &p.worth[0], Chance: &p.cutOff[0], Whole: &p.whole[0],
+		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width,
+		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask,
+	}
+	f.wake(p)
+	p.way.Boxes = &f.boxes[0]
 }
 
 // Process scores the next row and then learns it. On an error, which wraps
 // [ErrRow], the forest is as it was.
 func (f *Forest) Process(row []float64, p *Pass) error {
-	return f.step(row, p, true)
+	if err := f.check(row); err != nil {
+		return err
+	}
+	f.step(row, p, true)
+	return nil
+}
+
+// AppendScores processes rows, one behind the other, and appends the score of
+// each to dst: a backfill. On an error the forest is as it was and nothing is
+// appended.
+func (f *Forest) AppendScores(dst, rows []float64, p *Pass) ([]float64, error) {
+	width := f.points.width
+	if len(rows)%width != 0 {
+		return dst, fmt.Errorf("%w: there are %d values: must be a multiple of %d", ErrRow, len(rows), width)
+	}
+	for i := 0; i < len(rows); i += width {
+		if err := f.check(rows[i : i+width]); err != nil {
+			return dst, fmt.Errorf("row %d: %w", i/width, err)
+		}
+	}
+	for i := 0; i < len(rows); i += width {
+		f.step(rows[i:i+width], p, true)
+		dst = append(dst, p.Score)
+	}
+	return dst, nil
 }
 
 // Observe scores the next row and does not learn it: it only becomes part of
 // later shingles. It takes no part in the time decay.
 func (f *Forest) Observe(row []float64, p *Pass) error {
-	return f.step(row, p, false)
+	if err := f.check(row); err != nil {
+		return err
+	}
+	f.step(row, p, false)
+	return nil
 }
 
 // Score scores a row as if it were the next and leaves the forest as it was.
@@ -84,10 +180,7 @@ func (f *Forest) Score(row []float64, p *Pass) error {
 	return nil
 }
 
-func (f *Forest) step(row []float64, p *Pass, learn bool) error {
-	if err := f.check(row); err != nil {
-		return err
-	}
+func (f *Forest) step(row []float64, p *Pass, learn bool) {
 	p.fit(f)
 	f.shingle(row, p)
 	complete := f.rows+1 >= uint64(f.points.span)
@@ -98,9 +191,6 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) error {
 		to := f.points.reserve()
 		copy(f.points.at(to), f.points.at(from))
 		f.rename(from, to, p)
-	}
-	for i, x := range row {
-		p.row[i] = float32(x)
 	}
 	f.points.write(at, p.row[:len(row)])
 
@@ -116,14 +206,16 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) error {
 	}
 	f.judge(p, learn, id)
 	f.rows++
-	return nil
+	if learn {
+		f.tidyOne(p)
+	}
 }
 
 // shingle puts together the point that a row completes.
 func (f *Forest) shingle(row []float64, p *Pass) {
 	w := &f.points
 	have := (w.span - 1) * w.width
-	if have > 0 && f.rows > 0 {
+	if have > 0 {
 		// Where the row will be written ends the shingle; its other rows stand
 		// before it, in the copy behind the ring if need be.
 		end := int(f.rows % uint64(w.ring))
@@ -133,14 +225,23 @@ func (f *Forest) shingle(row []float64, p *Pass) {
 		copy(p.point[:have], w.data[(end-w.span+1)*w.width:end*w.width])
 	}
 	for i, x := range row {
-		p.point[have+i] = float32(x)
+		// Adding 0 makes -0 of the input 0: they are equal and shall stay so.
+		p.row[i] = float32(x) + 0
 	}
+	copy(p.point[have:], p.row[:len(row)])
 }
+
+// leastTrees is how many trees at least are asked before an approximate score
+// is taken for good, and in what portions they are.
+const leastTrees = 8
+
+// ahead is how many trees before it is used the memory of a tree is asked for.
+const ahead = 8
 
 // judge scores the point in p and, if told, has every tree learn it.
 func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	score := f.Ready()
-	p.Score, p.High, p.Low = 0, p.High[:0], p.Low[:0]
+	p.Score, p.Trees, p.High, p.Low = 0, 0, p.High[:0], p.Low[:0]
 	if score && p.Attribute {
 		clear(p.high)
 		clear(p.low)
@@ -148,30 +249,60 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	if !score && !learn {
 		return
 	}
-	total := 0.0
+	if learn {
+		f.seeOff(p)
+	}
+	portion := len(f.trees)
+	if p.Precision > 0 {
+		portion = leastTrees
+	}
+	total, squares := 0.0, 0.0
+	asking := score
 	for t := range f.trees {
+		if t%portion == 0 {
+			if n := float64(t); asking && t > 0 && (squares-total*total/n)/(n-1)/n <= p.Precision*p.Precision {
+				asking = false
+			}
+			if asking {
+				f.descendAll(p, t, min(t+portion, len(f.trees)))
+			}
+		}
 		tr := &f.trees[t]
 		var weight float32
-		accepted, replaces := false, false
+		accepted, replaces, full := false, false, int(tr.size) == f.opts.Samples
 		if learn {
-			if int(tr.size) < f.opts.Samples {
+			if !full {
 				weight, accepted, replaces = f.offer(t)
 			} else if tr.next == f.learned {
 				weight, accepted, replaces = tr.want, true, true
 			}
 		}
 		if tr.size == 0 {
+			if asking {
+				p.Trees++
+			}
 			if accepted {
 				f.plant(t, id)
 				f.push(t, weight, id)
 			}
 			continue
 		}
-		if score || accepted {
-			s := f.walk(t, p)
+		if next := t + ahead; next < len(f.trees) && asking && next/portion == t/portion && f.trees[next].size > 0 {
+			f.kernels.Ahead(&p.way, next)
+		}
+		if !asking {
+			if !accepted {
+				continue
+			}
+			f.descendAll(p, t, t+1)
+		}
+		s := f.walk(t, p)
+		if asking {
+			p.Trees++
 			total += s
-			if score && p.Attribute {
-				f.blame(t, p, s)
+			squares += s * s
+			if p.Attribute {
+				f.blame(p, s)
 			}
 		}
 		if !accepted {
@@ -181,7 +312,12 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 		if replaces {
 			old := f.refs.get(t * f.opts.Samples)
 			f.replaceTop(t, weight, kept)
-			f.evict(t, old, p)
+			if full {
+				l := p.leave(t)
+				f.evict(t, old, l.path, l.depth, p)
+			} else {
+				f.evict(t, old, p.path, f.descend(t, f.points.at(old), p.path), p)
+			}
 		} else {
 			f.push(t, weight, kept)
 		}
@@ -192,57 +328,119 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	if !score {
 		return
 	}
-	p.Score = total / float64(len(f.trees))
+	p.Score = total / float64(p.Trees)
 	if p.Attribute {
 		f.account(p)
 	}
 }
 
-// walk goes down a tree with the point in p and back up as far as boxes do not
-// contain it. It returns the tree's score.
+// at returns the slot at a level on the way through the tree that p is at.
+func (p *Pass) at(level int) uint32 { return p.paths[level*p.trees+p.tree] }
+
+// walk goes up from the leaf for the point, as far as boxes do not contain it,
+// on the way that descendAll has found. It returns the tree's score.
 func (f *Forest) walk(t int, p *Pass) float64 {
-	slots := f.slotsOf(t)
-	p.depth = f.descend(slots, p.point, p.path)
-	end := slots[p.path[p.depth]]
+	p.tree, p.depth = t, int(p.depths[t])
+	end := f.arena[p.at(p.depth)]
 	p.near = f.pointAt(uint32(end>>32), p.other)
-	size := float64(f.trees[t].size)
-	norm := math.Log2(1 + size)
-	p.top = p.depth
-	p.equal = f.kernels.L1(p.point, p.near) == 0
-	if p.equal {
-		mass := float64(f.massOf(end))
-		return (1 - mass/(2*size)) / (float64(p.depth) + math.Log2(1+mass)) * norm
+	size := int(f.trees[t].size)
+	if f.opts.Scoring != InverseDepth {
+		f.value(p, size)
+	} else if p.size != size {
+		p.size, p.norm = size, math.Log2(1+float64(size))
 	}
-	s := 1 / float64(p.depth+1)
+	p.equal = f.kernels.Equal(p.point, p.near)
+	if p.equal {
+		p.top = p.depth
+		return f.seen(p, size, f.massOf(end)) * p.norm
+	}
+	top, s := f.kernels.Climb(&p.way, t, p.worth[p.depth])
+	if p.top = top; top < p.depth && p.whole[top] > math.MaxFloat32 {
+		s = f.wideClimb(p)
+	}
+	return s * p.norm
+}
+
+// wideClimb goes up where sums exceed float32.
+func (f *Forest) wideClimb(p *Pass) float64 {
+	s := p.worth[p.depth]
+	p.top = p.depth
 	for level := p.depth - 1; level >= 0; level-- {
-		box := f.box(t, p.path[level+1]/2)
-		excess, span := f.kernels.Excess(p.point, box)
-		if excess == 0 {
+		chance, whole := f.chance(p.point, f.box(p.at(level+1)))
+		if chance == 0 {
 			break
 		}
-		chance := float64(excess) / (float64(excess) + float64(span))
-		if !(excess+span <= math.MaxFloat32) {
-			chance = wideChance(p.point, box)
-		}
-		p.cutOff[level] = chance
-		p.top = level
-		s = chance/float64(level+1) + (1-chance)*s
+		p.cutOff[level], p.whole[level], p.top = chance, whole, level
+		s += float64(chance * (p.worth[level] - s))
 	}
-	return s * norm
+	return s
 }
 
-// wideChance is the chance of a cut between p and box where its parts exceed
-// float32.
-func wideChance(p, box []float32) float64 {
-	excess, span := 0.0, 0.0
+// chance is the probability that a random cut of the box around p and box
+// separates p, and the sum of the sides of that box. The chance is 0 exactly
+// when box contains p.
+func (f *Forest) chance(p, box []float32) (chance, whole float64) {
+	excess, span := f.kernels.Excess(p, box)
+	if excess == 0 {
+		return 0, 0
+	}
+	whole = float64(excess) + float64(span)
+	if whole > math.MaxFloat32 {
+		return wideChance(p, box)
+	}
+	return float64(excess) / whole, whole
+}
+
+// wideChance is chance where sums exceed float32.
+func wideChance(p, box []float32) (chance, whole float64) {
+	excess := 0.0
 	lower, upper := box[:len(p)], box[len(p):]
 	for i, x := range p {
-		excess += math.Max(float64(lower[i])-float64(x), 0) + math.Max(float64(x)-float64(upper[i]), 0)
-		span += float64(upper[i]) - float64(lower[i])
+		below, above := gaps(x, lower[i], upper[i])
+		excess += below + above
+		whole += float64(upper[i]) - float64(lower[i])
 	}
-	return excess / (excess + span)
+	whole += excess
+	return excess / whole, whole
 }
 
-func (f *Forest) blame(t int, p *Pass, s float64) {}
+// value fills in what it is worth to be cut off at each level of the way,
+// where that depends on masses.
+func (f *Forest) value(p *Pass, size int) {
+	p.norm = 1
+	if f.opts.Scoring == Displacement {
+		for level := range p.depth + 1 {
+			p.worth[level] = float64(f.massOf(f.arena[p.at(level)])) / float64(size)
+		}
+		return
+	}
+	// Had p been inserted at a level, its sibling would be all that is there, and
+	// every ancestor would weigh one more.
+	most := 0.0
+	for level := range p.depth + 1 {
+		here := f.massOf(f.arena[p.at(level)])
+		if level > 0 {
+			beside := f.massOf(f.arena[p.at(level)^1])
+			most = math.Max(most, float64(beside)/float64(here+1))
+		}
+		p.worth[level] = math.Max(most, float64(here))
+	}
+}
 
-func (f *Forest) account(p *Pass) {}
+// seen is what it is worth to meet a leaf that equals the point.
+func (f *Forest) seen(p *Pass, size, mass int) float64 {
+	damp := 1 - float64(mass)/float64(2*size)
+	switch f.opts.Scoring {
+	case Displacement:
+		return damp / float64(1+mass) / float64(size)
+	case CoDisplacement:
+		most := 0.0
+		for level := 1; level <= p.depth; level++ {
+			here, beside := f.massOf(f.arena[p.at(level)]), f.massOf(f.arena[p.at(level)^1])
+			most = math.Max(most, float64(beside)/float64(here+1))
+		}
+		return most
+	default:
+		return damp / (float64(p.depth) + math.Log2(1+float64(mass)))
+	}
+}

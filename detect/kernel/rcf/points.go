@@ -28,14 +28,19 @@ func newPoints(width, span, ring int, wide bool) points {
 // tree with a chance of about trees*samples*decay*exp(-a) when that is small,
 // and then costs a copy of span rows.
 func ringRows(o *Options, span int) int {
-	least := 2 * span
+	least, most := ringBounds(o, span)
 	decay := o.decay()
 	if decay == 0 {
 		return least
 	}
 	age := math.Log(float64(span*o.Trees*o.Samples) * decay)
-	most := float64(o.Trees * o.Samples * span)
-	return int(math.Max(float64(least), math.Min(most, age/decay)))
+	return int(math.Max(float64(least), math.Min(float64(most), age/decay)))
+}
+
+// ringBounds are the least rows that a ring works with and the most that make
+// sense: then copies of all points would take as much.
+func ringBounds(o *Options, span int) (least, most int) {
+	return 2 * span, max(2, o.Trees*o.Samples) * span
 }
 
 // write puts a row in place at of the ring. No point may be held there.

@@ -4,15 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
 )
 
 // Forest is a random cut forest. It is not safe for concurrent use; forests
 // share nothing.
 type Forest struct {
 	layout
-	kernels kernels
+	kernels vector.Set
 	opts    Options
 	decay   float64
+	growth  float64 // exp(decay) - 1
 
 	// rows were seen, learned of them were offered to the trees. The decay since
 	// decayedAt is to be added to decayed.
@@ -34,22 +37,26 @@ func New(o Options) (*Forest, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Forest{layout: l, opts: o, decay: o.decay()}
+	return empty(o, l, ringRows(&o, o.span())), nil
+}
+
+func empty(o Options, l layout, ring int) *Forest {
+	f := &Forest{layout: l, opts: o}
+	f.setDecay()
+	if !o.Scalar {
+		f.kernels = vector.Best()
+	}
 	f.trees = make([]tree, o.Trees)
 	f.arena = make([]uint64, o.Trees*l.slots)
-	f.boxes = make([]float32, o.Trees*(o.Samples+1)*2*l.pad)
+	f.wake(&Pass{})
 	f.weights = make([]float32, o.Trees*o.Samples)
 	f.refs = refs{low: make([]uint16, o.Trees*o.Samples)}
-	width, span := o.Dims, o.Shingle
-	if o.External {
-		width, span = l.dims, 1
-	}
-	f.points = newPoints(width, span, ringRows(&o, span), o.Trees > math.MaxUint8)
+	f.points = newPoints(l.dims/o.span(), o.span(), ring, o.Trees > math.MaxUint8)
 	for t := range f.trees {
 		f.trees[t].rng = mix(o.Seed + uint64(t+1)*0x9e3779b97f4a7c15)
 		f.clear(t)
 	}
-	return f, nil
+	return f
 }
 
 // Options returns what the forest is made of, defaults filled in.
@@ -77,13 +84,19 @@ func (f *Forest) SetTimeDecay(decay float64) error {
 		return fmt.Errorf("rcf: TimeDecay is %v: must be in (0,1], or NoDecay", decay)
 	}
 	f.decayed, f.decayedAt = f.elapsed(f.learned), f.learned
-	f.opts, f.decay = o, o.decay()
+	f.opts = o
+	f.setDecay()
 	for t := range f.trees {
 		if int(f.trees[t].size) == o.Samples {
 			f.schedule(t)
 		}
 	}
 	return nil
+}
+
+func (f *Forest) setDecay() {
+	f.decay = f.opts.decay()
+	f.growth = math.Expm1(f.decay)
 }
 
 // ErrRow is what every error about a row wraps; the forest is as it was.

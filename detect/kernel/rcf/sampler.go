@@ -71,34 +71,40 @@ func (f *Forest) rebase() {
 func (f *Forest) schedule(t int) {
 	tr := &f.trees[t]
 	hazard := math.Exp(float64(f.weights[t*f.opts.Samples]) + f.elapsed(f.learned))
-	steps, left := skip(tr.exponential(), hazard, f.decay)
+	steps, left := skip(tr.exponential(), hazard, f.decay, f.growth)
 	tr.next = f.learned + steps
 	tr.want = float32(math.Log(left) - f.elapsed(tr.next))
 }
 
+// never is the number of steps to what does not come.
+const never = 1 << 60
+
 // skip returns the number of steps, from 1, after which the sum of the hazards
-// h*q, h*q^2 ... with q = exp(decay) exceeds e, and what of e was left before
-// the last.
-func skip(e, h, decay float64) (steps uint64, left float64) {
+// h*q, h*q^2 ... with q = exp(decay) = 1+growth exceeds e, and what of e was
+// left before the last.
+func skip(e, h, decay, growth float64) (steps uint64, left float64) {
 	if !(h > 0) {
 		h = math.SmallestNonzeroFloat64
 	}
-	const never = 1 << 60
 	if decay == 0 {
 		n := math.Max(1, math.Ceil(e/h))
 		if n > never {
-			return never, h / 2
+			return never, h
 		}
 		return uint64(n), clamp(e-(n-1)*h, h)
 	}
-	grow := math.Expm1(decay)
-	first := h * (1 + grow)
-	n := math.Max(1, math.Ceil(math.Log1p(e*grow/first)/decay))
-	if n > never {
-		return never, h / 2
+	first := h * (1 + growth)
+	// The plain functions are twice as fast and near enough unless decay is tiny.
+	log1p, expm1 := func(x float64) float64 { return math.Log(1 + x) }, func(x float64) float64 { return math.Exp(x) - 1 }
+	if decay < 1e-6 {
+		log1p, expm1 = math.Log1p, math.Expm1
 	}
-	before := first * math.Expm1((n-1)*decay) / grow
-	return uint64(n), clamp(e-before, h*math.Exp(n*decay))
+	n := math.Max(1, math.Ceil(log1p(e*growth/first)/decay))
+	if n > never {
+		return never, h
+	}
+	grown := expm1((n - 1) * decay)
+	return uint64(n), clamp(e-first*grown/growth, first*(1+grown))
 }
 
 // clamp keeps what rounding would push out of (0, most].

@@ -27,23 +27,38 @@ func (l *layout) node(cut float32, dim int, pair uint32, mass int) uint64 {
 
 func leaf(id uint32) uint64 { return uint64(id) << 32 }
 
-// descend follows the cuts from the root to the leaf for p and notes the slots
-// on the way, the leaf's included. It returns the depth of the leaf.
-func (l *layout) descend(slots []uint64, p []float32, path []uint32) int {
-	at, depth := uint32(0), 0
+// descend follows the cuts from the root of a tree to the leaf for p and notes
+// the slots on the way, the leaf's included. It returns the depth of the leaf.
+func (f *Forest) descend(t int, p []float32, path []uint32) int {
+	arena, base := f.arena, uint32(t*f.slots)
+	at, depth := base, 0
 	for {
 		path[depth] = at
-		slot := slots[at]
-		pair := l.pairOf(slot)
+		slot := arena[at]
+		pair := f.pairOf(slot)
 		if pair == 0 {
 			return depth
 		}
-		at = 2 * pair
-		if p[uint32(slot)&l.dimMask] > math.Float32frombits(uint32(slot>>32)) {
-			at++
+		var right uint32 // not a branch: it would be guessed wrong half the time
+		if p[uint32(slot)&f.dimMask] > math.Float32frombits(uint32(slot>>32)) {
+			right = 1
 		}
+		at = base + 2*pair + right
 		depth++
 	}
+}
+
+// descendAll goes down every tree of a range that has a point.
+func (f *Forest) descendAll(p *Pass, from, to int) {
+	n := 0
+	for t := from; t < to; t++ {
+		p.paths[t] = uint32(t * f.slots)
+		if f.trees[t].size > 0 {
+			p.going[n] = uint32(t)
+			n++
+		}
+	}
+	f.kernels.Descend(&p.way, n)
 }
 
 func (f *Forest) slotsOf(t int) []uint64 {
@@ -51,8 +66,9 @@ func (f *Forest) slotsOf(t int) []uint64 {
 	return f.arena[from : from+f.slots : from+f.slots]
 }
 
-func (f *Forest) box(t int, pair uint32) []float32 {
-	from := (t*(f.opts.Samples+1) + int(pair)) * 2 * f.pad
+// box returns the box around the pair that slot at is in.
+func (f *Forest) box(at uint32) []float32 {
+	from := int(at/2) * 2 * f.pad
 	return f.boxes[from : from+2*f.pad : from+2*f.pad]
 }
 
@@ -78,53 +94,62 @@ func (f *Forest) plant(t int, id uint32) {
 // returns the id under which the tree holds the point: an older one if that is
 // equal.
 func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
-	slots, tr, l := f.slotsOf(t), &f.trees[t], &f.layout
+	tr, one := &f.trees[t], uint64(1)<<f.massShift
+	p.cutLevel = -1
 	if p.equal {
-		for _, at := range p.path[:p.depth+1] {
-			slots[at] += 1 << l.massShift
+		for level := range p.depth + 1 {
+			f.arena[p.at(level)] += one
 		}
-		return uint32(slots[p.path[p.depth]] >> 32)
+		return uint32(f.arena[p.at(p.depth)] >> 32)
 	}
 	level := p.top
 	for level < p.depth && tr.uniform() >= p.cutOff[level] {
 		level++
 	}
-	at := p.path[level]
-	old := slots[at]
+	at := p.at(level)
+	old := f.arena[at]
+	base := uint32(t * f.slots)
 	pair := tr.free
-	tr.free = uint32(slots[2*pair])
-	box := f.box(t, pair)
-	if level == p.depth {
-		copy(box, p.near)
-		copy(box[f.pad:], p.near)
+	tr.free = uint32(f.arena[base+2*pair])
+	lower, upper := p.near, p.near
+	var excess float64
+	if level < p.depth {
+		box := f.box(p.at(level + 1))
+		lower, upper = box[:f.pad], box[f.pad:]
+		excess = p.cutOff[level] * p.whole[level]
 	} else {
-		copy(box, f.box(t, l.pairOf(old)))
+		excess = float64(f.kernels.L1(p.point, p.near))
 	}
-	dim, cut, right := f.draw(tr, p.point, box)
-	f.kernels.Grow(box, p.point)
-	slots[2*pair+right], slots[2*pair+1-right] = leaf(id), old
-	slots[at] = l.node(cut, dim, pair, l.massOf(old)+1)
-	for i, at := range p.path[:level] {
-		slots[at] += 1 << l.massShift
-		if i >= p.top {
-			f.kernels.Grow(f.box(t, l.pairOf(slots[at])), p.point)
+	dim, cut, right := draw(tr.uniform(), excess, p.point, lower, upper)
+	f.kernels.Around(f.box(base+2*pair), lower, upper, p.point, p.point)
+	f.arena[base+2*pair+right], f.arena[base+2*pair+1-right] = leaf(id), old
+	p.cutLevel, p.moved = level, base+2*pair+1-right
+	f.arena[at] = f.node(cut, dim, pair, f.massOf(old)+1)
+	for above := range level {
+		f.arena[p.at(above)] += one
+		if above >= p.top {
+			f.kernels.Grow(f.box(p.at(above+1)), p.point)
 		}
 	}
 	f.points.holds.add(id, 1)
 	return id
 }
 
-// draw draws a cut between p and box, uniformly over the gaps between them,
-// and says on which side p is: 0 left, where values are at most the cut, or 1.
-func (f *Forest) draw(tr *tree, p, box []float32) (dim int, cut float32, right uint32) {
-	lower, upper := box[:f.pad], box[f.pad:]
-	sum := 0.0
-	for i, x := range p[:f.dims] {
-		sum += math.Max(float64(lower[i])-float64(x), 0) + math.Max(float64(x)-float64(upper[i]), 0)
+// draw makes of u in [0,1) a cut between p and a box, uniform over the gaps
+// between them, which sum to excess, and says on which side p is: 0 left, where
+// values are at most the cut, or 1.
+func draw(u, excess float64, p, lower, upper []float32) (dim int, cut float32, right uint32) {
+	if excess > math.MaxFloat32 {
+		excess = 0
+		for i, x := range p {
+			below, above := gaps(x, lower[i], upper[i])
+			excess += below + above
+		}
 	}
-	r := tr.uniform() * sum
-	for i, x := range p[:f.dims] {
-		gap := math.Max(float64(lower[i])-float64(x), float64(x)-float64(upper[i]))
+	r := u * excess
+	lower, upper = lower[:len(p)], upper[:len(p)]
+	for i, x := range p {
+		gap := max(float64(lower[i])-float64(x), float64(x)-float64(upper[i]))
 		if gap <= 0 {
 			continue
 		}
@@ -146,54 +171,58 @@ func (f *Forest) draw(tr *tree, p, box []float32) (dim int, cut float32, right u
 	return dim, cut, right
 }
 
-// evict takes one copy of a point out of a tree. Path is scratch.
-func (f *Forest) evict(t int, id uint32, p *Pass) {
-	slots, tr, l := f.slotsOf(t), &f.trees[t], &f.layout
-	path := p.path
-	depth := l.descend(slots, f.points.at(id), path)
+// gaps is how far x is below lower and above upper.
+func gaps(x, lower, upper float32) (below, above float64) {
+	if x < lower {
+		return float64(lower) - float64(x), 0
+	}
+	if x > upper {
+		return 0, float64(x) - float64(upper)
+	}
+	return 0, 0
+}
+
+// evict takes one copy of a point out of a tree. The way to it is known.
+func (f *Forest) evict(t int, id uint32, path []uint32, depth int, p *Pass) {
+	one := uint64(1) << f.massShift
 	at := path[depth]
-	if slots[at]>>l.massShift&uint64(^uint32(0)>>l.massShift) != 0 {
+	if uint32(f.arena[at])>>f.massShift != 0 {
 		for _, at := range path[:depth+1] {
-			slots[at] -= 1 << l.massShift
+			f.arena[at] -= one
 		}
 		return
 	}
-	up := path[depth-1]
-	slots[up] = slots[at^1]
-	slots[at&^1] = uint64(tr.free)
-	tr.free = at / 2
+	tr, up := &f.trees[t], path[depth-1]
+	f.arena[up] = f.arena[at^1]
+	f.arena[at&^1] = uint64(tr.free)
+	tr.free = at/2 - uint32(t*f.slots/2)
 	for _, at := range path[:depth-1] {
-		slots[at] -= 1 << l.massShift
+		f.arena[at] -= one
 	}
 	// Boxes shrink upwards until one keeps its size.
-	box := p.box
-	for i := depth - 2; i >= 0; i-- {
-		pair := l.pairOf(slots[path[i]])
-		f.union(t, slots, pair, box, p)
-		was := f.box(t, pair)
-		if !shrinks(was, box) {
-			break
-		}
-		copy(was, box)
+	for level := depth - 2; level >= 0 && f.around(path[level+1], p.other, p.nearby); level-- {
 	}
 	f.points.drop(id)
 }
 
-// union makes box the one around the two children of a pair.
-func (f *Forest) union(t int, slots []uint64, pair uint32, box []float32, p *Pass) {
-	left, right := slots[2*pair], slots[2*pair+1]
-	if next := f.pairOf(left); next != 0 {
-		copy(box, f.box(t, next))
-	} else {
-		point := f.pointAt(uint32(left>>32), p.other)
-		copy(box, point)
-		copy(box[f.pad:], point)
+// around makes the box of the pair that slot at is in from what is in the pair,
+// and reports whether that changed it.
+func (f *Forest) around(at uint32, scratch, other []float32) bool {
+	base := at / uint32(f.slots) * uint32(f.slots)
+	lower, upper := f.bounds(base, at&^1, scratch)
+	otherLower, otherUpper := f.bounds(base, at|1, other)
+	return f.kernels.Around(f.box(at), lower, upper, otherLower, otherUpper)
+}
+
+// bounds returns the box around what is under slot at.
+func (f *Forest) bounds(base, at uint32, scratch []float32) (lower, upper []float32) {
+	slot := f.arena[at]
+	if pair := f.pairOf(slot); pair != 0 {
+		box := f.box(base + 2*pair)
+		return box[:f.pad], box[f.pad:]
 	}
-	if next := f.pairOf(right); next != 0 {
-		f.kernels.Union(box, f.box(t, next))
-	} else {
-		f.kernels.Grow(box, f.pointAt(uint32(right>>32), p.other))
-	}
+	point := f.pointAt(uint32(slot>>32), scratch[:f.pad])
+	return point, point
 }
 
 // pointAt returns a point padded to whole vectors, in scratch if need be.
@@ -206,33 +235,26 @@ func (f *Forest) pointAt(id uint32, scratch []float32) []float32 {
 	return scratch
 }
 
-// shrinks reports whether box is not was.
-func shrinks(was, box []float32) bool {
-	for i, x := range was {
-		if box[i] != x {
-			return true
-		}
-	}
-	return false
-}
-
 // rename gives a point another id in every tree that holds it.
 func (f *Forest) rename(from, to uint32, p *Pass) {
-	point := f.points.at(from)
 	held := f.points.holds.get(from)
 	f.points.holds.add(from, -held)
 	f.points.holds.add(to, held)
+	copy(p.other, f.points.at(from))
+	p.way.Point = &p.other[0]
+	f.descendAll(p, 0, len(f.trees))
+	p.way.Point = &p.point[0]
 	for t := 0; held > 0; t++ {
 		if f.trees[t].size == 0 {
 			continue
 		}
-		slots := f.slotsOf(t)
-		at := p.path[f.descend(slots, point, p.path)]
-		if uint32(slots[at]>>32) != from {
+		p.tree = t
+		at := p.at(int(p.depths[t]))
+		if uint32(f.arena[at]>>32) != from {
 			continue
 		}
 		held--
-		slots[at] = uint64(to)<<32 | slots[at]&math.MaxUint32
+		f.arena[at] = uint64(to)<<32 | f.arena[at]&math.MaxUint32
 		for i := t * f.opts.Samples; i < t*f.opts.Samples+int(f.trees[t].size); i++ {
 			if f.refs.get(i) == from {
 				f.refs.set(i, to)

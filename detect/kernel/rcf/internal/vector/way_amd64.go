@@ -1,0 +1,18 @@
+package vector
+
+import "unsafe"
+
+//go:noescape
+func descend8(s Set, w *Way, n int)
+
+//go:noescape
+func climb8(s Set, w *Way, tree int, score float64) (top int, total float64)
+
+//go:noescape
+func ahead8(s Set, w *Way, tree int)
+
+//go:noescape
+func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool
+
+//go:noescape
+func near8(p unsafe.Pointer, bytes int)

@@ -1,0 +1,19 @@
+//go:build !amd64
+
+package vector
+
+import "unsafe"
+
+func descend8(s Set, w *Way, n int) { portableDescend(s, w, n) }
+
+func climb8(s Set, w *Way, tree int, score float64) (top int, total float64) {
+	return portableClimb(s, w, tree, score)
+}
+
+func ahead8(Set, *Way, int) {}
+
+func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {
+	return portableAround(s, box, lower, upper, otherLower, otherUpper, dims)
+}
+
+func near8(unsafe.Pointer, int) {}
