@@ -5,6 +5,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,6 +95,9 @@ type Options struct {
 	Host  bool   // sample this machine every second
 	// Integration is a further entry of integrations, on one line.
 	Integration string
+	// Checkpoint is how often models are saved and the sample log is trimmed;
+	// empty is 2s.
+	Checkpoint string
 	// Detect is YAML of the section detect beside host and rules, indented by two.
 	Detect string
 }
@@ -158,7 +162,7 @@ integrations:
   - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
 ` + integration + `
 detect:
-  checkpoint_interval: 2s
+  checkpoint_interval: ` + cmp.Or(o.Checkpoint, "2s") + `
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}
