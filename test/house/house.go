@@ -5,6 +5,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,10 +93,13 @@ type Options struct {
 	RT    *peer.RT
 	Extra string // appended to the configuration
 	Host  bool   // sample this machine every second
-	// Detect is YAML of the section detect beside host and rules, indented by two.
-	Detect string
 	// Integration is a further entry of integrations, on one line.
 	Integration string
+	// Checkpoint is how often models are saved and the sample log is trimmed;
+	// empty is 2s.
+	Checkpoint string
+	// Detect is YAML of the section detect beside host and rules, indented by two.
+	Detect string
 }
 
 // New makes an installation; nothing runs yet.
@@ -158,7 +162,7 @@ integrations:
   - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
 ` + integration + `
 detect:
-  checkpoint_interval: 2s
+  checkpoint_interval: ` + cmp.Or(o.Checkpoint, "2s") + `
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}
