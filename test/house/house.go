@@ -94,6 +94,8 @@ type Options struct {
 	Host  bool   // sample this machine every second
 	// Detect is YAML of the section detect beside host and rules, indented by two.
 	Detect string
+	// Integration is a further entry of integrations, on one line.
+	Integration string
 }
 
 // New makes an installation; nothing runs yet.
@@ -145,11 +147,16 @@ func (h *House) configuration(o Options) string {
 	if o.Host {
 		host = "{enabled: true, every: 1s}"
 	}
+	integration := ""
+	if o.Integration != "" {
+		integration = "  - " + o.Integration
+	}
 	text := `
 server: {public_url: "` + h.Base + `"}
 integrations:
   - {name: am, source: alertmanager, auth: {bearer: env:HOUSE_WEBHOOK}}
   - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
+` + integration + `
 detect:
   checkpoint_interval: 2s
   host: ` + host + `
