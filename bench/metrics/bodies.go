@@ -36,7 +36,7 @@ func recorded(o options, v sender.Version) ([]series.Descriptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {v.ContentType()}}, Body: plain})
+	got, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {v.ContentType()}}, Body: plain, ReceivedAt: time.Now()})
 	if err != nil {
 		return nil, err
 	}
