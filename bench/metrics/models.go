@@ -59,6 +59,7 @@ func measureModels(o options) ([]scored, error) {
 				if err != nil {
 					return out, err
 				}
+				fmt.Fprintln(os.Stderr, s.cells()...) // as it goes on
 				out = append(out, s)
 			}
 		}
