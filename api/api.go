@@ -109,6 +109,7 @@ type Deps struct {
 	Tokens    Tokens
 	Door      Door
 	Platforms Platforms
+	Senses    Senses
 	// Bearer returns the principal a token belongs to, ErrDenied for none.
 	Bearer func(ctx context.Context, token string) (ops.Principal, error)
 	// Session returns the principal of the web pages' session, if there is one.

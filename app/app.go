@@ -26,7 +26,6 @@ import (
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/correlate"
 	"github.com/fettleops/fettle/detect"
-	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/internal/clock"
@@ -56,9 +55,6 @@ type Options struct {
 	Ready func(url string)
 	// LoopbackDemo allows integrations without authentication on loopback.
 	LoopbackDemo bool
-	// Detectors makes the detectors of models; defaults to those of
-	// detect/kernel/detector.
-	Detectors detect.Detectors
 	// Tune changes how fast rooms look again; the demo and tests set it.
 	Tune Tune
 }
@@ -133,9 +129,6 @@ func Serve(ctx context.Context, o Options) error {
 func New(ctx context.Context, o Options) (_ *App, err error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
-	}
-	if o.Detectors.New == nil {
-		o.Detectors = detect.Detectors{New: detector.New, Load: detector.Load}
 	}
 	if err := CheckConfig(o.Config); err != nil {
 		return nil, err

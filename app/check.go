@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fettleops/fettle/change"
@@ -9,6 +10,7 @@ import (
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/execute"
 	executors "github.com/fettleops/fettle/execute/all"
+	"github.com/fettleops/fettle/intake"
 	sources "github.com/fettleops/fettle/intake/all"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/policy"
@@ -47,7 +49,8 @@ func CheckConfig(c *config.Config) error {
 			_, err := policy.Compile(word, text)
 			return err
 		},
-		Group: checkGroup,
+		Group:   checkGroup,
+		Fetches: fetches,
 	}))
 	for _, p := range c.Platforms {
 		d, err := connectorDriver(p.Connector)
@@ -86,4 +89,9 @@ func CheckConfig(c *config.Config) error {
 		return fmt.Errorf("%s: %w", strings.Join(faults, "\n"), ops.ErrInvalid)
 	}
 	return nil
+}
+
+// fetches reports whether a source fetches and has no senders.
+func fetches(source string) bool {
+	return slices.ContainsFunc(sources.Drivers(), func(d intake.Driver) bool { return d.Name == source && d.Pull != nil })
 }

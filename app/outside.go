@@ -137,7 +137,10 @@ func (f frontDoor) Integrations(ctx context.Context) ([]api.IntegrationView, err
 	})
 	var out []api.IntegrationView
 	for _, i := range f.app.Config.Integrations {
-		v := api.IntegrationView{Name: i.Name, Source: i.Source, URL: f.app.publicURL() + "/in/" + i.Name, Findings: []api.Finding{}}
+		v := api.IntegrationView{Name: i.Name, Source: i.Source, Findings: []api.Finding{}}
+		if !fetches(i.Source) {
+			v.URL = f.app.publicURL() + "/in/" + i.Name
+		}
 		for _, x := range found {
 			if x.Integration == i.Name {
 				v.Findings = append(v.Findings, api.Finding{What: x.What, Fix: x.Fix})

@@ -38,8 +38,13 @@ func (a *App) buildDoor(ctx context.Context) error {
 	}
 	a.doorOptions = a.doorSettings()
 	a.doorOptions.Metrics = metrics
-	a.Door, err = intake.Open(ctx, a.doorOptions)
-	return err
+	if a.Door, err = intake.Open(ctx, a.doorOptions); err != nil {
+		return err
+	}
+	for _, p := range a.Door.Pulls() {
+		a.loops = append(a.loops, loop{"integration " + p.Integration, p.Run})
+	}
+	return nil
 }
 
 func (a *App) doorSettings() intake.Options {
@@ -60,6 +65,7 @@ func (a *App) doorSettings() intake.Options {
 		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Samples: a.Samples, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Limits: intake.Limits{Depth: int64(a.Config.Server.QueueDepth)},
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
+		Leases: a.Store.Leases, Holder: a.Store.NewID(), Transport: a.Transport,
 	}
 }
 
@@ -101,7 +107,7 @@ func (a *App) buildServers(context.Context) error {
 	}
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

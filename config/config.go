@@ -178,7 +178,7 @@ type Integration struct {
 	Name string `yaml:"name,required"`
 	// Kind of sender, for example alertmanager.
 	Source string `yaml:"source,required"`
-	// How the sender proves who it is; the keys depend on the method.
+	// How the sender proves who it is; the keys depend on the method. Required unless the source fetches.
 	Auth Raw `yaml:"auth"`
 	// What the source needs beyond that. Default: none.
 	Options Raw `yaml:"options"`

@@ -21,6 +21,9 @@ type Checks struct {
 	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
 	// policies.approval.match, runbooks.trigger and runbooks.steps.when.
 	Expression func(where, expression string) error
+	// Fetches reports whether a source fetches, so that its integrations have no
+	// senders to authenticate.
+	Fetches func(source string) bool
 	// Group checks a group of series. The paths of what it finds begin in the group.
 	Group func(g Group) Faults
 }
@@ -216,7 +219,7 @@ func (v *validator) senses() {
 		if x.Name != "" && !integrationName.MatchString(x.Name) {
 			v.add(at("integrations", i)+".name", "%q cannot stand in a URL; use at most 64 lower-case letters, digits, - and _", x.Name)
 		}
-		if x.Auth.IsZero() {
+		if x.Auth.IsZero() && v.k.Fetches != nil && !v.k.Fetches(x.Source) {
 			v.add(at("integrations", i)+".auth", "is missing; nothing comes in without authentication, write for example {bearer: env:NAME}")
 		}
 		v.secrets(x.Auth)
@@ -232,6 +235,11 @@ func (v *validator) senses() {
 		v.expression("detect.rules.clear", path+".clear", r.Clear, false)
 	}
 	v.groups()
+	v.positive("detect.checkpoint_interval", v.c.Detect.CheckpointInterval)
+	v.positive("detect.hold_at_most", v.c.Detect.HoldAtMost)
+	if v.c.Detect.MaxModels < 1 {
+		v.add("detect.max_models", "must be 1 or more; a model takes about 0.4 MB")
+	}
 	if len(v.c.Correlate.GroupBy) == 0 {
 		v.add("correlate.group_by", "is empty; name at least one label, or everything becomes one incident")
 	}

@@ -16,8 +16,10 @@ import (
 const (
 	// roundBytes is about how much of the log is taken in at once.
 	roundBytes = 1 << 20
-	// lookAgain is how long an append of another replica may go unseen.
+	// lookAgain is how long an append of another replica may go unseen, and
+	// lookAlone how soon to look where there is no other.
 	lookAgain = 250 * time.Millisecond
+	lookAlone = 5 * time.Second
 	// roundsAhead is how many rounds are read while one is worked on.
 	roundsAhead = 2
 	// maxCached bounds the series whose answer is remembered; twice as many at
@@ -89,7 +91,11 @@ type reader struct {
 
 // run reads rounds into out until ctx ends.
 func (r *reader) run(ctx context.Context, out chan<- *round) error {
-	timer := time.NewTimer(lookAgain)
+	again := lookAgain
+	if r.Alone {
+		again = lookAlone
+	}
+	timer := time.NewTimer(again)
 	defer timer.Stop()
 	for {
 		if len(r.records) == 0 {
@@ -103,7 +109,7 @@ func (r *reader) run(ctx context.Context, out chan<- *round) error {
 			case r.level <- struct{}{}:
 			default:
 			}
-			timer.Reset(lookAgain)
+			timer.Reset(again)
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

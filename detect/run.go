@@ -93,7 +93,7 @@ func (p *Pipeline) begin(ctx context.Context, place ops.DetectionPlace) (*run, e
 	}
 	for range p.Shards {
 		r.shards = append(r.shards, &shard{
-			Pipeline: p, limit: place.Committed, resident: map[*watched]struct{}{}, open: map[*watched]struct{}{},
+			Pipeline: p, limit: place.Committed, resident: map[*watched]struct{}{}, open: map[*watched]struct{}{}, said: map[*Group]bool{},
 			opened: func(id string) bool { _, ok := r.open[id]; return ok },
 		})
 	}

@@ -161,9 +161,9 @@ func (s *Store) SaveAnomalies(ctx context.Context, tx db.Tx, anomalies []ops.Ano
 		if err != nil {
 			return fmt.Errorf("store: encode anomaly %s: %w", a.ID, err)
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO anomaly (id, series, is_open, from_at, to_at, body) VALUES ($1,$2,$3,$4,$5,$6)
-			ON CONFLICT (id) DO UPDATE SET is_open = excluded.is_open, to_at = excluded.to_at, body = excluded.body`,
-			a.ID, a.Series, bit(a.Open), millis(a.From), millis(a.To), string(body))
+		_, err = tx.Exec(ctx, `INSERT INTO anomaly (id, series, is_open, from_at, to_at, body, watchers, entity, search) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)
+			ON CONFLICT (id) DO UPDATE SET is_open = excluded.is_open, to_at = excluded.to_at, body = excluded.body, search = excluded.search`,
+			a.ID, a.Series, bit(a.Open), millis(a.From), millis(a.To), string(body), a.Group, a.Entity, searchOf(a))
 		if err != nil {
 			return fmt.Errorf("store: save anomaly %s: %w", a.ID, err)
 		}

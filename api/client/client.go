@@ -181,6 +181,26 @@ func (c *Client) SetExecution(ctx context.Context, stopped bool, reason string) 
 	return send[api.Execution](ctx, c, http.MethodPut, "/execution", api.Execution{Stopped: stopped, Reason: reason})
 }
 
+// Series lists watched series; see the API for the query.
+func (c *Client) Series(ctx context.Context, query url.Values) (SeriesList, error) {
+	return get[SeriesList](ctx, c, "/series", query)
+}
+
+// OneSeries shows a watched series over a span; see the API for the query.
+func (c *Client) OneSeries(ctx context.Context, id string, query url.Values) (SeriesView, error) {
+	return get[SeriesView](ctx, c, "/series/"+url.PathEscape(id), query)
+}
+
+// Anomalies lists anomalies; see the API for the query.
+func (c *Client) Anomalies(ctx context.Context, query url.Values) (AnomalyList, error) {
+	return get[AnomalyList](ctx, c, "/anomalies", query)
+}
+
+// Anomaly shows one, by id.
+func (c *Client) Anomaly(ctx context.Context, id string) (AnomalyView, error) {
+	return get[AnomalyView](ctx, c, "/anomalies/"+url.PathEscape(id), nil)
+}
+
 // BacklogSnapshots lists the daily counts.
 func (c *Client) BacklogSnapshots(ctx context.Context, query url.Values) (api.List[ops.BacklogSnapshot], error) {
 	return get[api.List[ops.BacklogSnapshot]](ctx, c, "/analytics/backlog-snapshots", query)

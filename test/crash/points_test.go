@@ -28,6 +28,7 @@ var first = []string{
 	"migrate.before:store.Migrate", "migrate.before:job.Open", "migrate.after:store.Migrate", "migrate.after:job.Open",
 	"commit.*:store.(*Store).Installation", "commit.*:app.(*App).firstToken", "commit.*:app.(*App).firstToken#2",
 	"commit.*:store.(*Store).batches", "commit.*:series.(*History).Retain", "commit.*:analytics.(*Room).countTeam",
+	"commit.*:detect.(*Pipeline).Retain",
 }
 
 // unreached are the points that this test cannot reach, and why. One that is
@@ -37,6 +38,8 @@ var unreached = map[string]string{
 	"commit.*:change.(*Room).Raise":      "no route raises a change by hand yet",
 	"commit.*:ticket.(*Room).Decide":     "no route decides a conflict yet",
 	"commit.*:ticket.(*Room).requeue":    "queues again what has waited for an hour",
+	"commit.*:detect.(*Pipeline).lease":  "leases are for replicas on PostgreSQL; detect tests it",
+	"commit.*:detect.(*Pipeline).reset":  "only when the sample log was deleted; detect tests it",
 	"commit.*:execute.(*Room).release":   "only when an execution is called off between taking its lease and beginning",
 }
 

@@ -151,6 +151,7 @@ integrations:
   - {name: am, source: alertmanager, auth: {bearer: env:HOUSE_WEBHOOK}}
   - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
 detect:
+  checkpoint_interval: 2s
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}

@@ -76,10 +76,69 @@ func benchmarkScoreUpdate(b *testing.B, o Options, models int) {
 	}
 	b.ReportMetric(float64(cpuNanos()-begin)/float64(i-from), "cpu-ns/op")
 	b.ReportMetric(float64(first.Bytes()), "live-B")
-	first.Rest()
+	first.Rest(nil)
 	b.ReportMetric(float64(first.Bytes()), "resting-B")
 	if !(sum > 0) {
 		b.Fatal("no point scored")
+	}
+}
+
+// BenchmarkAttribution is BenchmarkScoreUpdate with the attribution.
+func BenchmarkAttribution(b *testing.B) {
+	for _, dims := range []int{8, 32} {
+		b.Run(fmt.Sprintf("dims=%d", dims), func(b *testing.B) {
+			rows := stream(17, 25000, dims/8)
+			f, p := warmForest(b, Options{Dims: dims / 8, Shingle: 8}, rows), &Pass{Attribute: true}
+			if err := f.Process(rows[0], p); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for i := 1; b.Loop(); i++ {
+				if err := f.Process(rows[i%len(rows)], p); err != nil || p.Score == 0 {
+					b.Fatal(p.Score, err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkWake is a row for a forest at rest: its boxes are made again.
+func BenchmarkWake(b *testing.B) {
+	for _, dims := range []int{8, 32} {
+		b.Run(fmt.Sprintf("dims=%d", dims), func(b *testing.B) {
+			rows := stream(17, 10000, dims/8)
+			f, p := warmForest(b, Options{Dims: dims / 8, Shingle: 8}, rows), &Pass{}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				f.Rest(p)
+				if err := f.Process(rows[i%len(rows)], p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSave is a snapshot of a forest, and BenchmarkLoad its way back.
+func BenchmarkSave(b *testing.B) {
+	f := warmForest(b, Options{Dims: 1, Shingle: 8}, stream(17, 10000, 1))
+	var data []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		data, _ = f.AppendBinary(data[:0])
+	}
+	b.SetBytes(int64(len(data)))
+}
+
+func BenchmarkLoad(b *testing.B) {
+	f := warmForest(b, Options{Dims: 1, Shingle: 8}, stream(17, 10000, 1))
+	data, _ := f.AppendBinary(nil)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Load(f.Options(), data); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

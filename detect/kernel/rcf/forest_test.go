@@ -197,7 +197,7 @@ func TestSaveAndLoad(t *testing.T) {
 					t.Errorf("saved at row %d: %d bytes, live %d", i, len(data), bytes)
 				}
 				if i%2 == 0 {
-					saved.Rest()
+					saved.Rest(p)
 				} else {
 					var err error
 					if saved, err = Load(o, data); err != nil {
@@ -407,75 +407,60 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// FuzzForest feeds whatever bytes say: rows repeated, near each other and as far
-// apart as float32 goes.
-func FuzzForest(f *testing.F) {
-	f.Add(uint8(0), uint8(3), []byte("a random cut forest"))
-	f.Add(uint8(2), uint8(1), bytes.Repeat([]byte{0, 1, 2, 250, 251, 252, 253, 254, 255}, 40))
-	f.Add(uint8(1), uint8(8), bytes.Repeat([]byte{7}, 300))
-	f.Fuzz(func(t *testing.T, dims, shingle uint8, data []byte) {
-		o := Options{
-			Dims: 1 + int(dims%5), Shingle: 1 + int(shingle%10), Trees: 3, Samples: 2 + int(dims/5), TimeDecay: 0.02,
-			OutputAfter: 1, InitialAccept: 0.5, Scoring: Scoring(shingle / 10 % 3),
+// Ten thousand models wait on one machine: what one takes at rest is a promise.
+func TestRestingMemory(t *testing.T) {
+	f := func(dims, most int) {
+		t.Helper()
+		forest, p := newForest(t, Options{Dims: dims, Shingle: 8}), &Pass{}
+		rows := 12000
+		if long() {
+			rows = 40000
 		}
-		fast := newForest(t, o)
-		o.Scalar = true
-		slow := newForest(t, o)
-		p, q := &Pass{Attribute: true}, &Pass{Attribute: true}
-		extremes := []float64{
-			math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32, -math.SmallestNonzeroFloat32,
-			0, math.Copysign(0, -1), 1e38, 1e-38,
+		process(t, forest, p, stream(1, rows, dims))
+		live := forest.Bytes()
+		forest.Rest(nil)
+		if got := forest.Bytes(); got > most || got > live/2 {
+			t.Errorf("%d dimensions take %d bytes at rest and %d awake, want at most %d", 8*dims, got, live, most)
 		}
-		row := make([]float64, o.Dims)
-		for i := 0; i+o.Dims <= len(data); i += o.Dims {
-			for d := range row {
-				row[d] = float64(data[i+d])
-				if at := int(data[i+d]) - 248; at >= 0 {
-					row[d] = extremes[at]
-				}
-			}
-			process(t, fast, p, [][]float64{row})
-			process(t, slow, q, [][]float64{row})
-			sum := 0.0
-			for d := range p.High {
-				sum += p.High[d] + p.Low[d]
-			}
-			if !(p.Score >= 0 && p.Score < math.Inf(1)) || p.Score > 0 && !(math.Abs(sum/p.Score-1) < 1e-6) {
-				t.Fatalf("row %v scores %v, its parts %v", row, p.Score, sum)
-			}
-			if p.Score != q.Score {
-				t.Fatalf("row %v scores %v with vectors and %v without", row, p.Score, q.Score)
-			}
+		data := save(t, forest)
+		if len(data) > most*2/3 {
+			t.Errorf("%d dimensions are saved in %d bytes", 8*dims, len(data))
 		}
-		check(t, fast)
-		loaded, err := Load(o, save(t, fast))
-		if err != nil {
-			t.Fatal(err)
-		}
-		check(t, loaded)
-	})
+		t.Logf("%d dimensions: %d bytes awake, %d at rest, %d saved", 8*dims, live, forest.Bytes(), len(data))
+	}
+	f(1, 350_000)
+	f(4, 600_000)
 }
 
-// FuzzLoad takes a saved forest with bytes changed and the checksum made good.
-func FuzzLoad(f *testing.F) {
-	o := Options{Dims: 2, Shingle: 2, Trees: 3, Samples: 8, TimeDecay: 0.1}
-	forest := newForest(f, o)
-	process(f, forest, &Pass{}, o.rows(1, 100))
-	f.Add(save(f, forest)[:20], uint16(3), uint8(1))
-	f.Add([]byte{}, uint16(200), uint8(255))
-	data := save(f, forest)
-	f.Fuzz(func(t *testing.T, insert []byte, at uint16, mask uint8) {
-		data := bytes.Clone(data)
-		i := 5 + int(at)%(len(data)-9)
-		data[i] ^= mask
-		data = slices.Concat(data[:i], insert, data[i:])
-		seal(data)
-		loaded, err := Load(o, data)
-		if err != nil {
-			return
+// A pass goes from forest to forest, whatever their shapes, and leaves no trace.
+func TestPassServesManyForests(t *testing.T) {
+	var many, alone []*Forest
+	var rows [][][]float64
+	for _, o := range shapes {
+		many, alone, rows = append(many, newForest(t, o)), append(alone, newForest(t, o)), append(rows, o.rows(8, 700))
+	}
+	p := &Pass{Attribute: true}
+	passes := make([]Pass, len(many))
+	for i := range 600 {
+		for j, f := range many {
+			process(t, f, p, rows[j][i:i+1])
+			process(t, alone[j], &passes[j], rows[j][i:i+1])
+			if p.Score != passes[j].Score {
+				t.Fatalf("row %d of forest %d scores %v among others, %v alone", i, j, p.Score, passes[j].Score)
+			}
 		}
-		check(t, loaded)
-		process(t, loaded, &Pass{}, o.rows(2, 50))
-		check(t, loaded)
+	}
+	i := 600
+	allocs := testing.AllocsPerRun(50, func() {
+		for j, f := range many {
+			if err := f.Process(rows[j][i], p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		i++
 	})
+	// The list of free places behind the ring may grow now and then.
+	if allocs > 1 {
+		t.Errorf("%v allocations for a row of each forest", allocs)
+	}
 }

@@ -59,7 +59,8 @@ type Options struct {
 	// Scoring is what a score means. Defaults to InverseDepth.
 	Scoring Scoring
 	// Seed makes the forest's chance repeatable: equal options and equal rows
-	// give equal forests, to the last bit, on every machine.
+	// give equal forests, to the last bit, on machines of one architecture.
+	// (Between architectures the logarithms of math may differ in the last bit.)
 	Seed uint64
 	// Scalar keeps the forest from the vector unit of the processor. Results are
 	// the same. It is for tests and measurements.

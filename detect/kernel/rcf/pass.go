@@ -9,9 +9,10 @@ import (
 
 // A Pass goes through a forest with one point: it is what is asked, what came
 // out and the memory needed on the way. The zero value is ready to use. Use one
-// for every goroutine, for as many forests as you like: it holds nothing of
-// them between calls, and after the first call with the largest forest nothing
-// is allocated.
+// for every goroutine, for as many forests as you like: a forest itself has no
+// such memory, and after the first call with the largest of them nothing is
+// allocated. A pass keeps the last forest that it was used with from being
+// collected.
 type Pass struct {
 	// Attribute asks for High and Low.
 	Attribute bool
@@ -30,6 +31,7 @@ type Pass struct {
 	// Trees is how many trees the score is the mean of.
 	Trees int
 
+	all    []float32 // what the vectors from here on are parts of
 	point  []float32 // padded
 	row    []float32
 	other  []float32
@@ -58,6 +60,8 @@ type Pass struct {
 	moved    uint32
 
 	order, names []uint32 // of the pairs of a tree that is tidied
+
+	spare []float32 // boxes of a forest at rest
 
 	tree   int
 	path   []uint32
@@ -97,7 +101,11 @@ func (p *Pass) fit(f *Forest) {
 		p.worth = p.worths
 	}
 	if len(p.point) != f.pad {
-		all := make([]float32, 11*f.pad)
+		if cap(p.all) < 11*f.pad {
+			p.all = make([]float32, 11*f.pad)
+		}
+		all := p.all[:11*f.pad]
+		clear(all)
 		take := func(n int) []float32 {
 			part := all[: n*f.pad : n*f.pad]
 			all = all[n*f.pad:]
@@ -117,7 +125,7 @@ func (p *Pass) fit(f *Forest) {
 		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width,
 		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask,
 	}
-	f.wake()
+	f.wake(p)
 	p.way.Boxes = &f.boxes[0]
 }
 

@@ -48,7 +48,7 @@ func empty(o Options, l layout, ring int) *Forest {
 	}
 	f.trees = make([]tree, o.Trees)
 	f.arena = make([]uint64, o.Trees*l.slots)
-	f.wake()
+	f.wake(&Pass{})
 	f.weights = make([]float32, o.Trees*o.Samples)
 	f.refs = refs{low: make([]uint16, o.Trees*o.Samples)}
 	f.points = newPoints(l.dims/o.span(), o.span(), ring, o.Trees > math.MaxUint8)

@@ -1,19 +1,32 @@
 package rcf
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // Rest gives up the memory that can be made again: the boxes, most of a
-// forest. The next use makes them again, which takes about as long as 20
-// points. It is for a forest that waits longer than that for its next point
-// and has many of its kind beside it.
-func (f *Forest) Rest() { f.boxes = nil }
+// forest. The next use makes them again, which takes about as long as 50
+// points. It is for a forest that waits much longer than that for its next
+// point and has many of its kind beside it. A pass that is given keeps the
+// memory for the next forest to wake with it, so that many in turn need it once.
+func (f *Forest) Rest(p *Pass) {
+	if p != nil && cap(f.boxes) > cap(p.spare) {
+		p.spare = f.boxes
+	}
+	f.boxes = nil
+}
 
 // wake makes the boxes of a forest at rest.
-func (f *Forest) wake() {
+func (f *Forest) wake(p *Pass) {
 	if f.boxes != nil {
 		return
 	}
-	f.boxes = make([]float32, len(f.trees)*f.slots*f.pad)
+	if n := len(f.trees) * f.slots * f.pad; cap(p.spare) >= n {
+		f.boxes, p.spare = p.spare[:n], nil
+	} else {
+		f.boxes = make([]float32, n)
+	}
 	scratch := make([]float32, 2*f.pad)
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
@@ -72,9 +85,10 @@ func (f *Forest) remass(base, at uint32, masses *[]int) int {
 	return mass
 }
 
-// Bytes returns the memory of the forest as it is, for a budget of many.
+// Bytes returns the memory that the forest takes as it is, in bytes: with its
+// boxes, or at rest without.
 func (f *Forest) Bytes() int {
 	w := &f.points
-	return 300 + 40*len(f.trees) + 8*len(f.arena) + 4*(len(f.boxes)+len(f.weights)+len(w.data)) +
+	return int(unsafe.Sizeof(*f)) + int(unsafe.Sizeof(tree{}))*len(f.trees) + 8*len(f.arena) + 4*(len(f.boxes)+len(f.weights)+len(w.data)) +
 		2*(len(f.refs.low)+len(f.refs.high)) + len(w.holds.low) + len(w.holds.high)
 }

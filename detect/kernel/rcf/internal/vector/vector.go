@@ -2,7 +2,7 @@
 // vectors: how far a point is outside a box, and boxes that grow. There is one
 // set of kernels for the vector unit of the processor (AVX2 on amd64, NEON on
 // arm64) and one in plain Go, which is always built. Both give the same bits
-// for the same input, so a forest is the same on every machine.
+// for the same input, so a forest needs not know which it runs on.
 //
 // # Contract
 //

@@ -202,9 +202,9 @@ point:
 	JGT        point
 	PREFETCHT0 -4(DI)
 
-	// The boxes of the four levels above.
+	// The boxes of the six levels above.
 	MOVQ  Way_Boxes(BX), R9
-	MOVQ  $4, CX
+	MOVQ  $6, CX
 	CMPQ  R13, CX
 	CMOVQLT R13, CX
 	TESTQ CX, CX
