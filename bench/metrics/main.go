@@ -44,6 +44,7 @@ type options struct {
 	anomalies int
 	budget    float64
 	detectors string
+	tier      string
 	json      bool
 }
 
@@ -61,6 +62,7 @@ func main() {
 	flag.IntVar(&o.anomalies, "anomalies", 5, "entities with a strange value, each step")
 	flag.Float64Var(&o.budget, "cpu", 1, "seconds of processor time for each line of the part models")
 	flag.StringVar(&o.detectors, "detectors", "default,rcf", "detectors of the part models")
+	flag.StringVar(&o.tier, "tier", "auto", "size of the models that are watched: auto, full or small")
 	flag.BoolVar(&o.json, "json", false, "print JSON on standard output, and the tables on standard error")
 	flag.Parse()
 	if err := run(o); err != nil {
