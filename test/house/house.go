@@ -5,6 +5,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,12 +95,18 @@ type Options struct {
 	Host  bool   // sample this machine every second
 	// Detect is YAML of the section detect beside host and rules, indented by two.
 	Detect string
+	// Checkpoint is the checkpoint_interval; empty is 2s.
+	Checkpoint string
+	Dir        string // instead of a new folder
 }
 
 // New makes an installation; nothing runs yet.
 func New(t testing.TB, o Options) *House {
 	t.Helper()
-	dir := t.TempDir()
+	dir := o.Dir
+	if dir == "" {
+		dir = t.TempDir()
+	}
 	h := &House{T: t, Dir: dir, RT: o.RT, Effects: filepath.Join(dir, "effects"), Log: filepath.Join(dir, "log"), config: filepath.Join(dir, "fettle.yaml")}
 	h.Snow = simulator.New(simulator.Config{Clock: time.Now, RequestLog: 200_000})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -151,7 +158,7 @@ integrations:
   - {name: am, source: alertmanager, auth: {bearer: env:HOUSE_WEBHOOK}}
   - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
 detect:
-  checkpoint_interval: 2s
+  checkpoint_interval: ` + cmp.Or(o.Checkpoint, "2s") + `
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}
