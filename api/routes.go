@@ -189,6 +189,7 @@ func (a *API) routes() {
 		})
 	a.senseRoutes()
 	a.platformRoutes()
+	a.bootstrapRoutes()
 	a.backlogCSV()
 }
 

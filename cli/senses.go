@@ -75,7 +75,7 @@ func newSeries() *cobra.Command {
 	lc.Flags().StringVar(&entity, "entity", "", "entity")
 	lc.Flags().StringVarP(&text, "text", "q", "", "part of the group or the entity")
 	lc.Flags().IntVar(&limit, "limit", 100, "how many at most")
-	return noun("series", "Watched series: one model each", lc)
+	return noun("series", "Watched series: one model each", lc, newChampion())
 }
 
 func lasted(a ops.Anomaly) string { return a.To.Sub(a.From).Round(time.Second).String() }

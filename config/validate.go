@@ -133,10 +133,12 @@ func (v *validator) secrets(r Raw) { v.faults = append(v.faults, r.PlainSecrets(
 
 func (v *validator) server() {
 	s := v.c.Server
-	if _, port, err := net.SplitHostPort(s.Listen); err != nil {
-		v.add("server.listen", "%q is no address; write host:port, for example 127.0.0.1:8420", s.Listen)
-	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		v.add("server.listen", "%q is no port; write a number from 0 to 65535", port)
+	v.address("server.listen", s.Listen, "127.0.0.1:8420")
+	if s.ListenGRPC != "" {
+		v.address("server.listen_grpc", s.ListenGRPC, "0.0.0.0:4317")
+		if _, port, _ := net.SplitHostPort(s.Listen); s.ListenGRPC == s.Listen && port != "0" {
+			v.add("server.listen_grpc", "is the address of server.listen; give gRPC a port of its own, for example 4317")
+		}
 	}
 	if s.QueueDepth < 1 {
 		v.add("server.queue_depth", "must be 1 or more; 200000 is about 20 seconds of the fastest storm")
@@ -146,6 +148,14 @@ func (v *validator) server() {
 	}
 	if !v.c.Store.Postgres.IsZero() && s.DataKey.IsZero() {
 		v.add("store.postgres", "needs server.data_key; write env:NAME or file:PATH there")
+	}
+}
+
+func (v *validator) address(path, s, example string) {
+	if _, port, err := net.SplitHostPort(s); err != nil {
+		v.add(path, "%q is no address; write host:port, for example %s", s, example)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		v.add(path, "%q is no port; write a number from 0 to 65535", port)
 	}
 }
 

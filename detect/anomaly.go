@@ -49,6 +49,7 @@ type episode struct {
 type life struct {
 	Open *episode `json:"open,omitempty"`
 	Last int64    `json:"last"` // start of the newest step
+	Past *past    `json:"past,omitempty"`
 }
 
 // step takes a reading into account and returns what there is to tell: at most

@@ -248,6 +248,7 @@ type lab struct {
 	place     detect.Place // defaults to the store
 	writer    detect.Writer
 	logger    *slog.Logger
+	clock     func() time.Time // defaults to time.Now
 	pipe      *detect.Pipeline
 	stop      context.CancelFunc
 	stopped   chan struct{}
@@ -305,9 +306,12 @@ func (l *lab) start() {
 	if l.selection != nil {
 		s = l.selection
 	}
+	if l.clock == nil {
+		l.clock = time.Now
+	}
 	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{
 		Log: l.log, Selection: s, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,
-		DB: l.writer, Clock: time.Now, Logger: l.logger, Observe: l.observe,
+		DB: l.writer, Clock: l.clock, Logger: l.logger, Observe: l.observe,
 	})
 	must(l.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

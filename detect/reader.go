@@ -57,6 +57,9 @@ type item struct {
 	holds  []hold // on the entity, at this place of the log
 	tick   int64
 	lo, hi int // of round.points
+
+	past *pastItem // of a record of kind series.Past, which has several inputs
+	over []ended   // bootstraps that have ended at this place of the log
 }
 
 func (r *round) reset(number int64) {
@@ -81,6 +84,7 @@ type reader struct {
 	batch     series.BatchReader
 	cache     seriesCache
 	holds     holds
+	over      []ended // bootstraps, replaced as a whole
 	tick      int64
 	number    int64
 	// complained is when it was last said that a series cannot be selected.
@@ -154,6 +158,13 @@ func (r *reader) round(ctx context.Context) (*round, error) {
 				to.broken++
 				r.Logger.LogAttrs(ctx, slog.LevelError, "record of the sample log cannot be read", slog.Int64("offset", rec.Offset), slog.Any("error", err))
 			}
+		case series.Past:
+			n, err := r.past(to, rec)
+			touched += n
+			if err != nil {
+				to.broken++
+				r.Logger.LogAttrs(ctx, slog.LevelError, "record of the sample log cannot be read", slog.Int64("offset", rec.Offset), slog.Any("error", err))
+			}
 		case series.Hold:
 			if err := r.note(to, rec); err != nil {
 				to.broken++
@@ -205,7 +216,7 @@ func (r *reader) deal(to *round, rec series.Record) (touched int, err error) {
 				w.round = to.number
 				touched++
 			}
-			to.items[w.shard] = append(to.items[w.shard], item{w: w, input: b.input, offset: rec.Offset, holds: r.holds.about(w.alias), tick: r.tick, lo: lo, hi: len(to.points)})
+			to.items[w.shard] = append(to.items[w.shard], item{w: w, input: b.input, offset: rec.Offset, holds: r.holds.about(w.alias), tick: r.tick, lo: lo, hi: len(to.points), over: r.over})
 		}
 	}
 	return touched, r.batch.Err()
@@ -267,9 +278,13 @@ func (r *reader) take(n note) {
 	if n.Hold != nil {
 		r.holds.put(*n.Hold)
 	}
+	if n.Ended != nil {
+		r.over = append(slices.Clone(r.over), *n.Ended)
+	}
 	if n.Tick > 0 {
 		r.tick = max(r.tick, n.Tick)
 		r.holds.age(r.tick)
+		r.over = withoutOld(r.over, r.tick)
 	}
 }
 

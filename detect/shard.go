@@ -46,6 +46,8 @@ type shard struct {
 // counts are what a shard did in a round.
 type counts struct {
 	points, held, failed int
+	// Samples of a past that were refused, and samples that came meanwhile.
+	refused, aside int
 }
 
 // output is something to commit that follows from a record.
@@ -118,7 +120,14 @@ func (s *shard) feed(ctx context.Context, r *round, it *item, points []series.Ra
 		w.since = it.offset
 	}
 	s.w, s.item = w, it
-	m.entity.Add(it.input, points, closed)
+	switch {
+	case it.past != nil:
+		s.learn(ctx, r, it, closed)
+	case s.aside(m, it):
+		s.counts.aside += len(points)
+	default:
+		m.entity.Add(it.input, points, closed)
+	}
 }
 
 // silent closes the anomaly of an entity that has said nothing for too long.
@@ -160,8 +169,12 @@ func (s *shard) closed(p detector.Point) {
 	if start, body := m.history.add(p, r, w.bucket, w.phase, s.pack); body != nil {
 		s.outputs = append(s.outputs, output{w: w, offset: s.item.offset, chunk: &ops.ReadingChunk{Series: w.id, Start: time.UnixMilli(start).UTC(), Body: body}})
 	}
-	for _, t := range m.life.step(w, p, r, m.spark) {
-		s.tell(w, s.item.offset, t)
+	if s.item.past != nil {
+		m.life.Last = p.At // nobody wants a ticket for last week
+	} else {
+		for _, t := range m.life.step(w, p, r, m.spark) {
+			s.tell(w, s.item.offset, t)
+		}
 	}
 	if s.Observe != nil {
 		s.Observe(w.id, p, r)

@@ -118,3 +118,26 @@ type ReadingChunk struct {
 	Start  time.Time
 	Body   []byte
 }
+
+// Bootstrap is the learning of a group's models from a past that is kept
+// elsewhere.
+type Bootstrap struct {
+	ID    string `json:"id"`
+	Group string `json:"group"`
+	// Source says where the past is, without credentials; who comes again with
+	// the same source goes on where it was left.
+	Source string `json:"source"`
+	// Replace says that models which have learned enough learn anew.
+	Replace bool `json:"replace"`
+	// Covered is the time up to which the past was taken; zero before the first
+	// part.
+	Covered time.Time `json:"covered,omitzero"`
+	// MovedAt is when the last part was taken.
+	MovedAt time.Time `json:"moved_at"`
+	// Samples is how many samples were taken.
+	Samples int64 `json:"samples"`
+	// Ended says that it is complete.
+	Ended bool `json:"ended"`
+	// Offset is that of its last record in the sample log.
+	Offset int64 `json:"-"`
+}

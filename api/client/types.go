@@ -23,6 +23,12 @@ type (
 	SeriesView = api.SeriesView
 	// AnomalyList is a page of anomalies.
 	AnomalyList = api.List[ops.Anomaly]
+	// GroupView is a group of features and how far its models are.
+	GroupView = api.GroupView
+	// BootstrapView is the teaching of a past.
+	BootstrapView = api.BootstrapView
+	// Taken is what became of a part of a past.
+	Taken = api.Taken
 	// AnomalyView is an anomaly with its incident.
 	AnomalyView = api.AnomalyView
 	// NewToken asks for a token.

@@ -9,6 +9,7 @@ import (
 	"github.com/fettleops/fettle/intake/cloudwatch"
 	"github.com/fettleops/fettle/intake/firehose"
 	"github.com/fettleops/fettle/intake/kinesis"
+	"github.com/fettleops/fettle/intake/otlp"
 	"github.com/fettleops/fettle/intake/remotewrite"
 )
 
@@ -20,6 +21,7 @@ func Drivers() []intake.Driver {
 		cloudwatch.Driver,
 		firehose.Driver,
 		kinesis.Driver,
+		otlp.Driver,
 		remotewrite.Driver,
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/intake/firehose"
 	"github.com/fettleops/fettle/intake/intaketest"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/series/seriestest"
 )
 
@@ -221,6 +222,7 @@ func TestTheRequestIDIsTheIdentity(t *testing.T) {
 // TestTheLongestDelivery is what Firehose sends at most: 64 MiB before
 // compression.
 func TestTheLongestDelivery(t *testing.T) {
+	peer.Long(t)
 	h := house(t)
 	r := request("long", strings.Repeat(line(1), 3000))
 	pad := 64<<20 - len(r.Body)

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"os"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -13,11 +12,7 @@ func Moto(t testing.TB) (url string) {
 	t.Helper()
 	bin, err := exec.LookPath("moto_server")
 	if err != nil {
-		const how = "moto_server is missing: pip install 'moto[server]' (no Debian package has it)"
-		if os.Getenv("FETTLE_PEERS") == "required" {
-			t.Fatal(how + ", and FETTLE_PEERS=required")
-		}
-		t.Skip(how)
+		absent(t, "moto_server", "pip install 'moto[server]' (no Debian package has it)")
 	}
 	return serve(t, "moto_server", "/moto-api/", func(port int) *exec.Cmd {
 		return exec.Command(bin, "-H", "127.0.0.1", "-p", strconv.Itoa(port))

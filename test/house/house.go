@@ -98,6 +98,8 @@ type Options struct {
 	// Checkpoint is the checkpoint_interval; empty is 2s.
 	Checkpoint string
 	Dir        string // instead of a new folder
+	// Integration is a further entry of integrations, on one line.
+	Integration string
 }
 
 // New makes an installation; nothing runs yet.
@@ -152,11 +154,16 @@ func (h *House) configuration(o Options) string {
 	if o.Host {
 		host = "{enabled: true, every: 1s}"
 	}
+	integration := ""
+	if o.Integration != "" {
+		integration = "  - " + o.Integration
+	}
 	text := `
 server: {public_url: "` + h.Base + `"}
 integrations:
   - {name: am, source: alertmanager, auth: {bearer: env:HOUSE_WEBHOOK}}
   - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
+` + integration + `
 detect:
   checkpoint_interval: ` + cmp.Or(o.Checkpoint, "2s") + `
   host: ` + host + `

@@ -163,15 +163,26 @@ func Scale(high float64) (limit, step float64) {
 	return step * math.Ceil(high/step*0.999999), step
 }
 
-// extent returns the least and the greatest value that is drawn.
+// extent returns the least and the greatest value that is drawn. What was
+// never measured below zero is not drawn there either: a band does not know
+// that a share cannot be negative.
 func (c *Chart) extent() (low, high float64) {
 	low, high = math.Inf(1), math.Inf(-1)
-	for _, l := range c.all() {
+	measured := math.Inf(1)
+	lines := c.all()
+	for i, l := range lines {
 		for _, p := range l.Points {
-			if !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
-				low, high = math.Min(low, p.Value), math.Max(high, p.Value)
+			if math.IsNaN(p.Value) || math.IsInf(p.Value, 0) {
+				continue
+			}
+			low, high = math.Min(low, p.Value), math.Max(high, p.Value)
+			if i < len(c.Lines) && l.Style == Measured {
+				measured = math.Min(measured, p.Value)
 			}
 		}
+	}
+	if measured >= 0 && low < 0 && high > 0 {
+		low = 0
 	}
 	if c.Limit != nil {
 		low, high = math.Min(low, *c.Limit), math.Max(high, *c.Limit)
@@ -212,7 +223,9 @@ func (c *Chart) TickY() int { return c.Tall() - 5 }
 // NameY returns the height of the names of shaded stretches.
 func (c *Chart) NameY() int { return c.Floor() - 6 }
 
+// y returns the height of a value; what is beyond the axis stands at its end.
 func (c *Chart) y(v, low, high float64) float64 {
+	v = math.Min(math.Max(v, low), high)
 	return c.bottom() - (v-low)/(high-low)*(c.bottom()-top)
 }
 

@@ -82,9 +82,9 @@ func (w *watch) anomaly(e *entity, id string, from, to time.Time, feature int) o
 	with := *e
 	with.anomalies = []ops.Anomaly{{From: from, To: to, Points: feature}}
 	r := with.reading(a.At)
-	blame := []float64{0.06, 0.04, 0.05, 0.03}
+	blame := []float64{0.06, 0.04, 0.05, 0.03}[:len(e.features)]
 	blame[feature] += 0.82
-	order := []int{0, 1, 2, 3}
+	order := []int{0, 1, 2, 3}[:len(e.features)]
 	slices.SortStableFunc(order, func(x, y int) int { return int(math.Copysign(1, blame[y]-blame[x])) })
 	at := func(v float32) *float64 { x := detect.Widen(v); return &x }
 	for _, k := range order {
@@ -192,6 +192,22 @@ func (h *House) watched() {
 		}
 		return nil
 	})
+}
+
+// Watch adds a series of one feature with an anomaly in its newest minutes, and
+// returns its id.
+func (h *House) Watch(group, name, feature string) string {
+	h.t.Helper()
+	e := &entity{
+		Watched:  ops.Watched{ID: fmt.Sprintf("5e71e50000000000000002%02d", len(h.watch.list)), Group: group, Entity: name, Detector: group, Learned: 128, Needed: 128, SeenAt: start},
+		features: []detect.Feature{{Name: feature, Unit: feature}}, begins: start.Add(-time.Hour),
+	}
+	a := h.watch.anomaly(e, "a"+e.ID[1:], start.Add(-10*time.Minute), start, 0)
+	a.Open, e.Anomaly = true, a.ID
+	e.anomalies = []ops.Anomaly{a}
+	h.watch.list = append(h.watch.list, e)
+	h.Write(func(ctx context.Context, tx db.Tx) error { return h.Store.SaveAnomalies(ctx, tx, e.anomalies) })
+	return e.ID
 }
 
 // anomalous makes the first member of an incident the alert about the open

@@ -29,7 +29,8 @@ type Reading struct {
 	Score float64
 	// Raw is the kernel's own score, comparable within one model only.
 	Raw float64
-	// Threshold is the Raw above which Grade is positive.
+	// Threshold is the Raw above which Grade is positive. There is one other
+	// way to a grade: a value that stands still as it never did.
 	Threshold float64
 	// Grade is 0 for a point that is as expected and otherwise in (0,1], how
 	// far it is beyond the threshold. It is what an anomaly opens on.

@@ -15,9 +15,10 @@ type judge struct {
 	plain   *threshold.Percentile // in place of both
 	needed  int
 	warm    int
-	learned int // points learned in all
-	ceiling float64
+	learned int     // points learned in all
 	minimum float64 // effect
+	frozen  float64 // zeros of a run of equal values from which it is graded
+	stills  []still
 }
 
 const (
@@ -25,17 +26,22 @@ const (
 	calibrate = 384
 	// confidenceMemory is how many points confidence looks back on.
 	confidenceMemory = 2560
+	// confidenceWarm is how many points are learned before there is any.
+	confidenceWarm = 64
 )
 
 func newJudge(s Settings, plain bool, warm, span int) (*judge, error) {
-	j := &judge{warm: warm, needed: warm + calibrate, minimum: s.MinEffect}
+	j := &judge{
+		warm: warm, needed: warm + calibrate, minimum: s.MinEffect,
+		frozen: -stillMargin * math.Log10(s.risk()), stills: make([]still, s.Features),
+	}
 	var err error
 	if plain {
 		j.needed = warm + 20
 		j.plain, err = threshold.NewPercentile(threshold.PercentileSettings{})
 		return j, err
 	}
-	if j.spot, err = threshold.NewSPOT(threshold.SPOTSettings{Risk: s.risk(), Calibrate: calibrate, Cluster: span}); err != nil {
+	if j.spot, err = threshold.NewSPOT(threshold.SPOTSettings{Risk: s.risk(), Calibrate: calibrate, Cluster: span, Unbounded: true}); err != nil {
 		return nil, err
 	}
 	j.drift, err = threshold.NewDrift(threshold.DriftSettings{Features: s.Features})
@@ -62,9 +68,6 @@ func (j *judge) level() float64 {
 // decide grades a point and learns from it. It reports whether the forecaster
 // may learn it. A point that was not scored is learned and not judged.
 func (j *judge) decide(m *model, p Point, raw float64, scored, hold bool, r *Reading) (learn bool) {
-	if !hold {
-		j.learned++
-	}
 	if !scored {
 		return !hold
 	}
@@ -87,6 +90,9 @@ func (j *judge) decide(m *model, p Point, raw float64, scored, hold bool, r *Rea
 	if d.Step == threshold.Learning {
 		r.Grade = 0
 	}
+	if r.Grade == 0 && m.learned >= j.needed {
+		j.standstill(p.Values, hold, r)
+	}
 	switch {
 	case hold:
 	case d.Step == threshold.Learning:
@@ -107,6 +113,37 @@ func (f *forecaster) off(values, expected []float64, minimum float64) bool {
 	return false
 }
 
+// standstill grades a point with a value that stands still as it never did, and
+// blames it. As with a new level, that is told for a while and then the new
+// normal.
+func (j *judge) standstill(values []float64, hold bool, r *Reading) {
+	worst, zeros := -1, j.frozen
+	for i, v := range values {
+		if z := j.stills[i].zeros(v); z > zeros && j.stills[i].told < stillTold {
+			worst, zeros = i, z
+		}
+	}
+	if worst < 0 {
+		return
+	}
+	if !hold {
+		j.stills[worst].told++
+	}
+	r.Grade = (zeros - j.frozen) / zeros
+	clear(r.Blame)
+	r.Blame[worst] = 1
+}
+
+// count takes in a point that is learned, judged or not.
+func (j *judge) count(values []float64) {
+	j.learned++
+	for i, v := range values {
+		if !math.IsNaN(v) {
+			j.stills[i].learn(v)
+		}
+	}
+}
+
 func (j *judge) confidence() float64 {
-	return threshold.Confidence(1./confidenceMemory, j.learned, j.warm, 1)
+	return min(1, threshold.Confidence(1./confidenceMemory, j.learned, max(j.warm, confidenceWarm), 1))
 }

@@ -24,6 +24,7 @@ type model struct {
 	forecast *forecaster
 	judge    *judge
 
+	smooth  float64 // mean of about the last scores, damped
 	begun   bool
 	last    int64   // time of the newest point
 	learned int     // points learned, up to needed
@@ -114,13 +115,19 @@ func (m *model) Process(p Point, r *Reading) error {
 	}
 	r.Raw, r.Score = raw, m.bound(raw)
 	if m.debounce != nil {
-		r.Score = m.bound(m.debounce.Update(raw, hold))
+		damped := m.debounce.Update(raw, hold)
+		smooth := m.smooth + (damped-m.smooth)/smoothing
+		if !hold {
+			m.smooth = smooth
+		}
+		r.Score = m.bound((damped + smooth) / 2)
 	}
 	share(r.Blame, p.Values)
 	limit := m.judge.limit()
 	learn := m.judge.decide(m, p, raw, scored, hold, r)
 	if !hold {
 		m.learned = min(m.learned+1, m.judge.needed)
+		m.judge.count(p.Values)
 	}
 	m.forecast.update(p.At, p.Values, learn)
 	m.report(r, limit)
@@ -197,9 +204,8 @@ func (m *model) score(p Point, s *scratch, hold bool, r *Reading) (raw float64, 
 		if len(m.forests) == 0 {
 			scored = scored && v.Learned() >= v.Needed()
 		}
-		x *= part.weight
 		if part.half > 0 {
-			x = part.weight * x / (x + part.weight*part.half)
+			x = part.weight * x / (x + part.half)
 		}
 		raw += x
 		s.blame = v.Blame(s.blame[:0])

@@ -17,7 +17,7 @@ type profile struct {
 	// half is the raw score that is a Score of 0.5, or 0 where the score is the
 	// share of the greatest possible.
 	half float64
-	// debounce damps the score behind a peak.
+	// debounce, where set, damps the score behind a peak and smooths it.
 	debounce threshold.DebounceSettings
 	// plain is the rule of the 95th percentile in place of SPOT.
 	plain bool
@@ -28,37 +28,66 @@ type forestPart struct {
 	weight  float64
 }
 
-// voicePart is a scorer whose raw score s counts as weight*s/(s+half). A half
-// of 0 counts as weight*s.
+// voicePart is a companion whose score s counts as weight*s/(s+half), and as s
+// itself for a half of 0.
 type voicePart struct {
-	name         string
 	weight, half float64
 	newFunc      func(features int, seed uint64) (baseline.Scorer, error)
 }
 
-// The forests of the shipped profile, see docs/detect/search.md. The first has
-// no shingle and a long memory: it knows values. The second sees four rows
-// together: it knows shapes.
-func shipped(tier Tier, features int) []forestPart {
+// shipped are the forests of the shipped profile, see docs/detect/search.md. The
+// first has no shingle and a large sample with a long memory: it knows values,
+// and how rare each is. The second sees four points together: it knows shapes.
+// Small is for ten thousand models: one forest that sees pairs.
+func shipped(tier Tier) []forestPart {
 	if tier == Small {
 		return []forestPart{
-			{rcf.Options{Trees: 30, Samples: 128, Shingle: 4, TimeDecay: 1. / 5120, OutputAfter: 64}, 1},
+			{rcf.Options{Trees: 16, Samples: 128, Shingle: 2, TimeDecay: 1. / 2560, OutputAfter: 64, InitialAccept: 0.25}, 1},
 		}
 	}
 	return []forestPart{
-		{rcf.Options{Trees: 50, Samples: 2048, Shingle: 1, TimeDecay: 5e-5, OutputAfter: 64}, 0.65},
-		{rcf.Options{Trees: 50, Samples: 1024, Shingle: 4, OutputAfter: 64}, 0.35},
+		{rcf.Options{Trees: 24, Samples: 2048, Shingle: 1, TimeDecay: 5e-5, OutputAfter: 64}, 0.65},
+		{rcf.Options{Trees: 24, Samples: 1024, Shingle: 4, OutputAfter: 64, InitialAccept: 0.125}, 0.35},
 	}
 }
 
+// beside are the companions that speak up in the default beside the forests: the
+// hour of the week, of which forests know nothing, and the distance from the
+// median, where forests have a ceiling. Forests score from about 1 to the
+// logarithm of their sample, so that a companion can tip the scales and not
+// more.
+func beside(tier Tier) []voicePart {
+	depth, window := 32, 512
+	if tier == Small {
+		depth, window = 8, 128
+	}
+	return []voicePart{
+		{0.5, 4, func(features int, _ uint64) (baseline.Scorer, error) {
+			return scorer(baseline.NewSeasonal(baseline.SeasonalSettings{Features: features, Depth: depth}))
+		}},
+		{0.25, 4, func(features int, _ uint64) (baseline.Scorer, error) {
+			return scorer(baseline.NewMAD(baseline.MADSettings{Features: features, Window: window}))
+		}},
+	}
+}
+
+// Ranking wants one high score per event, and a score that stays up as long as
+// an anomaly lasts. So scores behind a peak are damped, and half of the score is
+// the mean of about the last smoothing.
+var shippedDebounce = threshold.DebounceSettings{Hold: 200, Factor: 0.8}
+
+const smoothing = 20
+
 func profileOf(name string, s Settings) profile {
 	switch name {
-	case "default", "rcf":
-		return profile{forests: shipped(s.Tier, s.Features), debounce: threshold.DebounceSettings{Hold: 100, Factor: 0.8}}
+	case "default":
+		return profile{forests: shipped(s.Tier), voices: beside(s.Tier), debounce: shippedDebounce}
+	case "rcf":
+		return profile{forests: shipped(s.Tier), debounce: shippedDebounce}
 	case "percentile":
 		return profile{forests: []forestPart{{rcf.Options{Trees: 100, Samples: 256, Shingle: 1, OutputAfter: 64}, 1}}, plain: true}
 	}
-	return profile{voices: []voicePart{{name: name, weight: 1, newFunc: func(features int, seed uint64) (baseline.Scorer, error) {
+	return profile{voices: []voicePart{{weight: 1, newFunc: func(features int, seed uint64) (baseline.Scorer, error) {
 		return companion(name, features, seed)
 	}}}, half: halves[name]}
 }

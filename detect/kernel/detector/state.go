@@ -51,7 +51,7 @@ func (m *model) numbers() []uint64 {
 	if m.begun {
 		begun = 1
 	}
-	out := []uint64{begun, uint64(m.last), uint64(m.learned), math.Float64bits(m.quality), uint64(m.judge.learned)}
+	out := []uint64{begun, uint64(m.last), uint64(m.learned), math.Float64bits(m.quality), math.Float64bits(m.smooth), uint64(m.judge.learned)}
 	for i := range m.forests {
 		out = append(out, uint64(m.forests[i].stale))
 	}
@@ -72,6 +72,10 @@ func (m *model) numbers() []uint64 {
 		for k := range f.levels {
 			out = append(out, math.Float64bits(f.levels[k]), math.Float64bits(f.errors[k]))
 		}
+		s := &m.judge.stills[i]
+		for _, v := range []float64{s.last, s.run, s.longest, s.share, s.seen, s.told} {
+			out = append(out, math.Float64bits(v))
+		}
 	}
 	return out
 }
@@ -79,7 +83,7 @@ func (m *model) numbers() []uint64 {
 func (m *model) setNumbers(in []uint64) {
 	next := func() uint64 { v := in[0]; in = in[1:]; return v }
 	number := func() float64 { return math.Float64frombits(next()) }
-	m.begun, m.last, m.learned, m.quality = next() == 1, int64(next()), int(next()), number()
+	m.begun, m.last, m.learned, m.quality, m.smooth = next() == 1, int64(next()), int(next()), number(), number()
 	m.judge.learned = int(next())
 	for i := range m.forests {
 		m.forests[i].stale = int(next())
@@ -93,6 +97,7 @@ func (m *model) setNumbers(in []uint64) {
 		for k := range f.levels {
 			f.levels[k], f.errors[k] = number(), number()
 		}
+		m.judge.stills[i] = still{last: number(), run: number(), longest: number(), share: number(), seen: number(), told: number()}
 	}
 }
 

@@ -36,6 +36,12 @@ type SPOTSettings struct {
 	// tail. Risk is then that of an event to begin at a point. Defaults to 1,
 	// every peak for itself.
 	Cluster int
+	// Unbounded takes a tail that looks bounded for an exponential one. A
+	// bounded fit to few peaks ends shortly behind the largest of them, and then
+	// every record is an alarm: at a risk of 1/10080 and after 1,000 points of a
+	// forest's scores, ten in a week in place of one. It costs the alarms between
+	// the true end of a tail that is bounded and the threshold.
+	Unbounded bool
 }
 
 func (s *SPOTSettings) complete() error {
@@ -148,7 +154,19 @@ func (s *SPOT) Learn(x float64) {
 		return
 	}
 	if s.keep(x - s.base) {
-		s.tail = FitPareto(s.peaks)
+		s.fit()
+	}
+}
+
+// fit fits the tail to the peaks.
+func (s *SPOT) fit() {
+	s.tail = FitPareto(s.peaks)
+	if s.settings.Unbounded && s.tail.Shape < 0 {
+		sum := 0.0
+		for _, y := range s.peaks {
+			sum += y
+		}
+		s.tail = Pareto{Scale: sum / float64(len(s.peaks))}
 	}
 }
 
@@ -160,7 +178,7 @@ func (s *SPOT) impute() {
 	excess := s.tail.Quantile(math.Min(s.beyond(), 1) * share)
 	s.seen++
 	if s.keep(excess) {
-		s.tail = FitPareto(s.peaks)
+		s.fit()
 	}
 }
 
@@ -203,7 +221,7 @@ func (s *SPOT) calibrate() {
 	for _, x := range points {
 		s.keep(x - s.base)
 	}
-	s.tail = FitPareto(s.peaks)
+	s.fit()
 }
 
 // Update reports whether the point alarms and learns it unless it is held; an
@@ -232,6 +250,7 @@ func (s *SPOT) code(c *coder) {
 	c.setting("Calibrate", float64(s.settings.Calibrate))
 	c.setting("Peaks", float64(s.settings.Peaks))
 	c.setting("Cluster", float64(s.settings.Cluster))
+	c.flag("Unbounded", s.settings.Unbounded)
 	c.int(&s.since, s.settings.Cluster)
 	c.uint64(&s.seen)
 	c.uint64(&s.over)

@@ -101,7 +101,7 @@
       for (const s of data.shades) {
         const [a, w] = stretch(u, s);
         if (w < 0) continue;
-        k.globalAlpha = s.hot ? 0.12 : 0.1;
+        k.globalAlpha = s.hot ? 0.09 : 0.1;
         k.fillStyle = s.hot ? c.hot : c.shade;
         k.fillRect(a, top, Math.max(w, 2 * dpr), height);
         k.globalAlpha = 1;

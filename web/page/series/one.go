@@ -234,7 +234,7 @@ func (o *One) draw(path string) {
 			Name: "band", Low: column(func(r *detect.Reading) float32 { return r.Low[k] }), High: column(func(r *detect.Reading) float32 { return r.High[k] }),
 		}
 		c := &chart.Chart{
-			ID: fmt.Sprintf("f%d", k+1), Title: f.Name, Unit: unit, From: o.From, To: o.To, Height: height, Pick: true, Hint: len(o.Charts) == 0, Band: &band,
+			ID: fmt.Sprintf("f%d", len(o.Charts)+1), Title: f.Name, Unit: unit, From: o.From, To: o.To, Height: height, Pick: true, Hint: len(o.Charts) == 0, Band: &band,
 			Lines: []chart.Line{
 				{Name: "actual", Points: actual},
 				{Name: "expected", Points: column(func(r *detect.Reading) float32 { return r.Expected[k] }), Style: chart.Expected},

@@ -167,7 +167,7 @@ func summed(n map[ops.WatchedState]int, all int) (sentence, lede string) {
 	odd, learning := n[ops.WatchedAnomalous], n[ops.WatchedLearning]
 	switch {
 	case all == 0:
-		return "No series is watched", "Groups under detect.groups in the configuration say which are."
+		return "No series is watched", "Nothing that a group under detect.groups selects was measured yet."
 	case odd == 0:
 		sentence = "All series behave as expected"
 		if learning == all {
