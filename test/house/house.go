@@ -93,6 +93,8 @@ type Options struct {
 	RT    *peer.RT
 	Extra string // appended to the configuration
 	Host  bool   // sample this machine every second
+	// Dir is used instead of a new folder.
+	Dir string
 	// Integration is a further entry of integrations, on one line.
 	Integration string
 	// Checkpoint is how often models are saved and the sample log is trimmed;
@@ -105,7 +107,10 @@ type Options struct {
 // New makes an installation; nothing runs yet.
 func New(t testing.TB, o Options) *House {
 	t.Helper()
-	dir := t.TempDir()
+	dir := o.Dir
+	if dir == "" {
+		dir = t.TempDir()
+	}
 	h := &House{T: t, Dir: dir, RT: o.RT, Effects: filepath.Join(dir, "effects"), Log: filepath.Join(dir, "log"), config: filepath.Join(dir, "fettle.yaml")}
 	h.Snow = simulator.New(simulator.Config{Clock: time.Now, RequestLog: 200_000})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
