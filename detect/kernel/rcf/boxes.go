@@ -119,20 +119,6 @@ func (f *Forest) takeBox(at uint32, p *Pass) {
 	p.way.Boxes = &f.boxes.data[0]
 }
 
-// gather makes box the box around the points under slot at, which are few.
-func (f *Forest) gather(base, at uint32, box []float32, p *Pass) {
-	p.under = f.appendUnder(p.under[:0], base, at)
-	for i, id := range p.under {
-		point := f.pointAt(id, p.padded)
-		if i == 0 {
-			copy(box, point)
-			copy(box[f.pad:], point)
-		} else {
-			f.kernels.Grow(box, point)
-		}
-	}
-}
-
 // appendUnder appends the points under a slot.
 func (f *Forest) appendUnder(ids []uint32, base, at uint32) []uint32 {
 	for {
@@ -146,14 +132,18 @@ func (f *Forest) appendUnder(ids []uint32, base, at uint32) []uint32 {
 	}
 }
 
+// own reports whether what is in a slot is a node with a box.
+func (f *Forest) own(slot uint64) bool { return f.pairOf(slot) != 0 && !f.light(slot) }
+
 // bounds returns the box around what is under slot at, in scratch if it has
 // none of its own.
 func (f *Forest) bounds(base, at uint32, scratch []float32, p *Pass) []float32 {
 	slot := f.arena[at]
-	if pair := f.pairOf(slot); pair != 0 && !f.light(slot) {
-		return f.box(base + 2*pair)
+	if f.own(slot) {
+		return f.box(base + 2*f.pairOf(slot))
 	}
-	f.gather(base, at, scratch, p)
+	p.under = f.appendUnder(p.under[:0], base, at)
+	f.kernels.Hull(&p.way, scratch, p.under)
 	return scratch
 }
 
@@ -161,6 +151,12 @@ func (f *Forest) bounds(base, at uint32, scratch []float32, p *Pass) []float32 {
 // and reports whether that changed it.
 func (f *Forest) around(at uint32, p *Pass) bool {
 	base := at / uint32(f.slots) * uint32(f.slots)
+	left, right := f.arena[at&^1], f.arena[at|1]
+	if !f.own(left) && !f.own(right) {
+		p.under = f.appendUnder(p.under[:0], base, at&^1)
+		p.under = f.appendUnder(p.under, base, at|1)
+		return f.kernels.Hull(&p.way, f.box(at), p.under)
+	}
 	a, b := f.bounds(base, at&^1, p.nearby, p), f.bounds(base, at|1, p.beside, p)
 	return f.kernels.Around(f.box(at), a[:f.pad], a[f.pad:], b[:f.pad], b[f.pad:])
 }

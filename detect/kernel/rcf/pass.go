@@ -129,22 +129,23 @@ func (p *Pass) fit(f *Forest) {
 		clear(p.beside)
 	}
 	p.fitLight(f)
-	f.wake(p)
 	p.way = vector.Way{
 		Arena: &f.arena[0], Point: &p.point[0], Paths: &p.paths[0], Depths: &p.depths[0], Going: &p.going[0], Rows: &f.points.data[0],
-		Boxes: unsafe.SliceData(f.boxes.data), Names: &f.boxes.names[0], Mask: &p.mask[0], Padded: &p.padded[0],
-		Lists: &p.lists[0], Waiting: &p.lists[p.trees*int(f.few+1)], Light: &p.light[0],
+		Mask: &p.mask[0], Padded: &p.padded[0], Old: &p.box[0],
+		Lists: &p.lists[0], Waiting: &p.lists[p.trees*int(f.few+2)], Light: &p.light[0],
 		Worth: &p.worth[0], Chance: &p.cutOff[0], Whole: &p.whole[0],
-		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width, List: int(f.few + 1),
+		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width, List: int(f.few + 2),
 		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask, MassShift: f.massShift, Few: f.few,
-		Wide: f.boxes.wide, NameMask: 1<<(16<<f.boxes.wide) - 1,
 	}
+	f.wake(p)
+	p.way.Boxes, p.way.Names = unsafe.SliceData(f.boxes.data), &f.boxes.names[0]
+	p.way.Wide, p.way.NameMask = f.boxes.wide, 1<<(16<<f.boxes.wide)-1
 }
 
 // fitLight makes room for the light nodes of the ways.
 func (p *Pass) fitLight(f *Forest) {
-	if n := (p.trees + 1) * int(f.few+1); len(p.lists) < n {
-		p.lists = make([]uint32, n)
+	if n := (p.trees + 2) * int(f.few+2); len(p.lists) < n+2 {
+		p.lists = make([]uint32, n+2)
 	}
 	if n := int(f.few+1) * 2 * f.pad; len(p.light) < n {
 		p.light = make([]float32, n)

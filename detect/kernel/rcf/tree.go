@@ -142,9 +142,8 @@ func (f *Forest) gain(p *Pass, level int) bool {
 	if f.few == 0 || !f.crossed(f.arena[at]) {
 		return false
 	}
-	base := uint32(p.tree * f.slots)
 	f.takeBox(p.at(level+1), p)
-	f.gather(base, at, f.box(p.at(level+1)), p)
+	f.around(p.at(level+1), p)
 	return true
 }
 

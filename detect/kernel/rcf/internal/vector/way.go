@@ -18,12 +18,13 @@ type Way struct {
 	Rows   *float32 // rows of Width values, and behind them as many as a point lacks of Dims
 	Mask   *uint32  // ones for each dimension of a point, zeros up to Dims
 	Padded *float32 // room for Dims, zeros where Mask is
+	Old    *float32 // room for a box
 
 	// A node whose mass, shifted, is less than Few has no box. Lists has, for each
 	// tree, room for List numbers: how many such nodes lead to the leaf, and for
 	// each of them, from the leaf up, the rows of the points beside the way, the
-	// last one marked. Waiting has room for List numbers, Light for a box of each
-	// of the nodes.
+	// last one marked. Waiting has room for twice as many
+	// numbers as List, Light for a box of each of the nodes.
 	Lists   *uint32
 	Waiting *uint32
 	Light   *float32
@@ -64,6 +65,12 @@ func (s Set) Climb(w *Way, tree int, score float64) (top int, total float64) {
 func Near[T any](data []T) {
 	var x T
 	near8(unsafe.Pointer(unsafe.SliceData(data)), min(len(data)*int(unsafe.Sizeof(x)), 4096))
+}
+
+// Hull makes box the smallest box that contains the points that begin in some
+// rows, of which there is at least one, and reports whether that changed it.
+func (s Set) Hull(w *Way, box []float32, rows []uint32) bool {
+	return hull8(s, w, unsafe.SliceData(box), unsafe.SliceData(rows), len(rows))
 }
 
 // Around makes box the smallest box that contains the boxes from lower to upper

@@ -94,7 +94,7 @@ TEXT ·gather8(SB), NOSPLIT, $0-24
 	MOVQ  Way_Lists(BX), CX
 	LEAQ  (CX)(R8*4), R8          // the list
 	MOVQ  R8, R9                  // its last number
-	XORL  R15, R15                // light nodes
+	MOVL  $0, (R8)                // light nodes
 
 	// The leaf's point.
 	MOVL  (R10), AX
@@ -122,23 +122,38 @@ level:
 	SHRL  CX, AX
 	CMPL  AX, Way_Few(BX)
 	JCC   heavy
-	INCL  R15
+	INCL  (R8)
 	MOVL  (R10), AX
 	XORL  $1, AX
 	MOVQ  DX, R10
 	DECQ  R13
-	MOVQ  Way_Waiting(BX), R12    // behind the slots that wait
-	MOVL  Way_DimBits(BX), CX
+
+	// The slots beside wait in a row. What each of them is cannot be guessed, so
+	// each is written down as a leaf and as a node, and only counts as what it is.
+	MOVQ Way_Waiting(BX), R12
+	LEAQ 4(R12), R15              // the end of the row
+	MOVL AX, (R12)
+	MOVL Way_DimBits(BX), CX
 
 slot:
+	MOVL  (R12), AX
+	ADDQ  $4, R12
 	MOVQ  (SI)(AX*8), DX
 	MOVL  DX, DI
 	SHRL  CX, DI
-	ANDL  Way_PairMask(BX), DI
-	JNE   node
 	SHRQ  $32, DX
-	ADDQ  $4, R9
-	MOVL  DX, (R9)
+	MOVL  DX, 4(R9)
+	ANDL  Way_PairMask(BX), DI
+	LEAL  (R14)(DI*2), AX
+	MOVL  AX, (R15)
+	INCL  AX
+	MOVL  AX, 4(R15)
+	CMPL  DI, $1
+	SBBQ  AX, AX                  // all ones for a leaf
+	ANDL  AX, DX
+	SHLQ  $2, AX
+	SUBQ  AX, R9
+	LEAQ  8(R15)(AX*2), R15
 	IMULQ Way_Width(BX), DX
 	MOVQ  Way_Rows(BX), DI
 	LEAQ  (DI)(DX*4), DI
@@ -150,22 +165,10 @@ point:
 	SUBQ       $16, DX
 	JGT        point
 	PREFETCHT0 -4(DI)
-	CMPQ       R12, Way_Waiting(BX)
-	JEQ        beside
-	SUBQ       $4, R12
-	MOVL       (R12), AX
-	JMP        slot
-
-node:
-	LEAQ (R14)(DI*2), AX
-	LEAL 1(AX), DX
-	MOVL DX, (R12)
-	ADDQ $4, R12
-	JMP  slot
-
-beside:
-	ORL $0x80000000, (R9)
-	JMP level
+	CMPQ       R12, R15
+	JNE        slot
+	ORL        $0x80000000, (R9)
+	JMP        level
 
 heavy:
 	MOVQ    $BOXES, DX
@@ -196,7 +199,6 @@ line:
 	JNE        box
 
 done:
-	MOVL R15, (R8)
 	RET
 
 portable:
@@ -332,15 +334,24 @@ boxed:
 	MOVQ   Way_Boxes(BX), CX
 	LEAQ   (CX)(DI*8), DI
 	LEAQ   (DI)(R12*4), CX
+	LEAQ   -16(R12), R11
 	XORL   AX, AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	CMPQ   AX, R11
+	JGT    tail
 
-block:
+pair:
 	BLOCK(0)
-	ADDQ $8, AX
+	BLOCK(32)
+	ADDQ $16, AX
+	CMPQ AX, R11
+	JLE  pair
+
+tail:
 	CMPQ AX, R12
-	JLT  block
+	JEQ  total
+	BLOCK(0)
 
 total:
 	VEXTRACTF128 $1, Y0, X2
@@ -386,6 +397,63 @@ done:
 
 portable:
 	JMP ·portableClimb(SB)
+
+// func hull8(s Set, w *Way, box *float32, ids *uint32, n int) bool
+TEXT ·hull8(SB), NOSPLIT, $0-41
+	CMPB   s_wide+0(FP), $0
+	JEQ    portable
+	MOVQ   w+8(FP), BX
+	MOVQ   box+16(FP), R14
+	MOVQ   ids+24(FP), R8
+	MOVQ   n+32(FP), R9
+	MOVQ   Way_Rows(BX), SI
+	MOVQ   Way_Mask(BX), R10
+	MOVQ   Way_Width(BX), R11
+	MOVQ   Way_Dims(BX), R12
+	LEAQ   (R14)(R12*4), R15
+	VXORPS Y15, Y15, Y15       // what changed
+	XORL   AX, AX
+
+block:
+	VMOVUPS (R10)(AX*4), Y3
+	LEAQ    (SI)(AX*4), DX
+	MOVL    (R8), DI
+	IMULQ   R11, DI
+	VMOVUPS (DX)(DI*4), Y0
+	VANDPS  Y3, Y0, Y0
+	VMOVAPS Y0, Y1
+	MOVQ    $1, CX
+	CMPQ    CX, R9
+	JGE     write
+
+row:
+	MOVL    (R8)(CX*4), DI
+	IMULQ   R11, DI
+	VMOVUPS (DX)(DI*4), Y2
+	VANDPS  Y3, Y2, Y2
+	VMINPS  Y0, Y2, Y0
+	VMAXPS  Y1, Y2, Y1
+	INCQ    CX
+	CMPQ    CX, R9
+	JLT     row
+
+write:
+	VCMPPS  $4, (R14)(AX*4), Y0, Y4 // not equal
+	VCMPPS  $4, (R15)(AX*4), Y1, Y5
+	VMOVUPS Y0, (R14)(AX*4)
+	VMOVUPS Y1, (R15)(AX*4)
+	VORPS   Y4, Y5, Y5
+	VORPS   Y5, Y15, Y15
+	ADDQ    $8, AX
+	CMPQ    AX, R12
+	JLT     block
+	VPTEST  Y15, Y15
+	SETNE   ret+40(FP)
+	VZEROUPPER
+	RET
+
+portable:
+	JMP ·portableHull(SB)
 
 // func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool
 TEXT ·around8(SB), NOSPLIT, $0-57

@@ -1,7 +1,10 @@
 //nolint:unused // the assembly jumps to these kernels when the set is the portable one
 package vector
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 func add[T any](p *T, n int) *T {
 	var x T
@@ -117,6 +120,20 @@ func (w *Way) row(id uint64) *float32 {
 		*add(w.Padded, i) = *add(row, i)
 	}
 	return w.Padded
+}
+
+func portableHull(s Set, w *Way, box *float32, ids *uint32, n int) bool {
+	old := unsafe.Slice(w.Old, 2*w.Dims)
+	now := unsafe.Slice(box, 2*w.Dims)
+	copy(old, now)
+	first := unsafe.Slice(w.row(uint64(*ids)), w.Dims)
+	copy(now, first)
+	copy(now[w.Dims:], first)
+	for i := 1; i < n; i++ {
+		point := w.row(uint64(*add(ids, i)))
+		union8(s, box, point, point, w.Dims)
+	}
+	return !slices.Equal(old, now)
 }
 
 func portableAround(_ Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {
