@@ -419,7 +419,7 @@ func TestRestingMemory(t *testing.T) {
 		process(t, forest, p, stream(1, rows, dims))
 		live := forest.Bytes()
 		forest.Rest(nil)
-		if got := forest.Bytes(); got > most || got > live/2 {
+		if got := forest.Bytes(); got > most || got > live*2/3 {
 			t.Errorf("%d dimensions take %d bytes at rest and %d awake, want at most %d", 8*dims, got, live, most)
 		}
 		data := save(t, forest)

@@ -76,7 +76,8 @@ type layout struct {
 	dimMask   uint32
 	pairMask  uint32
 	massShift uint
-	slots     int // of a tree
+	slots     int    // of a tree
+	few       uint32 // what the mass of a heavy node is packed as, at least
 }
 
 func (o *Options) complete() (layout, error) {
@@ -129,6 +130,7 @@ func (o *Options) complete() (layout, error) {
 	l.dimMask = 1<<l.dimBits - 1
 	l.pairMask = 1<<count - 1
 	l.massShift = l.dimBits + count
+	l.few = boxMass - 2
 	return l, nil
 }
 

@@ -396,6 +396,16 @@ func (r *reader) load(f *Forest) {
 			r.fail("it has a point that no tree holds")
 		}
 	}
+	if r.err != nil {
+		return
+	}
+	var p Pass
+	p.fit(f)
+	for t := range f.trees {
+		if base := uint32(t * f.slots); f.trees[t].size > 0 && !f.sound(base, base, &p) {
+			r.fail("tree %d has a cut that does not cut", t)
+		}
+	}
 }
 
 func (r *reader) tree(f *Forest, t int, point func(uint64) (uint32, bool)) {
@@ -439,9 +449,8 @@ func (r *reader) tree(f *Forest, t int, point func(uint64) (uint32, bool)) {
 			return
 		}
 	}
-	if r.err == nil && !f.rebuild(t, masses) {
-		r.fail("tree %d has a cut that does not cut", t)
-	}
+	base := uint32(t * f.slots)
+	f.remass(base, base, &masses)
 }
 
 // node reads what is to stand in slot at.
