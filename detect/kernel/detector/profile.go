@@ -47,7 +47,7 @@ func shipped(tier Tier) []forestPart {
 	}
 	return []forestPart{
 		{rcf.Options{Trees: 24, Samples: 2048, Shingle: 1, TimeDecay: 5e-5, OutputAfter: 64}, 0.65},
-		{rcf.Options{Trees: 24, Samples: 1024, Shingle: 4, OutputAfter: 64, InitialAccept: 0.125}, 0.35},
+		{rcf.Options{Trees: 16, Samples: 1024, Shingle: 4, OutputAfter: 64, InitialAccept: 0.125}, 0.35},
 	}
 }
 
