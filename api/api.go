@@ -99,16 +99,18 @@ type Platforms interface {
 
 // Deps is what the API is plugged into.
 type Deps struct {
-	Incidents Incidents
-	Changes   Changes
-	Story     Story
-	Desk      Desk
-	Gate      Gate
-	Numbers   Numbers
-	Snapshots Snapshots
-	Tokens    Tokens
-	Door      Door
-	Platforms Platforms
+	Incidents  Incidents
+	Changes    Changes
+	Story      Story
+	Desk       Desk
+	Gate       Gate
+	Numbers    Numbers
+	Snapshots  Snapshots
+	Tokens     Tokens
+	Door       Door
+	Platforms  Platforms
+	Senses     Senses
+	Bootstraps Bootstraps
 	// Bearer returns the principal a token belongs to, ErrDenied for none.
 	Bearer func(ctx context.Context, token string) (ops.Principal, error)
 	// Session returns the principal of the web pages' session, if there is one.

@@ -187,7 +187,9 @@ func (a *API) routes() {
 			out.Outcome, err = a.Door.Send(ctx, in.Name, in.ContentType, in.RawBody)
 			return out, err
 		})
+	a.senseRoutes()
 	a.platformRoutes()
+	a.bootstrapRoutes()
 	a.backlogCSV()
 }
 

@@ -57,7 +57,8 @@ type TokenView struct {
 	LastUsedAt time.Time  `json:"last_used_at,omitzero"`
 }
 
-// IntegrationView is an integration with what is wrong with it.
+// IntegrationView is an integration with what is wrong with it. Its URL is empty
+// when its source fetches.
 type IntegrationView struct {
 	Name     string    `json:"name"`
 	Source   string    `json:"source"`

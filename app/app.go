@@ -46,18 +46,17 @@ type Options struct {
 	Listen  string // overrides the configuration's
 	// Listener is used instead of listening on an address, by tests.
 	Listener net.Listener
-	Clock    clock.Clock // defaults to time.Now
-	Logger   *slog.Logger
-	Version  string
+	// ListenerGRPC is the same for gRPC.
+	ListenerGRPC net.Listener
+	Clock        clock.Clock // defaults to time.Now
+	Logger       *slog.Logger
+	Version      string
 	// Transport replaces the network of outgoing HTTP, by tests.
 	Transport http.RoundTripper
 	// Ready is called with the base URL once requests are answered.
 	Ready func(url string)
 	// LoopbackDemo allows integrations without authentication on loopback.
 	LoopbackDemo bool
-	// Detectors makes the detectors of models. Without it no series is watched:
-	// samples are counted and let go.
-	Detectors detect.Detectors
 	// Tune changes how fast rooms look again; the demo and tests set it.
 	Tune Tune
 }
@@ -236,14 +235,22 @@ func (a *App) Run(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, a.close(last))
 	}()
-	l, base, err := a.listen(ctx)
+	secure, err := a.secure(ctx)
 	if err != nil {
 		return err
+	}
+	l, base, err := a.listen(ctx, secure)
+	if err != nil {
+		return err
+	}
+	calls, err := a.listenGRPC(ctx, secure)
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var loops sync.WaitGroup
-	failed := make(chan error, len(a.loops)+1)
+	failed := make(chan error, len(a.loops)+2)
 	for _, lp := range a.loops {
 		loops.Go(func() {
 			if err := lp.run(work); err != nil && work.Err() == nil {
@@ -252,7 +259,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		})
 	}
 	if err := a.Queue.Start(work); err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, l.Close(), calls.close())
 	}
 	if os.Getenv("GOGC") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
@@ -261,6 +268,11 @@ func (a *App) Run(ctx context.Context) (err error) {
 	go func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+	go func() {
+		if err := calls.serve(); err != nil {
+			failed <- err
 		}
 	}()
 	a.announce(ctx, base)
@@ -272,7 +284,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	err = errors.Join(err, srv.Shutdown(last), a.Execute.Drain(last), a.Queue.Stop(last))
+	err = errors.Join(err, srv.Shutdown(last), calls.shutdown(last), a.Execute.Drain(last), a.Queue.Stop(last))
 	stop(nil)
 	loops.Wait()
 	return err

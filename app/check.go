@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fettleops/fettle/change"
@@ -9,7 +10,9 @@ import (
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/execute"
 	executors "github.com/fettleops/fettle/execute/all"
+	"github.com/fettleops/fettle/intake"
 	sources "github.com/fettleops/fettle/intake/all"
+	"github.com/fettleops/fettle/intake/otlp"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/policy"
 )
@@ -47,7 +50,8 @@ func CheckConfig(c *config.Config) error {
 			_, err := policy.Compile(word, text)
 			return err
 		},
-		Group: checkGroup,
+		Group:   checkGroup,
+		Fetches: fetches,
 	}))
 	for _, p := range c.Platforms {
 		d, err := connectorDriver(p.Connector)
@@ -63,16 +67,20 @@ func CheckConfig(c *config.Config) error {
 			note(fmt.Errorf("executor %s: %w", e.Name, err))
 		}
 	}
-	known := map[string]bool{}
+	known, used := map[string]bool{}, map[string]bool{}
 	var names []string
 	for _, d := range sources.Drivers() {
 		known[d.Name] = true
 		names = append(names, d.Name)
 	}
 	for _, i := range c.Integrations {
+		used[i.Source] = true
 		if !known[i.Source] {
 			note(fmt.Errorf("integration %s: source %q is none of %s", i.Name, i.Source, strings.Join(names, ", ")))
 		}
+	}
+	if c.Server.ListenGRPC != "" && !used[otlp.Driver.Name] {
+		note(fmt.Errorf("server.listen_grpc: no integration has the source %s, so nobody could send there; add one, or remove listen_grpc", otlp.Driver.Name))
 	}
 	if len(faults) == 0 { // the gate repeats what was said above
 		gate, err := gateConfig(c, Tune{})
@@ -86,4 +94,9 @@ func CheckConfig(c *config.Config) error {
 		return fmt.Errorf("%s: %w", strings.Join(faults, "\n"), ops.ErrInvalid)
 	}
 	return nil
+}
+
+// fetches reports whether a source fetches and has no senders.
+func fetches(source string) bool {
+	return slices.ContainsFunc(sources.Drivers(), func(d intake.Driver) bool { return d.Name == source && d.Pull != nil })
 }

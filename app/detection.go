@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/detect/feature"
+	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
@@ -20,10 +21,8 @@ import (
 // buildDetection makes the pipeline from the sample log to anomalies.
 func (a *App) buildDetection(ctx context.Context) error {
 	var groups []feature.Group
-	if a.Detectors.New != nil {
-		for _, g := range a.Config.Detect.Groups {
-			groups = append(groups, watched(g))
-		}
+	for _, g := range a.Config.Detect.Groups {
+		groups = append(groups, watched(g))
 	}
 	set, err := feature.Compile(groups)
 	if err != nil {
@@ -43,7 +42,7 @@ func (a *App) buildDetection(ctx context.Context) error {
 		PublicURL: a.publicURL(), MaxModels: c.MaxModels, CheckpointInterval: c.CheckpointInterval.D, HoldAtMost: c.HoldAtMost.D,
 		StopWithin: drain, KeepReadings: a.Config.Retention.Series1m.D, KeepAnomalies: a.Config.Retention.Alerts.D,
 	}, detect.PipelineDeps{
-		Log: a.Samples, Selection: detect.Select(set), Detectors: a.Detectors, Place: a.Store, Findings: a.Store, Signals: a.Store, DB: a.DB,
+		Log: a.Samples, Selection: detect.Select(set), Detectors: detect.Detectors{New: detector.New, Load: detector.Load}, Place: a.Store, Findings: a.Store, Signals: a.Store, DB: a.DB,
 		Jobs: a.Queue, Asks: spans{a}, Clock: a.Clock, Logger: a.Logger, Registerer: a.metrics, Told: func() { a.Correlate.Wake() },
 	})
 	if err != nil {
@@ -52,6 +51,11 @@ func (a *App) buildDetection(ctx context.Context) error {
 	a.Pipeline.Register(a.Queue)
 	a.loops = append(a.loops, loop{"detect", a.Pipeline.Run})
 	return nil
+}
+
+// senses shows what detection sees.
+func (a *App) senses() *detect.Viewer {
+	return &detect.Viewer{Watching: a.Pipeline, Record: a.Store, Windows: a.Change}
 }
 
 // spans answers what detection asks about what not to learn.

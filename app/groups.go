@@ -1,10 +1,14 @@
 package app
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/detect/feature"
+	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -35,6 +39,9 @@ func checkGroup(g config.Group) config.Faults {
 	var out config.Faults
 	for _, f := range feature.Check(watched(g)) {
 		out = append(out, &config.Fault{Path: f.Path, Text: f.Text})
+	}
+	if names := detector.Names(); !slices.Contains(names, g.Detector) {
+		out = append(out, &config.Fault{Path: "detector", Text: fmt.Sprintf("%q is none of %s", g.Detector, strings.Join(names, ", "))})
 	}
 	return out
 }

@@ -81,7 +81,7 @@ func TestGroupFaultsHaveTheirPlace(t *testing.T) {
 detect:
   groups:
     - {name: a, features: node_exportr}
-    - {name: b, entity: instance, features: [{name: x, metric: m}, {name: y, expr: '1.0 - z'}], step: 1ms}
+    - {name: b, entity: instance, features: [{name: x, metric: m}, {name: y, expr: '1.0 - z'}], step: 1ms, detector: forest}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +92,7 @@ detect:
 		`fettle.yaml:4:7: detect.groups[0].entity: is missing`,
 		`detect.groups[1].features[1].expr:`,
 		`detect.groups[1].step: 1ms is out of range`,
+		`detect.groups[1].detector: "forest" is none of default, rcf,`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\ndoes not say %s", err, want)

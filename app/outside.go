@@ -10,6 +10,7 @@ import (
 
 	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/intake"
+	"github.com/fettleops/fettle/intake/otlp"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -127,17 +128,28 @@ func (f frontDoor) Send(ctx context.Context, name, contentType string, body []by
 
 // Integrations says of each integration what is wrong with it.
 func (f frontDoor) Integrations(ctx context.Context) ([]api.IntegrationView, error) {
-	host, _, err := net.SplitHostPort(f.app.address())
+	server := f.app.Config.Server
+	near, err := loopback(f.app.address())
 	if err != nil {
-		return nil, fmt.Errorf("listen address %q: %w: %w", f.app.address(), err, ops.ErrInternal)
+		return nil, err
 	}
-	ip := net.ParseIP(host)
-	found := intake.Diagnose(ctx, f.app.doorOptions, intake.Listener{
-		Loopback: host == "localhost" || (ip != nil && ip.IsLoopback()), TLS: f.app.Config.Server.TLS != nil, PublicURL: f.app.Config.Server.PublicURL,
-	})
+	found := intake.Diagnose(ctx, f.app.doorOptions, intake.Listener{Loopback: near, TLS: server.TLS != nil, PublicURL: server.PublicURL})
+	if server.ListenGRPC != "" && server.TLS == nil {
+		if near, err = loopback(server.ListenGRPC); err != nil {
+			return nil, err
+		}
+		for _, i := range f.app.Config.Integrations {
+			if i.Source == otlp.Driver.Name && !near {
+				found = append(found, intake.Finding{Integration: i.Name, What: "credentials cross the network in the clear to server.listen_grpc", Fix: "set server.tls, or listen on loopback behind a proxy that speaks TLS"})
+			}
+		}
+	}
 	var out []api.IntegrationView
 	for _, i := range f.app.Config.Integrations {
-		v := api.IntegrationView{Name: i.Name, Source: i.Source, URL: f.app.publicURL() + "/in/" + i.Name, Findings: []api.Finding{}}
+		v := api.IntegrationView{Name: i.Name, Source: i.Source, Findings: []api.Finding{}}
+		if !fetches(i.Source) {
+			v.URL = f.app.publicURL() + "/in/" + i.Name
+		}
 		for _, x := range found {
 			if x.Integration == i.Name {
 				v.Findings = append(v.Findings, api.Finding{What: x.What, Fix: x.Fix})
@@ -146,6 +158,16 @@ func (f frontDoor) Integrations(ctx context.Context) ([]api.IntegrationView, err
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// loopback reports whether only this machine reaches an address.
+func loopback(address string) (bool, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, fmt.Errorf("listen address %q: %w: %w", address, err, ops.ErrInternal)
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback()), nil
 }
 
 // Platforms says of each platform how it stands.

@@ -38,8 +38,13 @@ func (a *App) buildDoor(ctx context.Context) error {
 	}
 	a.doorOptions = a.doorSettings()
 	a.doorOptions.Metrics = metrics
-	a.Door, err = intake.Open(ctx, a.doorOptions)
-	return err
+	if a.Door, err = intake.Open(ctx, a.doorOptions); err != nil {
+		return err
+	}
+	for _, p := range a.Door.Pulls() {
+		a.loops = append(a.loops, loop{"integration " + p.Integration, p.Run})
+	}
+	return nil
 }
 
 func (a *App) doorSettings() intake.Options {
@@ -60,6 +65,7 @@ func (a *App) doorSettings() intake.Options {
 		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Samples: a.Samples, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Limits: intake.Limits{Depth: int64(a.Config.Server.QueueDepth)},
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
+		Leases: a.Store.Leases, Holder: a.Store.NewID(), Transport: a.Transport,
 	}
 }
 
@@ -101,7 +107,7 @@ func (a *App) buildServers(context.Context) error {
 	}
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bootstraps: a.Pipeline, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -169,7 +175,28 @@ func (a *App) address() string {
 	return a.Config.Server.Listen
 }
 
-func (a *App) listen(ctx context.Context) (net.Listener, string, error) {
+// secure is what the listeners speak TLS with; nil is plain text.
+func (a *App) secure(ctx context.Context) (*tls.Config, error) {
+	t := a.Config.Server.TLS
+	if t == nil {
+		return nil, nil
+	}
+	cert, err := resolve(ctx, t.Cert)
+	if err != nil {
+		return nil, err
+	}
+	key, err := resolve(ctx, t.Key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair([]byte(cert.Reveal()), []byte(key.Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("server.tls: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func (a *App) listen(ctx context.Context, secure *tls.Config) (net.Listener, string, error) {
 	l := a.Listener
 	if l == nil {
 		var err error
@@ -178,20 +205,10 @@ func (a *App) listen(ctx context.Context) (net.Listener, string, error) {
 			return nil, "", fmt.Errorf("listen on %s: %w", a.address(), err)
 		}
 	}
-	if t := a.Config.Server.TLS; t != nil {
-		cert, err := resolve(ctx, t.Cert)
-		if err != nil {
-			return nil, "", errors.Join(err, l.Close())
-		}
-		key, err := resolve(ctx, t.Key)
-		if err != nil {
-			return nil, "", errors.Join(err, l.Close())
-		}
-		pair, err := tls.X509KeyPair([]byte(cert.Reveal()), []byte(key.Reveal()))
-		if err != nil {
-			return nil, "", errors.Join(fmt.Errorf("server.tls: %w", err), l.Close())
-		}
-		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}), "https://" + l.Addr().String(), nil
+	if secure != nil {
+		secure = secure.Clone()
+		secure.NextProtos = []string{"h2", "http/1.1"}
+		return tls.NewListener(l, secure), "https://" + l.Addr().String(), nil
 	}
 	return l, "http://" + l.Addr().String(), nil
 }

@@ -79,7 +79,7 @@ the row before are left out and told on standard error.`,
 	c.Flags().DurationVar(&d.settings.Step, "step", 0, "distance of the points in time (default the median of the first rows)")
 	c.Flags().Uint64Var(&d.settings.Seed, "seed", 1, "seed of the detector's chance")
 	c.Flags().Float64Var(&d.settings.AlarmsPerWeek, "alarms-per-week", 1, "wished number of false alarms a week")
-	c.AddCommand(newDetectBench())
+	c.AddCommand(newDetectBench(), newBootstrap())
 	return c
 }
 

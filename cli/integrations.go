@@ -28,6 +28,9 @@ func newIntegrations() *cobra.Command {
 			bad := 0
 			err = r.print(cmd.OutOrStdout(), found, "INTEGRATION\tSOURCE\tURL\tWHAT IS WRONG\tFIX", func(w io.Writer) {
 				for _, i := range found.Items {
+					if i.URL == "" {
+						i.URL = "(fetches)"
+					}
 					if len(i.Findings) == 0 {
 						fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\n", i.Name, i.Source, i.URL)
 					}

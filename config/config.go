@@ -86,11 +86,13 @@ type Config struct {
 type Server struct {
 	// Address of the API, the pages and the front door. Default: 127.0.0.1:8420.
 	Listen string `yaml:"listen"`
+	// Address of OTLP metrics over gRPC, usually port 4317; under server.tls where that is set. Default: none, gRPC is off.
+	ListenGRPC string `yaml:"listen_grpc"`
 	// Key that encrypts stored artefacts, as a secret reference. Required with PostgreSQL. Default: made in the data directory.
 	DataKey secret.Ref `yaml:"data_key"`
 	// URL under which people and platforms reach Fettle; links in tickets begin with it. Default: http:// and the listen address.
 	PublicURL string `yaml:"public_url"`
-	// Certificate and key of the listener. Default: none, plain HTTP.
+	// Certificate and key of the listeners. Default: none, plain HTTP.
 	TLS *TLS `yaml:"tls"`
 	// Deliveries that may wait to be correlated; beyond that the front door answers 503 with Retry-After. Default: 200000.
 	QueueDepth int `yaml:"queue_depth"`
@@ -178,7 +180,7 @@ type Integration struct {
 	Name string `yaml:"name,required"`
 	// Kind of sender, for example alertmanager.
 	Source string `yaml:"source,required"`
-	// How the sender proves who it is; the keys depend on the method.
+	// How the sender proves who it is; the keys depend on the method. Required unless the source fetches.
 	Auth Raw `yaml:"auth"`
 	// What the source needs beyond that. Default: none.
 	Options Raw `yaml:"options"`

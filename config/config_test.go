@@ -219,6 +219,12 @@ fettle.yaml:33:36: windows[0].schedule: no schedule: cron(0 2 ? * SUN *)`
 	if !errors.As(err, &fs) || len(fs) != 2 || !errors.As(err, &one) || one.At.Line != 31 {
 		t.Errorf("the error is no Faults: %T", err)
 	}
+	c = load(t, "integrations: [{name: pushed, source: pushes}, {name: pulled, source: pulls}]")
+	err = c.Validate(config.Checks{Fetches: func(source string) bool { return source == "pulls" }})
+	want = `fettle.yaml:1:16: integrations[0].auth: is missing; nothing comes in without authentication, write for example {bearer: env:NAME}`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
 }
 
 func TestReferences(t *testing.T) {

@@ -21,6 +21,9 @@ type Checks struct {
 	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
 	// policies.approval.match, runbooks.trigger and runbooks.steps.when.
 	Expression func(where, expression string) error
+	// Fetches reports whether a source fetches, so that its integrations have no
+	// senders to authenticate.
+	Fetches func(source string) bool
 	// Group checks a group of series. The paths of what it finds begin in the group.
 	Group func(g Group) Faults
 }
@@ -130,10 +133,12 @@ func (v *validator) secrets(r Raw) { v.faults = append(v.faults, r.PlainSecrets(
 
 func (v *validator) server() {
 	s := v.c.Server
-	if _, port, err := net.SplitHostPort(s.Listen); err != nil {
-		v.add("server.listen", "%q is no address; write host:port, for example 127.0.0.1:8420", s.Listen)
-	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		v.add("server.listen", "%q is no port; write a number from 0 to 65535", port)
+	v.address("server.listen", s.Listen, "127.0.0.1:8420")
+	if s.ListenGRPC != "" {
+		v.address("server.listen_grpc", s.ListenGRPC, "0.0.0.0:4317")
+		if _, port, _ := net.SplitHostPort(s.Listen); s.ListenGRPC == s.Listen && port != "0" {
+			v.add("server.listen_grpc", "is the address of server.listen; give gRPC a port of its own, for example 4317")
+		}
 	}
 	if s.QueueDepth < 1 {
 		v.add("server.queue_depth", "must be 1 or more; 200000 is about 20 seconds of the fastest storm")
@@ -143,6 +148,14 @@ func (v *validator) server() {
 	}
 	if !v.c.Store.Postgres.IsZero() && s.DataKey.IsZero() {
 		v.add("store.postgres", "needs server.data_key; write env:NAME or file:PATH there")
+	}
+}
+
+func (v *validator) address(path, s, example string) {
+	if _, port, err := net.SplitHostPort(s); err != nil {
+		v.add(path, "%q is no address; write host:port, for example %s", s, example)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		v.add(path, "%q is no port; write a number from 0 to 65535", port)
 	}
 }
 
@@ -216,7 +229,7 @@ func (v *validator) senses() {
 		if x.Name != "" && !integrationName.MatchString(x.Name) {
 			v.add(at("integrations", i)+".name", "%q cannot stand in a URL; use at most 64 lower-case letters, digits, - and _", x.Name)
 		}
-		if x.Auth.IsZero() {
+		if x.Auth.IsZero() && v.k.Fetches != nil && !v.k.Fetches(x.Source) {
 			v.add(at("integrations", i)+".auth", "is missing; nothing comes in without authentication, write for example {bearer: env:NAME}")
 		}
 		v.secrets(x.Auth)
@@ -232,6 +245,11 @@ func (v *validator) senses() {
 		v.expression("detect.rules.clear", path+".clear", r.Clear, false)
 	}
 	v.groups()
+	v.positive("detect.checkpoint_interval", v.c.Detect.CheckpointInterval)
+	v.positive("detect.hold_at_most", v.c.Detect.HoldAtMost)
+	if v.c.Detect.MaxModels < 1 {
+		v.add("detect.max_models", "must be 1 or more; a model takes about 0.4 MB")
+	}
 	if len(v.c.Correlate.GroupBy) == 0 {
 		v.add("correlate.group_by", "is empty; name at least one label, or everything becomes one incident")
 	}

@@ -49,6 +49,7 @@ type episode struct {
 type life struct {
 	Open *episode `json:"open,omitempty"`
 	Last int64    `json:"last"` // start of the newest step
+	Past *past    `json:"past,omitempty"`
 }
 
 // step takes a reading into account and returns what there is to tell: at most
@@ -171,13 +172,13 @@ func blamed(g *Group, p detector.Point, r *detector.Reading) []ops.FeatureReadin
 // alert says an anomaly the way correlation, tickets and people read it.
 func (t telling) alert(g *Group, link string) *ops.Alert {
 	a := t.anomaly
-	rule := "anomaly/" + a.Group
+	rule := ruleOf(a.Group)
 	labels := labelsOf(a.Group, a.Entity)
 	labels["rule"] = rule
 	out := &ops.Alert{
-		Fingerprint: ops.Fingerprint(Sense, rule, map[string]string{"entity": a.Entity}),
+		Fingerprint: FingerprintOf(a.Group, a.Entity),
 		Rule:        rule, Severity: g.severity(), State: ops.Firing, StartsAt: a.From, ObservedAt: a.To,
-		Resource:   ops.ResourceRef{Kind: "host", Name: hostOf(a.Entity), Aliases: []string{aliasOf(a.Entity)}},
+		Resource:   ResourceOf(a.Entity),
 		Labels:     labels,
 		ExternalID: a.ID,
 		Anomaly:    &a,
@@ -191,7 +192,7 @@ func (t telling) alert(g *Group, link string) *ops.Alert {
 	var lines []string
 	for i, f := range a.Features {
 		if i == 0 || i < maxBlamed && f.Blame >= 0.2 {
-			lines = append(lines, sentence(f))
+			lines = append(lines, Sentence(f))
 		}
 	}
 	if len(a.Features) > 0 {
@@ -224,23 +225,45 @@ func (t telling) alert(g *Group, link string) *ops.Alert {
 	return out
 }
 
-// sentence says what a feature was: "cpu 0.97 where 0.31 was expected (0.25 to 0.40)".
-func sentence(f ops.FeatureReading) string {
-	unit := ""
-	if f.Unit != "" && f.Unit != "1" {
-		unit = " " + f.Unit
-	}
+// Sentence says what a feature was: "cpu 0.97 where 0.31 was expected (0.25 to 0.4)".
+func Sentence(f ops.FeatureReading) string {
 	if f.Actual == nil {
 		return f.Name + " was not measured"
 	}
-	s := f.Name + " " + number(*f.Actual) + unit
+	by, unit := Scale(f.Unit, *f.Actual)
+	if unit != "" {
+		unit = " " + unit
+	}
+	s := f.Name + " " + number(*f.Actual/by) + unit
 	if f.Expected != nil {
-		s += " where " + number(*f.Expected) + unit + " was expected"
+		s += " where " + number(*f.Expected/by) + unit + " was expected"
 	}
 	if f.Low != nil && f.High != nil {
-		s += " (" + number(*f.Low) + " to " + number(*f.High) + ")"
+		s += " (" + number(*f.Low/by) + " to " + number(*f.High/by) + ")"
 	}
 	return s
+}
+
+// Scale returns what values of a unit (UCUM, as OpenTelemetry has it) are
+// divided by so that the greatest of them reads well, and the unit people
+// write then: 7,360,000 By/s are 7.36 MB/s. A ratio has no unit.
+func Scale(unit string, most float64) (by float64, word string) {
+	switch unit {
+	case "1":
+		return 1, ""
+	case "By", "By/s":
+		word = "B" + strings.TrimPrefix(unit, "By")
+		by = 1
+		for _, prefix := range []string{"k", "M", "G", "T", "P"} {
+			if math.Abs(most) < 1000*by {
+				break
+			}
+			by *= 1000
+			word = prefix + "B" + strings.TrimPrefix(unit, "By")
+		}
+		return by, word
+	}
+	return 1, unit
 }
 
 // number writes three significant digits, and whole numbers whole.

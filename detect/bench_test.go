@@ -76,8 +76,11 @@ func BenchmarkUnselected(b *testing.B) {
 		var batch series.Batch
 		for s := range perRecord {
 			batch.Series(&series.Descriptor{Metric: "http_request_duration_seconds_bucket", Temporality: series.Cumulative, Labels: []series.Label{
-				{Name: "handler", Value: fmt.Sprintf("/api/v1/%d", s)}, {Name: "instance", Value: fmt.Sprintf("web%d.example.com:9100", r)},
-				{Name: "job", Value: "web"}, {Name: "le", Value: "0.25"}, {Name: "method", Value: "GET"},
+				{Name: "handler", Value: fmt.Sprintf("/api/v1/%d", s)},
+				{Name: "instance", Value: fmt.Sprintf("web%d.example.com:9100", r)},
+				{Name: "job", Value: "web"},
+				{Name: "le", Value: "0.25"},
+				{Name: "method", Value: "GET"},
 			}})
 			batch.Sample(begin.UnixMilli(), float64(s))
 		}

@@ -29,6 +29,7 @@ func Select(set *feature.Set) Selection {
 			},
 			Late: func() uint64 { return sel.Counts().Late },
 		}
+		out.Metrics, out.Unnamed = sel.Metrics()
 		for _, d := range sel.Dimensions {
 			out.Features = append(out.Features, Feature{Name: d.Name, Unit: d.Unit})
 		}

@@ -15,10 +15,12 @@ import (
 // Reading is what was measured of a watched entity in one step, and what its
 // detector said of it. NaN is missing or not known yet. In readings of past
 // hours a step is at least a minute: Values, Expected, Low and High are means
-// over the minute's steps, Score and Grade the greatest.
+// over the minute's steps, as is Threshold; Score, Raw and Grade are the
+// greatest.
 type Reading struct {
 	At                          int64 // start of the step, Unix milliseconds UTC
-	Score, Grade                float32
+	Score, Raw, Grade           float32
+	Threshold                   float32   // of Raw
 	Values, Expected, Low, High []float32 // one per feature
 }
 
@@ -27,6 +29,13 @@ const (
 	recentBytes = 32 << 10 // at most, where points are wide
 	recentLeast = 60
 	hourMillis  = int64(time.Hour / time.Millisecond)
+)
+
+// A row begins with scalars numbers, before four per feature; the first peaks
+// of them are summed up by the greatest, all others by the mean.
+const (
+	scalars = 4
+	peaks   = 3
 )
 
 // history is what a model keeps of its readings: every step of late, and the
@@ -46,11 +55,11 @@ type hour struct {
 	start  int64 // Unix milliseconds; meaningless while at is empty
 	at     []int64
 	counts []uint32  // per bucket and number
-	data   []float64 // sums, of the score and grade the greatest
+	data   []float64 // sums, of the first peaks numbers the greatest
 }
 
 func newHistory(dims int) history {
-	width := 4*dims + 2
+	width := 4*dims + scalars
 	return history{dims: dims, width: width, rows: max(recentLeast, min(recentSteps, recentBytes/(4*width)))}
 }
 
@@ -61,14 +70,14 @@ func bucketOf(step time.Duration) int64 { return max(step, time.Minute).Millisec
 // rendered, and when that began.
 func (h *history) add(p detector.Point, r *detector.Reading, bucket, phase int64, pack packer) (start int64, over []byte) {
 	row := h.row(p.At)
-	row[0], row[1] = float32(r.Score), float32(r.Grade)
+	row[0], row[1], row[2], row[3] = float32(r.Score), float32(r.Raw), float32(r.Grade), float32(r.Threshold)
 	put := func(column int, from []float64) {
 		for i := range h.dims {
 			v := float32(math.NaN())
 			if i < len(from) {
 				v = float32(from[i])
 			}
-			row[2+column*h.dims+i] = v
+			row[scalars+column*h.dims+i] = v
 		}
 	}
 	put(0, p.Values)
@@ -117,8 +126,8 @@ func (h *history) each(f func(Reading)) {
 }
 
 func reading(at int64, row []float32, dims int) Reading {
-	column := func(i int) []float32 { return row[2+i*dims : 2+(i+1)*dims] }
-	return Reading{At: at, Score: row[0], Grade: row[1], Values: column(0), Expected: column(1), Low: column(2), High: column(3)}
+	column := func(i int) []float32 { return row[scalars+i*dims : scalars+(i+1)*dims] }
+	return Reading{At: at, Score: row[0], Raw: row[1], Grade: row[2], Threshold: row[3], Values: column(0), Expected: column(1), Low: column(2), High: column(3)}
 }
 
 func (h *hour) add(at int64, row []float32) {
@@ -134,7 +143,7 @@ func (h *hour) add(at int64, row []float32) {
 		switch {
 		case v != v:
 			continue
-		case i >= 2:
+		case i >= peaks:
 			data[i] += v
 		case counts[i] == 0 || v > data[i]:
 			data[i] = v
@@ -151,7 +160,7 @@ func (h *hour) row(i, width int, dst []float32) []float32 {
 		switch {
 		case n == 0:
 			v = math.NaN()
-		case j >= 2:
+		case j >= peaks:
 			v /= float64(n)
 		}
 		dst = append(dst, float32(v))
@@ -163,7 +172,7 @@ func (h *hour) row(i, width int, dst []float32) []float32 {
 func (h *hour) readings(dims int) []Reading {
 	var out []Reading
 	for i, at := range h.at {
-		out = append(out, reading(at, h.row(i, 4*dims+2, nil), dims))
+		out = append(out, reading(at, h.row(i, 4*dims+scalars, nil), dims))
 	}
 	return out
 }
@@ -226,7 +235,7 @@ func (pack packer) parse(start int64, body []byte) ([]Reading, error) {
 		return nil, fmt.Errorf("%w: %w", errChunk, err)
 	}
 	width, size := binary.Uvarint(raw)
-	if size <= 0 || width < 2 || width%4 != 2 || width > 1<<16 {
+	if size <= 0 || width < scalars || (width-scalars)%4 != 0 || width > 1<<16 {
 		return nil, errChunk
 	}
 	raw = raw[size:]
@@ -260,7 +269,7 @@ func (pack packer) parse(start int64, body []byte) ([]Reading, error) {
 	}
 	out := make([]Reading, n)
 	for i := range out {
-		out[i] = reading(at[i], rows[uint64(i)*width:uint64(i+1)*width], int(width-2)/4)
+		out[i] = reading(at[i], rows[uint64(i)*width:uint64(i+1)*width], int(width-scalars)/4)
 	}
 	return out, nil
 }

@@ -11,11 +11,13 @@ import (
 const keepHolds = 7 * 24 * time.Hour
 
 // note is the JSON of a record of kind series.Hold: a tick, which says how
-// late it is, or a hold, which says what not to learn from. Detection knows no
-// other clock, so that a replay sees what the first run saw.
+// late it is, a hold, which says what not to learn from, or the end of a
+// bootstrap. Detection knows no other clock, so that a replay sees what the
+// first run saw.
 type note struct {
-	Tick int64 `json:"tick,omitempty"` // Unix milliseconds
-	Hold *hold `json:"hold,omitempty"`
+	Tick  int64  `json:"tick,omitempty"` // Unix milliseconds
+	Hold  *hold  `json:"hold,omitempty"`
+	Ended *ended `json:"ended,omitempty"`
 }
 
 // hold is a span in which the points of some entities are scored and not
@@ -100,8 +102,11 @@ func parseNote(body []byte) (note, error) {
 
 // until is when a note stops to matter; see ops.DetectionNote.
 func (n note) until() int64 {
-	if n.Hold == nil {
-		return 0
+	switch {
+	case n.Hold != nil:
+		return max(n.Hold.To, 1)
+	case n.Ended != nil:
+		return n.Ended.At + 2*pastPause.Milliseconds()
 	}
-	return max(n.Hold.To, 1)
+	return 0
 }

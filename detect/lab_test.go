@@ -32,7 +32,10 @@ type ewma struct {
 
 const ewmaNeeded = 12
 
-func newEWMA(_ string, s detector.Settings) (detector.Detector, error) {
+func newEWMA(name string, s detector.Settings) (detector.Detector, error) {
+	if name != "ewma" {
+		return detector.New(name, s)
+	}
 	if s.Features < 1 {
 		return nil, errors.New("no features")
 	}
@@ -40,6 +43,9 @@ func newEWMA(_ string, s detector.Settings) (detector.Detector, error) {
 }
 
 func loadEWMA(name string, s detector.Settings, state []byte) (detector.Detector, error) {
+	if name != "ewma" {
+		return detector.Load(name, s, state)
+	}
 	d, err := newEWMA(name, s)
 	if err != nil {
 		return nil, err
@@ -112,12 +118,16 @@ type fleet struct {
 	metrics int
 	limit   int
 	step    time.Duration
+	poison  string // an entity that panics once its values are great
+	shipped bool   // the detector that is shipped instead of the small one
 }
 
 func (f fleet) Groups() []detect.Group {
 	g := detect.Group{
 		Name: "fleet", Detector: "ewma", MaxEntities: f.limit, Digest: fmt.Sprint(f.metrics, f.step), Settings: detector.Settings{Step: f.step},
-		New: func(string) detect.Entity { return &host{step: f.step.Milliseconds(), values: nans(f.metrics)} },
+		New: func(entity string) detect.Entity {
+			return &host{step: f.step.Milliseconds(), values: nans(f.metrics), poisoned: entity == f.poison}
+		},
 		Load: func(_ string, state []byte) (detect.Entity, error) {
 			h := &host{step: f.step.Milliseconds(), values: nans(f.metrics)}
 			if len(state) != 8+8*f.metrics {
@@ -129,6 +139,9 @@ func (f fleet) Groups() []detect.Group {
 			}
 			return h, nil
 		},
+	}
+	if f.shipped {
+		g.Detector = "default"
 	}
 	for i := range f.metrics {
 		g.Features = append(g.Features, detect.Feature{Name: fmt.Sprintf("m%d", i), Unit: "1"})
@@ -157,6 +170,7 @@ func nans(n int) []float64 {
 type host struct {
 	step, at int64
 	values   []float64
+	poisoned bool
 }
 
 func (h *host) Add(in detect.Input, samples []series.RawPoint, closed func(detector.Point)) {
@@ -175,6 +189,9 @@ func (h *host) Add(in detect.Input, samples []series.RawPoint, closed func(detec
 			}
 		}
 		h.values[in.(int)] = s.Value
+		if h.poisoned && s.Value > 5 {
+			panic("a value this detector cannot take")
+		}
 	}
 }
 
@@ -231,6 +248,7 @@ type lab struct {
 	place     detect.Place // defaults to the store
 	writer    detect.Writer
 	logger    *slog.Logger
+	clock     func() time.Time // defaults to time.Now
 	pipe      *detect.Pipeline
 	stop      context.CancelFunc
 	stopped   chan struct{}
@@ -288,9 +306,12 @@ func (l *lab) start() {
 	if l.selection != nil {
 		s = l.selection
 	}
+	if l.clock == nil {
+		l.clock = time.Now
+	}
 	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{
 		Log: l.log, Selection: s, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.place, Findings: l.store, Signals: l.store,
-		DB: l.writer, Clock: time.Now, Logger: l.logger, Observe: l.observe,
+		DB: l.writer, Clock: l.clock, Logger: l.logger, Observe: l.observe,
 	})
 	must(l.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

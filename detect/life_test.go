@@ -21,6 +21,24 @@ import (
 	"github.com/fettleops/fettle/series"
 )
 
+// said is a log that is read while it is written.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
 // inLab runs f with a lab under virtual time.
 func inLab(t *testing.T, f func(t *testing.T, l *lab)) {
 	t.Helper()
@@ -90,7 +108,7 @@ func TestAnAnomalyOfALostModelIsResolved(t *testing.T) {
 
 func TestABrokenSnapshotIsSetAside(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		var said bytes.Buffer
+		var said said
 		l.logger = slog.New(slog.NewTextHandler(&said, nil))
 		l.start()
 		l.append(records(hosts(2), 2, 0, 100, step, 4)...)
@@ -128,7 +146,7 @@ func TestABrokenSnapshotIsSetAside(t *testing.T) {
 func TestGroupsHaveALimit(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.fleet.limit = 2
-		var said bytes.Buffer
+		var said said
 		l.logger = slog.New(slog.NewTextHandler(&said, nil))
 		l.start()
 		l.append(records(hosts(5), 2, 0, 30, step, 5)...)
@@ -210,6 +228,29 @@ func TestWhatIsHeldIsScoredAndNotLearned(t *testing.T) {
 			if n != 3 {
 				t.Errorf("%d steps held, want 3", n)
 			}
+		}
+	})
+}
+
+// TestADefectGivesUpOneEntity: a detector that panics takes neither the process
+// nor the other entities with it.
+func TestADefectGivesUpOneEntity(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		var log said
+		l.logger = slog.New(slog.NewTextHandler(&log, nil))
+		l.fleet.poison = "h0:9100"
+		l.start()
+		l.append(records(hosts(2), 2, 0, 60, step, 4)...)
+		l.settle()
+		l.halt()
+		if n := len(l.seen); n != 59+42 {
+			t.Errorf("%d readings", n)
+		}
+		if got, want := l.telling(), "h0:9100 firing; h0:9100 resolved its model failed."; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if n := strings.Count(log.String(), "entity given up"); n != 1 {
+			t.Errorf("told %d times", n)
 		}
 	})
 }

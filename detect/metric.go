@@ -16,6 +16,7 @@ type metrics struct {
 	snapshots, snapshotBytes                prometheus.Counter
 	snapshotFailures                        prometheus.Counter
 	fenced                                  prometheus.Counter
+	pastRefused, aside                      prometheus.Counter
 
 	lag      atomic.Int64 // records
 	levelAt  atomic.Int64 // when the end of the log was last reached, Unix nanoseconds
@@ -37,6 +38,8 @@ func newMetrics(reg prometheus.Registerer, p *Pipeline) (*metrics, error) {
 		snapshotBytes:    counter("snapshot_bytes_total", "Bytes of snapshots written."),
 		snapshotFailures: counter("snapshot_failures_total", "Snapshots of models that could not be written."),
 		fenced:           counter("fenced_total", "Times another replica took over while this one detected."),
+		pastRefused:      counter("bootstrap_refused_samples_total", "Samples of a bootstrap for entities that had learned enough already."),
+		aside:            counter("bootstrap_set_aside_samples_total", "Samples that came while their entity learned its past, and are not scored."),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fettle_detect_refused_samples_total", Help: "Samples of entities beyond max_entities of their group.",
 		}, []string{"group"}),
@@ -48,7 +51,7 @@ func newMetrics(reg prometheus.Registerer, p *Pipeline) (*metrics, error) {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fettle_detect_" + name, Help: help}, f)
 	}
 	all := []prometheus.Collector{
-		m.samples, m.selected, m.points, m.held, m.failed, m.snapshots, m.snapshotBytes, m.snapshotFailures, m.fenced, m.refused, m.anomalies,
+		m.samples, m.selected, m.points, m.held, m.failed, m.snapshots, m.snapshotBytes, m.snapshotFailures, m.fenced, m.pastRefused, m.aside, m.refused, m.anomalies,
 		gauge("lag_records", "Records of the sample log that are not detected yet.", func() float64 { return float64(m.lag.Load()) }),
 		gauge("lag_seconds", "Seconds since detection last had nothing left to read; 0 while it has nothing.", func() float64 {
 			at := m.levelAt.Load()

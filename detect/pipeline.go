@@ -44,6 +44,9 @@ type Findings interface {
 	SaveReadings(ctx context.Context, tx db.Tx, chunks []ops.ReadingChunk) error
 	Readings(ctx context.Context, series string, from, to time.Time) ([]ops.ReadingChunk, error)
 	DropReadings(ctx context.Context, tx db.Tx, before time.Time, limit int) (int64, error)
+	SaveBootstrap(ctx context.Context, tx db.Tx, b ops.Bootstrap) error
+	Bootstrap(ctx context.Context, id string) (ops.Bootstrap, error)
+	LastBootstrap(ctx context.Context, group, source string) (ops.Bootstrap, error)
 }
 
 // PipelineConfig says how a pipeline works.

@@ -20,7 +20,7 @@ func few(t *testing.T) {
 	given := os.Getenv("FETTLE_LONG") == "1"
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
 	if !given {
-		must(t, flag.Set("rapid.checks", "4"))
+		must(t, flag.Set("rapid.checks", "3"))
 	}
 }
 

@@ -16,8 +16,10 @@ import (
 const (
 	// roundBytes is about how much of the log is taken in at once.
 	roundBytes = 1 << 20
-	// lookAgain is how long an append of another replica may go unseen.
+	// lookAgain is how long an append of another replica may go unseen, and
+	// lookAlone how soon to look where there is no other.
 	lookAgain = 250 * time.Millisecond
+	lookAlone = 5 * time.Second
 	// roundsAhead is how many rounds are read while one is worked on.
 	roundsAhead = 2
 	// maxCached bounds the series whose answer is remembered; twice as many at
@@ -55,6 +57,9 @@ type item struct {
 	holds  []hold // on the entity, at this place of the log
 	tick   int64
 	lo, hi int // of round.points
+
+	past *pastItem // of a record of kind series.Past, which has several inputs
+	over []ended   // bootstraps that have ended at this place of the log
 }
 
 func (r *round) reset(number int64) {
@@ -79,6 +84,7 @@ type reader struct {
 	batch     series.BatchReader
 	cache     seriesCache
 	holds     holds
+	over      []ended // bootstraps, replaced as a whole
 	tick      int64
 	number    int64
 	// complained is when it was last said that a series cannot be selected.
@@ -89,7 +95,11 @@ type reader struct {
 
 // run reads rounds into out until ctx ends.
 func (r *reader) run(ctx context.Context, out chan<- *round) error {
-	timer := time.NewTimer(lookAgain)
+	again := lookAgain
+	if r.Alone {
+		again = lookAlone
+	}
+	timer := time.NewTimer(again)
 	defer timer.Stop()
 	for {
 		if len(r.records) == 0 {
@@ -103,7 +113,7 @@ func (r *reader) run(ctx context.Context, out chan<- *round) error {
 			case r.level <- struct{}{}:
 			default:
 			}
-			timer.Reset(lookAgain)
+			timer.Reset(again)
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -143,6 +153,13 @@ func (r *reader) round(ctx context.Context) (*round, error) {
 		switch rec.Kind {
 		case series.Samples:
 			n, err := r.deal(to, rec)
+			touched += n
+			if err != nil {
+				to.broken++
+				r.Logger.LogAttrs(ctx, slog.LevelError, "record of the sample log cannot be read", slog.Int64("offset", rec.Offset), slog.Any("error", err))
+			}
+		case series.Past:
+			n, err := r.past(to, rec)
 			touched += n
 			if err != nil {
 				to.broken++
@@ -199,7 +216,7 @@ func (r *reader) deal(to *round, rec series.Record) (touched int, err error) {
 				w.round = to.number
 				touched++
 			}
-			to.items[w.shard] = append(to.items[w.shard], item{w: w, input: b.input, offset: rec.Offset, holds: r.holds.about(w.alias), tick: r.tick, lo: lo, hi: len(to.points)})
+			to.items[w.shard] = append(to.items[w.shard], item{w: w, input: b.input, offset: rec.Offset, holds: r.holds.about(w.alias), tick: r.tick, lo: lo, hi: len(to.points), over: r.over})
 		}
 	}
 	return touched, r.batch.Err()
@@ -261,9 +278,13 @@ func (r *reader) take(n note) {
 	if n.Hold != nil {
 		r.holds.put(*n.Hold)
 	}
+	if n.Ended != nil {
+		r.over = append(slices.Clone(r.over), *n.Ended)
+	}
 	if n.Tick > 0 {
 		r.tick = max(r.tick, n.Tick)
 		r.holds.age(r.tick)
+		r.over = withoutOld(r.over, r.tick)
 	}
 }
 

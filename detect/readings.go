@@ -49,9 +49,16 @@ func (r *run) look(w *watched) ops.Watched {
 
 // One returns one watched entity and its features, or ops.ErrNotFound.
 func (p *Pipeline) One(ctx context.Context, id string) (ops.Watched, []Feature, error) {
-	all, err := p.Series(ctx, SeriesFilter{})
-	if err != nil {
-		return ops.Watched{}, nil, err
+	var all []ops.Watched
+	if r := p.now.Load(); r != nil {
+		if w := r.index.get(id); w != nil {
+			all = append(all, r.look(w))
+		}
+	} else {
+		var err error
+		if all, err = p.Findings.Watched(ctx); err != nil {
+			return ops.Watched{}, nil, err
+		}
 	}
 	i := slices.IndexFunc(all, func(w ops.Watched) bool { return w.ID == id })
 	if i < 0 {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fettleops/fettle/detect/kernel/detector"
@@ -45,6 +46,7 @@ type run struct {
 	committed int64
 	place     ops.DetectionPlace // as the store has it
 	settled   bool               // the replay is over
+	reached   atomic.Int64       // processed, for who asks from outside
 
 	outputs []output
 	born    []*watched
@@ -88,12 +90,13 @@ func (p *Pipeline) begin(ctx context.Context, place ops.DetectionPlace) (*run, e
 		Pipeline: p, index: newIndex(), epoch: place.Epoch, replay: place.Committed, processed: start, committed: place.Committed, place: place,
 		open: map[string]ops.Anomaly{}, refused: map[*Group]int{}, trimmer: newTrimmer(p.Log, p.Logger), writer: newWriter(p.dir),
 	}
+	r.reached.Store(start)
 	if err := r.recall(ctx, start); err != nil {
 		return nil, err
 	}
 	for range p.Shards {
 		r.shards = append(r.shards, &shard{
-			Pipeline: p, limit: place.Committed, resident: map[*watched]struct{}{}, open: map[*watched]struct{}{},
+			Pipeline: p, limit: place.Committed, resident: map[*watched]struct{}{}, open: map[*watched]struct{}{}, said: map[*Group]bool{},
 			opened: func(id string) bool { _, ok := r.open[id]; return ok },
 		})
 	}
@@ -266,6 +269,7 @@ func (r *run) take(ctx context.Context, next *round) error {
 	}
 	busy.Wait()
 	r.processed = next.to
+	r.reached.Store(next.to)
 	r.gather()
 	r.born = append(r.born, next.born...)
 	r.gone = append(r.gone, next.gone...)
@@ -314,6 +318,8 @@ func (r *run) gather() {
 		r.metric.points.Add(float64(s.counts.points))
 		r.metric.held.Add(float64(s.counts.held))
 		r.metric.failed.Add(float64(s.counts.failed))
+		r.metric.pastRefused.Add(float64(s.counts.refused))
+		r.metric.aside.Add(float64(s.counts.aside))
 		s.counts = counts{}
 		s.limit = max(r.replay, r.processed)
 	}

@@ -55,6 +55,10 @@ type Group struct {
 	New func(entity string) Entity
 	// Load reads it back.
 	Load func(entity string, state []byte) (Entity, error)
+	// Metrics are the names of the metrics its features read, sorted. Unnamed
+	// says that some feature reads metrics of any name.
+	Metrics []string
+	Unnamed bool
 	// Late returns how many samples came after their step had closed, since the
 	// process began. Nil: none.
 	Late func() uint64

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type shard struct {
 	outputs  []output
 	counts   counts
 	scratch  [2][]byte // of a snapshot being rendered
+	said     map[*Group]bool
 
 	// What closed works on.
 	w    *watched
@@ -44,6 +46,8 @@ type shard struct {
 // counts are what a shard did in a round.
 type counts struct {
 	points, held, failed int
+	// Samples of a past that were refused, and samples that came meanwhile.
+	refused, aside int
 }
 
 // output is something to commit that follows from a record.
@@ -61,13 +65,34 @@ func (s *shard) work(ctx context.Context, r *round, items []item) {
 	closed := s.closed
 	for i := range items {
 		it := &items[i]
-		s.feed(ctx, r, it, r.points[it.lo:it.hi], closed)
+		s.guard(ctx, it.w, it.offset, func() { s.feed(ctx, r, it, r.points[it.lo:it.hi], closed) })
 	}
 	if r.tick > 0 && len(s.open) > 0 {
 		for _, w := range s.openInOrder() {
 			s.silent(ctx, w, r.tick, r.to)
 		}
 	}
+}
+
+// guard keeps a defect that one entity's samples lay bare from ending the
+// process again and again: the entity is given up until the next start.
+func (s *shard) guard(ctx context.Context, w *watched, offset int64, f func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		stack := make([]byte, 4<<10)
+		stack = stack[:runtime.Stack(stack, false)]
+		s.Logger.LogAttrs(ctx, slog.LevelError, "entity given up: its samples made a model fail", slog.String("group", w.group.Name),
+			slog.String("entity", w.entity), slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(stack)))
+		if w.model != nil && w.model.life.Open != nil {
+			s.tell(w, offset, w.model.life.close("its model failed"))
+		}
+		w.broken, w.since = true, 0
+		s.drop(w)
+	}()
+	f()
 }
 
 func (s *shard) openInOrder() []*watched {
@@ -95,7 +120,14 @@ func (s *shard) feed(ctx context.Context, r *round, it *item, points []series.Ra
 		w.since = it.offset
 	}
 	s.w, s.item = w, it
-	m.entity.Add(it.input, points, closed)
+	switch {
+	case it.past != nil:
+		s.learn(ctx, r, it, closed)
+	case s.aside(m, it):
+		s.counts.aside += len(points)
+	default:
+		m.entity.Add(it.input, points, closed)
+	}
 }
 
 // silent closes the anomaly of an entity that has said nothing for too long.
@@ -137,8 +169,12 @@ func (s *shard) closed(p detector.Point) {
 	if start, body := m.history.add(p, r, w.bucket, w.phase, s.pack); body != nil {
 		s.outputs = append(s.outputs, output{w: w, offset: s.item.offset, chunk: &ops.ReadingChunk{Series: w.id, Start: time.UnixMilli(start).UTC(), Body: body}})
 	}
-	for _, t := range m.life.step(w, p, r, m.spark) {
-		s.tell(w, s.item.offset, t)
+	if s.item.past != nil {
+		m.life.Last = p.At // nobody wants a ticket for last week
+	} else {
+		for _, t := range m.life.step(w, p, r, m.spark) {
+			s.tell(w, s.item.offset, t)
+		}
 	}
 	if s.Observe != nil {
 		s.Observe(w.id, p, r)
@@ -220,7 +256,7 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 	case err != nil:
 		return nil, fmt.Errorf("detect: read a model: %w", err)
 	case x.digest != w.digest || x.first != w.first:
-		s.Logger.LogAttrs(ctx, slog.LevelInfo, "model begins anew: it was made with other settings", at...)
+		s.anew(ctx, w, "it was made with other settings")
 		return nil, nil
 	}
 	e, err := w.group.Load(w.entity, x.entity)
@@ -231,9 +267,9 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 	if err == nil {
 		d, err = s.Detectors.Load(w.group.Detector, w.settings(), x.detector)
 	}
-	if err != nil {
-		s.Logger.LogAttrs(ctx, slog.LevelError, "snapshot of a model set aside, the model begins anew", append(at, slog.Any("error", err))...)
-		return nil, s.dir.setAside(w.id)
+	if err != nil { // the checksum is right: it is of another version
+		s.anew(ctx, w, err.Error())
+		return nil, nil
 	}
 	if s.live && x.life.Open != nil && !s.opened(x.life.Open.Anomaly.ID) {
 		x.life.Open = nil
@@ -244,6 +280,16 @@ func (s *shard) load(ctx context.Context, w *watched) (*model, error) {
 		w.seenAt = x.life.Last
 	}
 	return &model{entity: e, detector: d, life: x.life, history: x.history, heard: x.heard}, nil
+}
+
+// anew says that a model begins anew, once for its group: after a change of
+// settings or version all of them do.
+func (s *shard) anew(ctx context.Context, w *watched, why string) {
+	if s.said[w.group] {
+		return
+	}
+	s.said[w.group] = true
+	s.Logger.LogAttrs(ctx, slog.LevelWarn, "models of a group begin anew", slog.String("group", w.group.Name), slog.String("entity", w.entity), slog.String("why", why))
 }
 
 // render appends the snapshot of a resident model that holds everything up to

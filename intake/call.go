@@ -24,7 +24,12 @@ import (
 // lets the header pass, and ErrInternal after a defect of ours.
 func (d *Door) DeliverAs(ctx context.Context, source string, header http.Header, media string, body []byte) (answer Answer, err error) {
 	start := d.options.Clock()
-	in, err := d.admitting(ctx, source, header, body)
+	in, err := d.admitting(ctx, source, func(in *integration) error {
+		if err := in.admits(ctx, header); err != nil {
+			return err
+		}
+		return d.prove(ctx, in, header, body, body)
+	})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -59,8 +64,16 @@ func (d *Door) DeliverAs(ctx context.Context, source string, header http.Header,
 	return in.speaker.Answer(r, got, outcome, d.options.Limits.RetryAfter, err), err
 }
 
-// admitting returns the integration of a source that the header opens.
-func (d *Door) admitting(ctx context.Context, source string, header http.Header, body []byte) (*integration, error) {
+// Admits tells whether DeliverAs could take a delivery with this header, before
+// there is a body: nil when an integration of the source lets the header pass,
+// methods that need the body aside, and otherwise as DeliverAs fails.
+func (d *Door) Admits(ctx context.Context, source string, header http.Header) error {
+	_, err := d.admitting(ctx, source, func(in *integration) error { return in.admits(ctx, header) })
+	return err
+}
+
+// admitting returns the integration of a source that opens.
+func (d *Door) admitting(ctx context.Context, source string, opens func(in *integration) error) (*integration, error) {
 	var open, tried []*integration
 	var no error
 	for _, in := range d.integrations {
@@ -68,14 +81,10 @@ func (d *Door) admitting(ctx context.Context, source string, header http.Header,
 			continue
 		}
 		tried = append(tried, in)
-		err := in.admits(ctx, header)
-		if err == nil {
-			err = d.prove(ctx, in, header, body, body)
-		}
-		if err == nil {
-			open = append(open, in)
-		} else {
+		if err := opens(in); err != nil {
 			no = err
+		} else {
+			open = append(open, in)
 		}
 	}
 	byName := func(a, b *integration) int { return strings.Compare(a.name, b.name) }

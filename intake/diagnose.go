@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Finding is something wrong with the set-up of an integration.
@@ -39,7 +40,7 @@ const minSecret = 16
 
 // Diagnose says what is wrong with integrations, without opening a door: what
 // Open would refuse, and what it would take and would not work. It resolves
-// secrets and asks a tenant for its keys. Metrics and DB of the options are
+// secrets, asks a tenant for its keys and looks at what is to be fetched. Metrics and DB of the options are
 // not used. An empty result means nothing was found wrong.
 func Diagnose(ctx context.Context, o Options, l Listener) []Finding {
 	o.Limits.defaults()
@@ -63,7 +64,19 @@ func Diagnose(ctx context.Context, o Options, l Listener) []Finding {
 	return out
 }
 
+// probeWithin bounds how long a puller looks whether fetching would work.
+const probeWithin = 10 * time.Second
+
 func (b *builder) diagnose(ctx context.Context, c Integration, l Listener) []Finding {
+	if driver, err := b.driver(c); err == nil && driver.Pull != nil {
+		p, err := b.pull(c, driver, b.Logger, nil)
+		if prober, ok := p.(Prober); ok && err == nil {
+			ctx, cancel := context.WithTimeout(ctx, probeWithin)
+			defer cancel()
+			return prober.Probe(ctx)
+		}
+		return fatal(err)
+	}
 	var out []Finding
 	source, err := b.source(c, b.Logger)
 	out = append(out, fatal(err)...)

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fettleops/fettle/internal/db"
-	"github.com/fettleops/fettle/internal/failpoint"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 )
@@ -64,6 +62,7 @@ func (l *Limits) defaults() {
 type Door struct {
 	options      Options
 	integrations map[string]*integration
+	pulls        []*Pull
 	depth        depth
 	inHand       atomic.Int64 // bytes of bodies
 	// chatter bounds how many log lines strangers can cause.
@@ -259,6 +258,11 @@ func (d *Door) prove(ctx context.Context, in *integration, h http.Header, wire, 
 func (d *Door) Deliver(ctx context.Context, integration string, header http.Header, body []byte) (Outcome, error) {
 	in := d.integrations[integration]
 	if in == nil {
+		for _, p := range d.pulls {
+			if p.Integration == integration {
+				return Invalid, &Fault{Field: "integration", Value: integration, Fix: "send to another: this one fetches, and nothing can be sent to it"}
+			}
+		}
 		return Invalid, &unknown{integration}
 	}
 	plain := takeBuffer()
@@ -359,21 +363,7 @@ func (d *Door) appendSamples(ctx context.Context, in *integration, got *Delivery
 		sum := sha256.Sum256(wire)
 		key = "sha256 " + hex.EncodeToString(sum[:])
 	}
-	key = in.name + "/" + dedupeKey(key)
-	parts := got.Samples.Parts()
-	records := make([]series.Record, len(parts))
-	for i, body := range parts {
-		records[i] = series.Record{Kind: series.Samples, Dedupe: key, Body: body}
-		if i > 0 { // equal deliveries have equal parts
-			records[i].Dedupe = key + "/" + strconv.Itoa(i)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, d.options.Limits.Append)
-	defer cancel()
-	failpoint.Hit("intake.samples.before")
-	_, err := d.options.Samples.Append(ctx, records...)
-	failpoint.Hit("intake.samples.after")
-	return err
+	return d.appendRecords(ctx, records(in.name, key, got.Samples))
 }
 
 // withoutNUL replaces escaped NUL characters, which no text column of

@@ -8,7 +8,8 @@
 // Retry-After, the one code all of them retry (Azure drops an alert on 500,
 // Alertmanager on 429). What a retry cannot mend is 4xx.
 //
-// Each kind of sender is a folder below this one and implements Source.
+// Each kind of sender is a folder below this one and implements Source, or
+// Puller where nobody sends and we fetch.
 package intake
 
 import (
@@ -99,10 +100,13 @@ type Request struct {
 // allows itself.
 const maxAhead = 10 * time.Minute
 
-// Newest returns the newest time, Unix milliseconds, that a sample of this
-// delivery may have. One from farther in the future would make all that its
+// Newest returns the newest time, Unix milliseconds, that a sample received at
+// a time may have. One from farther in the future would make all that its
 // series still has to say come too late.
-func (r *Request) Newest() int64 { return r.ReceivedAt.Add(maxAhead).UnixMilli() }
+func Newest(receivedAt time.Time) int64 { return receivedAt.Add(maxAhead).UnixMilli() }
+
+// Newest is Newest of this delivery.
+func (r *Request) Newest() int64 { return Newest(r.ReceivedAt) }
 
 // HasPassed reports whether the delivery passed the method of authentication.
 func (r *Request) HasPassed(method string) bool { return slices.Contains(r.Passed, method) }
@@ -178,8 +182,12 @@ type Fetcher interface {
 type Driver struct {
 	// Name is the word of `source:` in the configuration.
 	Name string
-	// Open makes the source of one integration from its options.
+	// Open makes the source of one integration from its options; nil for a
+	// driver that pulls.
 	Open func(options Decoder, env Env) (Source, error)
+	// Pull makes the puller of one integration; nil for a driver whose senders
+	// post.
+	Pull func(options Decoder, env PullEnv) (Puller, error)
 }
 
 // Define names a driver.

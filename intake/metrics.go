@@ -17,6 +17,7 @@ type Metrics struct {
 	notes    *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	bytes    *prometheus.CounterVec
+	behind   *prometheus.GaugeVec
 	depth    atomic.Pointer[func() int64]
 }
 
@@ -46,6 +47,9 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Name: "fettle_intake_body_bytes_total", Help: "Bytes of bodies as transmitted.",
 		}, []string{"integration"}),
 	}
+	m.behind = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "fettle_intake_behind_seconds", Help: "How far what this server fetches is behind the newest there is to fetch.",
+	}, []string{"integration"})
 	depth := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fettle_intake_queue_depth_messages", Help: "Messages accepted and not yet correlated.",
 	}, func() float64 {
@@ -54,7 +58,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		}
 		return 0
 	})
-	for _, c := range []prometheus.Collector{m.requests, m.signals, m.samples, m.refused, m.notes, m.seconds, m.bytes, depth} {
+	for _, c := range []prometheus.Collector{m.requests, m.signals, m.samples, m.refused, m.notes, m.seconds, m.bytes, m.behind, depth} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -70,6 +74,7 @@ type counters struct {
 	refused  prometheus.Counter
 	notes    prometheus.Counter
 	bytes    prometheus.Counter
+	behind   prometheus.Gauge // of integrations that fetch
 	seconds  prometheus.Observer
 }
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 
 	"golang.org/x/time/rate"
 
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/lease"
 	"github.com/fettleops/fettle/series"
 )
 
@@ -42,6 +44,12 @@ type Options struct {
 	Metrics      *Metrics
 	Secret       SecretFunc
 	Fetch        Fetcher
+	// Leases returns the table of a scope, Holder names this process among all
+	// that share it, and Transport is the network, nil for each client library's
+	// own: what integrations that fetch need.
+	Leases    func(scope string) lease.Table
+	Holder    string
+	Transport http.RoundTripper
 	// LoopbackDemo says that this is a demo whose listener is on loopback, the
 	// only place for an integration without authentication.
 	LoopbackDemo bool
@@ -62,16 +70,16 @@ func Open(ctx context.Context, o Options) (*Door, error) {
 		chatter:      rate.NewLimiter(5, 50),
 	}
 	var errs []error
+	seen := map[string]bool{}
 	for _, c := range o.Integrations {
-		in, err := b.integration(ctx, c)
-		if err != nil {
+		if err := b.add(ctx, d, c); err != nil {
 			errs = append(errs, fmt.Errorf("integration %s: %w", c.Name, err))
 			continue
 		}
-		if d.integrations[c.Name] != nil {
+		if seen[c.Name] {
 			errs = append(errs, fmt.Errorf("integration %s: %w", c.Name, &Fault{Field: "name", Value: c.Name, Fix: "give each integration a name of its own"}))
 		}
-		d.integrations[c.Name] = in
+		seen[c.Name] = true
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -87,8 +95,27 @@ func Open(ctx context.Context, o Options) (*Door, error) {
 	return d, nil
 }
 
-func (b *builder) integration(ctx context.Context, c Integration) (*integration, error) {
+// add adds an integration to the door.
+func (b *builder) add(ctx context.Context, d *Door, c Integration) error {
 	in := &integration{name: c.Name, source: c.Source, log: b.Logger.With(slog.String("integration", c.Name))}
+	if driver, err := b.driver(c); err == nil && driver.Pull != nil {
+		in.count = b.Metrics.of(c.Name)
+		in.count.behind = b.Metrics.behind.WithLabelValues(c.Name)
+		p, err := b.pull(c, driver, in.log, &Sink{door: d, in: in})
+		if err != nil {
+			return err
+		}
+		d.pulls = append(d.pulls, &Pull{Integration: c.Name, puller: p, clock: b.Clock, log: in.log})
+		return nil
+	}
+	if err := b.integration(ctx, in, c); err != nil {
+		return err
+	}
+	d.integrations[c.Name] = in
+	return nil
+}
+
+func (b *builder) integration(ctx context.Context, in *integration, c Integration) error {
 	var errs []error
 	auth, err := decodeAuth(c.Auth)
 	if err != nil {
@@ -109,10 +136,10 @@ func (b *builder) integration(ctx context.Context, c Integration) (*integration,
 		in.agree(b.Limits)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return err
 	}
 	in.count = b.Metrics.of(c.Name)
-	return in, nil
+	return nil
 }
 
 func (in *integration) admit(proofs []proof) {
@@ -171,26 +198,22 @@ func decodeAuth(d Decoder) (AuthConfig, error) {
 }
 
 func (b *builder) source(c Integration, log *slog.Logger) (Source, error) {
-	var known []string
-	for _, d := range b.Drivers {
-		if d.Name != c.Source {
-			known = append(known, d.Name)
-			continue
-		}
-		options := c.Options
-		if options == nil {
-			options = Nothing{}
-		}
-		s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch})
-		if err != nil {
-			return nil, fmt.Errorf("options: %w", err)
-		}
-		if speaker, ok := s.(Speaker); ok {
-			return s, b.metric(c, speaker)
-		}
-		return s, nil
+	d, err := b.driver(c)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &Fault{Field: "source", Value: c.Source, Fix: fmt.Sprintf("%q is no source; write one of %q", c.Source, known)}
+	options := c.Options
+	if options == nil {
+		options = Nothing{}
+	}
+	s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch})
+	if err != nil {
+		return nil, fmt.Errorf("options: %w", err)
+	}
+	if speaker, ok := s.(Speaker); ok {
+		return s, b.metric(c, speaker)
+	}
+	return s, nil
 }
 
 // Nothing is the Decoder of options that were not written.

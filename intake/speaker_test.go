@@ -314,4 +314,14 @@ func TestDeliverAsTheHolderOfACredential(t *testing.T) {
 	f("plain", tokens["env:A"], linesType, "cpu 5", "", "", ops.ErrNotFound)
 	log.Limit(1)
 	f("lines", tokens["env:A"], linesType, "cpu 6", "ours overload", "", series.ErrFull)
+
+	admits := func(source, token string, class error) {
+		t.Helper()
+		if err := door.Admits(t.Context(), source, headers("Authorization", "Bearer "+token)); !errors.Is(err, class) {
+			t.Errorf("%s is admitted to %s: %v, want %v", token, source, err, class)
+		}
+	}
+	admits("lines", tokens["env:B"], nil)
+	admits("lines", "token-of-c-0123456789", ops.ErrDenied)
+	admits("plain", tokens["env:A"], ops.ErrNotFound)
 }

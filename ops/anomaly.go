@@ -1,6 +1,29 @@
 package ops
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// AnomalyState is whether an anomaly goes on.
+type AnomalyState string
+
+// The states of an anomaly.
+const (
+	AnomalyOpen AnomalyState = "open"
+	AnomalyOver AnomalyState = "over"
+)
+
+// ParseAnomalyState returns the state named s.
+func ParseAnomalyState(s string) (AnomalyState, error) {
+	switch a := AnomalyState(s); a {
+	case AnomalyOpen, AnomalyOver:
+		return a, nil
+	}
+	return "", fmt.Errorf("anomaly state %q is none of open, over: %w", s, ErrInvalid)
+}
 
 // Anomaly is a stretch in which a watched entity behaved unlike itself:
 // repeated points are one anomaly.
@@ -28,6 +51,27 @@ type Anomaly struct {
 	Features   []FeatureReading `json:"features"`   // the most to blame first
 	// Spark is the feature most to blame over the steps up to At.
 	Spark []Point `json:"spark,omitempty"`
+}
+
+// State says whether the anomaly goes on.
+func (a Anomaly) State() AnomalyState {
+	if a.Open {
+		return AnomalyOpen
+	}
+	return AnomalyOver
+}
+
+// Cursor returns the place of the anomaly in a list, for AnomalyFilter.Before.
+func (a Anomaly) Cursor() string { return fmt.Sprintf("%d-%s", a.From.UnixMilli(), a.ID) }
+
+// ParseAnomalyCursor reads back what Cursor wrote.
+func ParseAnomalyCursor(s string) (from time.Time, id string, err error) {
+	ms, id, ok := strings.Cut(s, "-")
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil || !ok || id == "" {
+		return from, "", fmt.Errorf("cursor %q is not one this server gave: %w", s, ErrInvalid)
+	}
+	return time.UnixMilli(n).UTC(), id, nil
 }
 
 // FeatureReading is what a feature was and what was expected of it. Expected,

@@ -100,3 +100,9 @@ type Member struct {
 	RawSeq      int64     `json:"raw_seq,omitempty"` // message in the signal log that said so last
 	Why         string    `json:"why"`               // why it belongs to this incident
 }
+
+// Membership is an alert's place in an incident.
+type Membership struct {
+	Member   Member
+	Incident Incident
+}

@@ -25,6 +25,29 @@ type ChangeFilter struct {
 	Limit    int // 0 means 100
 }
 
+// AnomalyFilter selects anomalies, newest onset first. Zero fields select all.
+type AnomalyFilter struct {
+	States   []AnomalyState
+	Series   string
+	Group    string
+	Entity   string
+	Text     string    // part of the group, the entity or a feature to blame
+	From, To time.Time // those that meet [From, To); an open one meets all that follows its onset
+	Before   string    // cursor of the anomaly the page before ended with
+	Limit    int       // 0 means 100
+}
+
+// WatchedFilter selects watched entities, by group and entity. Zero fields
+// select all.
+type WatchedFilter struct {
+	States []WatchedState
+	Group  string
+	Entity string
+	Text   string // part of the group or the entity
+	After  string // cursor of the entity the page before ended with
+	Limit  int    // 0 means 100
+}
+
 // TrailEntry is one line of a story: a fact, or a command and how it went.
 type TrailEntry struct {
 	Fact    *Fact          `json:"fact,omitempty"`

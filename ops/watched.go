@@ -1,6 +1,33 @@
 package ops
 
-import "time"
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// WatchedState is what can be said of a watched entity.
+type WatchedState string
+
+// The states of a watched entity.
+const (
+	// WatchedLearning entities are scored, and not graded yet.
+	WatchedLearning WatchedState = "learning"
+	// WatchedNormal entities are as expected.
+	WatchedNormal WatchedState = "normal"
+	// WatchedAnomalous entities have an open anomaly.
+	WatchedAnomalous WatchedState = "anomalous"
+)
+
+// ParseWatchedState returns the state named s.
+func ParseWatchedState(s string) (WatchedState, error) {
+	switch w := WatchedState(s); w {
+	case WatchedLearning, WatchedNormal, WatchedAnomalous:
+		return w, nil
+	}
+	return "", fmt.Errorf("series state %q is none of learning, normal, anomalous: %w", s, ErrInvalid)
+}
 
 // Watched is an entity that a group of features watches, with a model of its
 // own; its page is /series/<id>.
@@ -20,6 +47,46 @@ type Watched struct {
 	Tier string `json:"tier,omitempty"`
 	// First is the offset of its first record in the sample log.
 	First int64 `json:"-"`
+}
+
+// State says whether the entity is learned, and whether it is as expected.
+func (w Watched) State() WatchedState {
+	switch {
+	case w.Anomaly != "":
+		return WatchedAnomalous
+	case w.Needed == 0 || w.Learned < w.Needed: // nothing is needed before the first point
+		return WatchedLearning
+	}
+	return WatchedNormal
+}
+
+// Progress says the state for people: "learning, 41 of 128 points".
+func (w Watched) Progress() string {
+	switch w.State() {
+	case WatchedAnomalous:
+		return "anomaly open"
+	case WatchedNormal:
+		return "as expected"
+	}
+	if w.Needed == 0 {
+		return "learning, no point yet"
+	}
+	return fmt.Sprintf("learning, %d of %d points", w.Learned, w.Needed)
+}
+
+// Cursor returns the place of the entity in a list, for WatchedFilter.After.
+func (w Watched) Cursor() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(w.Group + "\x00" + w.Entity))
+}
+
+// ParseWatchedCursor reads back what Cursor wrote.
+func ParseWatchedCursor(s string) (group, entity string, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	group, entity, ok := strings.Cut(string(b), "\x00")
+	if err != nil || !ok {
+		return "", "", fmt.Errorf("cursor %q is not one this server gave: %w", s, ErrInvalid)
+	}
+	return group, entity, nil
 }
 
 // DetectionPlace is how far detection has come in a partition of the sample
@@ -50,4 +117,27 @@ type ReadingChunk struct {
 	Series string
 	Start  time.Time
 	Body   []byte
+}
+
+// Bootstrap is the learning of a group's models from a past that is kept
+// elsewhere.
+type Bootstrap struct {
+	ID    string `json:"id"`
+	Group string `json:"group"`
+	// Source says where the past is, without credentials; who comes again with
+	// the same source goes on where it was left.
+	Source string `json:"source"`
+	// Replace says that models which have learned enough learn anew.
+	Replace bool `json:"replace"`
+	// Covered is the time up to which the past was taken; zero before the first
+	// part.
+	Covered time.Time `json:"covered,omitzero"`
+	// MovedAt is when the last part was taken.
+	MovedAt time.Time `json:"moved_at"`
+	// Samples is how many samples were taken.
+	Samples int64 `json:"samples"`
+	// Ended says that it is complete.
+	Ended bool `json:"ended"`
+	// Offset is that of its last record in the sample log.
+	Offset int64 `json:"-"`
 }

@@ -49,6 +49,7 @@ type Kind uint8
 const (
 	Samples Kind = 1 // a Batch
 	Hold    Kind = 2 // JSON of a span not to learn from; owned by detect
+	Past    Kind = 3 // a head and a Batch, a past to learn from; owned by detect
 )
 
 // Bounds is what a log holds: offsets in (After, Last].

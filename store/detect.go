@@ -161,9 +161,9 @@ func (s *Store) SaveAnomalies(ctx context.Context, tx db.Tx, anomalies []ops.Ano
 		if err != nil {
 			return fmt.Errorf("store: encode anomaly %s: %w", a.ID, err)
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO anomaly (id, series, is_open, from_at, to_at, body) VALUES ($1,$2,$3,$4,$5,$6)
-			ON CONFLICT (id) DO UPDATE SET is_open = excluded.is_open, to_at = excluded.to_at, body = excluded.body`,
-			a.ID, a.Series, bit(a.Open), millis(a.From), millis(a.To), string(body))
+		_, err = tx.Exec(ctx, `INSERT INTO anomaly (id, series, is_open, from_at, to_at, body, watchers, entity, search) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)
+			ON CONFLICT (id) DO UPDATE SET is_open = excluded.is_open, to_at = excluded.to_at, body = excluded.body, search = excluded.search`,
+			a.ID, a.Series, bit(a.Open), millis(a.From), millis(a.To), string(body), a.Group, a.Entity, searchOf(a))
 		if err != nil {
 			return fmt.Errorf("store: save anomaly %s: %w", a.ID, err)
 		}
@@ -238,4 +238,42 @@ func (s *Store) Readings(ctx context.Context, series string, from, to time.Time)
 func (s *Store) DropReadings(ctx context.Context, tx db.Tx, before time.Time, limit int) (int64, error) {
 	return tx.Exec(ctx, "DELETE FROM reading_chunk WHERE (series, start) IN (SELECT series, start FROM reading_chunk WHERE start < $1 ORDER BY start LIMIT $2)",
 		millis(before), int64(limit))
+}
+
+// SaveBootstrap writes a bootstrap over what is known of it.
+func (s *Store) SaveBootstrap(ctx context.Context, tx db.Tx, b ops.Bootstrap) error {
+	_, err := tx.Exec(ctx, `INSERT INTO bootstrap (id, watchers, source, replaces, covered, moved_at, samples, ended, last_pos)
+		VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9) ON CONFLICT (id) DO UPDATE SET covered = excluded.covered, moved_at = excluded.moved_at,
+		samples = excluded.samples, ended = excluded.ended, last_pos = excluded.last_pos`,
+		b.ID, b.Group, b.Source, bit(b.Replace), millis(b.Covered), millis(b.MovedAt), b.Samples, bit(b.Ended), b.Offset)
+	if err != nil {
+		return fmt.Errorf("store: save the bootstrap of %s: %w", b.Group, err)
+	}
+	return nil
+}
+
+// Bootstrap returns a bootstrap by id, or ops.ErrNotFound.
+func (s *Store) Bootstrap(ctx context.Context, id string) (ops.Bootstrap, error) {
+	return s.bootstrap(ctx, "bootstrap "+id, "WHERE id = $1", id)
+}
+
+// LastBootstrap returns the newest bootstrap of a group from a source, or
+// ops.ErrNotFound.
+func (s *Store) LastBootstrap(ctx context.Context, group, source string) (ops.Bootstrap, error) {
+	return s.bootstrap(ctx, "bootstrap of "+group, "WHERE watchers = $1 AND source = $2 ORDER BY moved_at DESC, id LIMIT 1", group, source)
+}
+
+func (s *Store) bootstrap(ctx context.Context, what, where string, args ...any) (ops.Bootstrap, error) {
+	var b ops.Bootstrap
+	var replaces, covered, moved, ended int64
+	err := s.db.Read().QueryRow(ctx, "SELECT id, watchers, source, replaces, covered, moved_at, samples, ended, last_pos FROM bootstrap "+where, args...).
+		Scan(&b.ID, &b.Group, &b.Source, &replaces, &covered, &moved, &b.Samples, &ended, &b.Offset)
+	if errors.Is(err, db.ErrNoRows) {
+		return b, fmt.Errorf("store: no %s: %w", what, ops.ErrNotFound)
+	}
+	if err != nil {
+		return b, fmt.Errorf("store: read the %s: %w", what, err)
+	}
+	b.Replace, b.Ended, b.Covered, b.MovedAt = replaces == 1, ended == 1, fromMillis(covered), fromMillis(moved)
+	return b, nil
 }

@@ -95,9 +95,10 @@ func TestHostileRecords(t *testing.T) {
 	if _, err := h.Desk.Edit(ctx, d.Ref, hostile, []connector.Field{connector.Assignee}, ops.TicketFields{Assignee: hostile}, hostile); err != nil {
 		t.Fatal(err)
 	}
+	watched := h.Watch(hostile, hostile, hostile)
 	r := h.Reader("ada")
 	for _, u := range []string{
-		"/", "/incidents", "/incidents/INC-900", "/changes", "/changes/CHG-900", "/approvals", "/trail/INC-900", "/trail/CHG-900", "/desk", "/desk/" + d.Display,
+		"/", "/series", "/series/" + watched, "/incidents", "/incidents/INC-900", "/changes", "/changes/CHG-900", "/approvals", "/trail/INC-900", "/trail/CHG-900", "/desk", "/desk/" + d.Display,
 		"/search?q=onerror", "/backlog?range=24h",
 	} {
 		p := r.Get(u)
@@ -119,6 +120,8 @@ func TestHostileInput(t *testing.T) {
 		"/search?q=" + q, "/incidents?q=" + q, "/incidents?team=" + q, "/incidents?severity=" + q, "/incidents?state=" + q, "/incidents?view=" + q, "/incidents?before=" + q,
 		"/changes?q=" + q, "/changes?view=" + q, "/backlog?team=" + q, "/backlog?range=" + q, "/backlog?from=" + q + "&to=" + q, "/incidents/" + url.PathEscape(hostile), "/changes/" + url.PathEscape(hostile),
 		"/trail/" + url.PathEscape(hostile), "/desk/" + url.PathEscape(hostile), "/" + url.PathEscape(hostile), u["incident"] + "?range=" + q, u["incident"] + "?from=" + q,
+		"/series?q=" + q, "/series?group=" + q, "/series?state=" + q, "/series?after=" + q, "/series/" + url.PathEscape(hostile), u["series-unusual"] + "?range=" + q,
+		u["series-unusual"] + "?from=" + q + "&to=" + q, u["series-unusual"] + "?anomaly=" + q,
 	} {
 		clean(t, a, r.Get(a), false)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/fettleops/fettle/web/page/login"
 	"github.com/fettleops/fettle/web/page/overview"
 	"github.com/fettleops/fettle/web/page/search"
+	"github.com/fettleops/fettle/web/page/series"
 	"github.com/fettleops/fettle/web/page/stop"
 	"github.com/fettleops/fettle/web/page/styleguide"
 	"github.com/fettleops/fettle/web/page/trail"
@@ -48,6 +49,7 @@ type Deps struct {
 	Sessions  chrome.Sessions
 	Record    Record
 	Series    incidents.Series  // nil: no charts of incidents
+	Senses    series.Senses     // what detection sees; nil: no pages of series
 	Incidents incidents.Actions // the correlate room
 	Gate      Gate              // the change room
 	Analytics backlog.Answers   // the analytics room
@@ -100,6 +102,13 @@ func New(d Deps) (*Web, error) {
 		}
 		p.Routes(mux)
 	}
+	if d.Senses != nil {
+		p, err := series.New(c, d.Senses)
+		if err != nil {
+			return nil, err
+		}
+		p.Routes(mux)
+	}
 	if d.Desk != nil {
 		p, err := desk.New(c, d.Desk)
 		if err != nil {
@@ -138,6 +147,9 @@ func navigation(d Deps) []chrome.Group {
 		{URL: "/stop", Icon: "power", Name: "Execution"}, {URL: "/account", Icon: "user", Name: "Account"}, {URL: "/styleguide", Icon: "theme", Name: "Style guide"},
 	}}
 	groups := []chrome.Group{loop, learn}
+	if d.Senses != nil {
+		groups = append(groups, chrome.Group{Name: "Estate", Links: []chrome.Link{{URL: "/series", Icon: "signal", Name: "Series"}}})
+	}
 	if d.Desk != nil {
 		groups = append(groups, chrome.Group{Name: "Work", Links: []chrome.Link{{URL: "/desk", Icon: "ticket", Name: "Desk"}}})
 	}

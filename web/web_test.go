@@ -24,7 +24,8 @@ func urls(t *testing.T, h *webtest.House) map[string]string {
 	out := map[string]string{
 		"overview": "/", "incidents": "/incidents", "changes": "/changes", "approvals": "/approvals", "backlog": "/backlog", "backlog-day": "/backlog?range=24h",
 		"stop": "/stop", "desk": "/desk", "desk-ticket": "/desk/DESK-1", "search": "/search?q=checkout", "account": "/account", "styleguide": "/styleguide",
-		"missing": "/nowhere",
+		"missing": "/nowhere", "series": "/series", "series-unusual": "/series/" + webtest.Unusual, "series-week": "/series/" + webtest.Expected + "?range=7d",
+		"series-expected": "/series/" + webtest.Expected, "series-learning": "/series/" + webtest.Learning, "series-anomaly": "/series/" + webtest.Unusual + "?anomaly=" + webtest.OpenAnomaly,
 	}
 	incidents, err := h.Store.Incidents(ctx, ops.IncidentFilter{})
 	if err != nil {
@@ -34,6 +35,8 @@ func urls(t *testing.T, h *webtest.House) map[string]string {
 		switch {
 		case i.Title == webtest.Repaired:
 			out["incident"], out["trail"] = "/incidents/"+i.Key(), "/trail/"+i.Key()
+		case i.Resource == "edge-lb-syd":
+			out["incident-anomaly"] = "/incidents/" + i.Key()
 		case i.Severity == ops.Critical:
 			out["incident-open"] = "/incidents/" + i.Key()
 		}
@@ -106,7 +109,7 @@ func TestEveryPage(t *testing.T) {
 func TestEmptyPages(t *testing.T) {
 	h := webtest.Empty(t)
 	r := h.Reader("ada")
-	for _, u := range []string{"/", "/incidents", "/changes", "/approvals", "/backlog", "/desk", "/search?q=x", "/stop"} {
+	for _, u := range []string{"/", "/incidents", "/changes", "/approvals", "/backlog", "/desk", "/search?q=x", "/stop", "/series"} {
 		if p := r.Get(u); p.Status != http.StatusOK || len(p.All(".state")) == 0 && u != "/stop" {
 			t.Errorf("%s is %d and does not say why it is empty: %s", u, p.Status, p.Text("main"))
 		}
@@ -119,7 +122,7 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 	all := urls(t, h)
 	all["login"] = "/login"
 	all["static"] = r.Get("/").Attr("link[rel=stylesheet]", "href")
-	all["csv"] = "/backlog.csv"
+	all["csv"], all["readings"] = "/backlog.csv", "/series/"+webtest.Unusual+"/readings.csv"
 	for name, u := range all {
 		p := r.Get(u)
 		for key, want := range map[string]string{

@@ -181,6 +181,48 @@ func (c *Client) SetExecution(ctx context.Context, stopped bool, reason string) 
 	return send[api.Execution](ctx, c, http.MethodPut, "/execution", api.Execution{Stopped: stopped, Reason: reason})
 }
 
+// Series lists watched series; see the API for the query.
+func (c *Client) Series(ctx context.Context, query url.Values) (SeriesList, error) {
+	return get[SeriesList](ctx, c, "/series", query)
+}
+
+// OneSeries shows a watched series over a span; see the API for the query.
+func (c *Client) OneSeries(ctx context.Context, id string, query url.Values) (SeriesView, error) {
+	return get[SeriesView](ctx, c, "/series/"+url.PathEscape(id), query)
+}
+
+// Group shows a group of features.
+func (c *Client) Group(ctx context.Context, name string) (GroupView, error) {
+	return get[GroupView](ctx, c, "/groups/"+url.PathEscape(name), nil)
+}
+
+// BeginBootstrap begins to teach a group its past, or goes on with it.
+func (c *Client) BeginBootstrap(ctx context.Context, group, source string, replace bool) (BootstrapView, error) {
+	return send[BootstrapView](ctx, c, http.MethodPost, "/groups/"+url.PathEscape(group)+"/bootstraps", map[string]any{"source": source, "replace": replace})
+}
+
+// TeachBootstrap teaches a part of a past; sending it twice changes nothing.
+func (c *Client) TeachBootstrap(ctx context.Context, id string, from, to time.Time, batch []byte) (Taken, error) {
+	var out Taken
+	q := url.Values{"from": {from.Format(time.RFC3339Nano)}, "to": {to.Format(time.RFC3339Nano)}}
+	return out, c.do(ctx, http.MethodPut, "/bootstraps/"+url.PathEscape(id)+"/parts", q, "application/vnd.fettle.samples", batch, &out)
+}
+
+// EndBootstrap says that a past is complete.
+func (c *Client) EndBootstrap(ctx context.Context, id string) (BootstrapView, error) {
+	return send[BootstrapView](ctx, c, http.MethodPost, "/bootstraps/"+url.PathEscape(id)+"/end", nil)
+}
+
+// Anomalies lists anomalies; see the API for the query.
+func (c *Client) Anomalies(ctx context.Context, query url.Values) (AnomalyList, error) {
+	return get[AnomalyList](ctx, c, "/anomalies", query)
+}
+
+// Anomaly shows one, by id.
+func (c *Client) Anomaly(ctx context.Context, id string) (AnomalyView, error) {
+	return get[AnomalyView](ctx, c, "/anomalies/"+url.PathEscape(id), nil)
+}
+
 // BacklogSnapshots lists the daily counts.
 func (c *Client) BacklogSnapshots(ctx context.Context, query url.Values) (api.List[ops.BacklogSnapshot], error) {
 	return get[api.List[ops.BacklogSnapshot]](ctx, c, "/analytics/backlog-snapshots", query)

@@ -1,6 +1,9 @@
 package client
 
-import "github.com/fettleops/fettle/api"
+import (
+	"github.com/fettleops/fettle/api"
+	"github.com/fettleops/fettle/ops"
+)
 
 // The shapes of requests and answers, as the server describes them.
 type (
@@ -14,6 +17,20 @@ type (
 	ChangeView = api.ChangeView
 	// TrailView is the story of a record.
 	TrailView = api.TrailView
+	// SeriesList is a page of watched series.
+	SeriesList = api.List[api.SeriesSummary]
+	// SeriesView is a watched series over a span of time.
+	SeriesView = api.SeriesView
+	// AnomalyList is a page of anomalies.
+	AnomalyList = api.List[ops.Anomaly]
+	// GroupView is a group of features and how far its models are.
+	GroupView = api.GroupView
+	// BootstrapView is the teaching of a past.
+	BootstrapView = api.BootstrapView
+	// Taken is what became of a part of a past.
+	Taken = api.Taken
+	// AnomalyView is an anomaly with its incident.
+	AnomalyView = api.AnomalyView
 	// NewToken asks for a token.
 	NewToken = api.NewToken
 	// PlatformList lists platforms.

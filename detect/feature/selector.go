@@ -60,6 +60,17 @@ type formula struct {
 	place int
 }
 
+// Metrics returns the names of the metrics its features read, sorted, and
+// whether some feature reads metrics of any name.
+func (s *Selector) Metrics() (names []string, unnamed bool) {
+	for i := range s.slots {
+		names = append(names, s.slots[i].metrics...)
+		unnamed = unnamed || len(s.slots[i].metrics) == 0
+	}
+	slices.Sort(names)
+	return slices.Compact(names), unnamed
+}
+
 // Counts are what befell the samples of a group since its Selector was made.
 type Counts struct {
 	// Late samples came after their step had closed and were dropped.

@@ -7,6 +7,9 @@ import (
 	"github.com/fettleops/fettle/intake/alertmanager"
 	"github.com/fettleops/fettle/intake/azuremonitor"
 	"github.com/fettleops/fettle/intake/cloudwatch"
+	"github.com/fettleops/fettle/intake/firehose"
+	"github.com/fettleops/fettle/intake/kinesis"
+	"github.com/fettleops/fettle/intake/otlp"
 	"github.com/fettleops/fettle/intake/remotewrite"
 )
 
@@ -16,6 +19,9 @@ func Drivers() []intake.Driver {
 		alertmanager.Driver,
 		azuremonitor.Driver,
 		cloudwatch.Driver,
+		firehose.Driver,
+		kinesis.Driver,
+		otlp.Driver,
 		remotewrite.Driver,
 	}
 }

@@ -81,7 +81,12 @@ func Rooms() []Room {
 		},
 		{Path: "intake/all", May: []string{"intake", "intake/*/..."}, Purpose: "generated list of the sources", Why: whyAll},
 		{
-			Path: "intake/*/...", May: with(floor, "intake", "job/...", "series/..."),
+			Path: "intake/metricstream", May: []string{"intake", "series"},
+			Purpose: "reads the records of CloudWatch metric streams, which two sources carry",
+			Why:     "it turns bytes into samples and knows neither of the ways they come by",
+		},
+		{
+			Path: "intake/*/...", May: with(floor, "intake", "intake/metricstream", "job/...", "series/..."),
 			Purpose: "one source of signals", Why: whyDriver,
 		},
 		{

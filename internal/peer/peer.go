@@ -2,8 +2,10 @@
 // test on free loopback ports and stops them by process id. Only tests and test
 // kits import it.
 //
-// A peer that is not installed skips the test and names the Debian package
-// that brings it; with FETTLE_PEERS=required, as in .ci/run, it fails instead.
+// A peer that is not installed skips the test and names the Debian package, or
+// the command, that brings it; with FETTLE_PEERS=required, as in .ci/run, it
+// fails instead, unless FETTLE_WITHOUT names it: .ci/run says there what could
+// not be installed.
 // Nothing outside temporary folders and the user's cache folder is written, and
 // no peer listens on anything but 127.0.0.1.
 package peer
@@ -29,10 +31,16 @@ func Long(t testing.TB) {
 // missing ends a test whose peer is not installed.
 func missing(t testing.TB, what, debianPackage string) {
 	t.Helper()
-	if os.Getenv("FETTLE_PEERS") == "required" {
-		t.Fatalf("%s is missing and FETTLE_PEERS=required: apt-get install %s", what, debianPackage)
+	absent(t, what, "apt-get install "+debianPackage)
+}
+
+// absent ends a test without what the command would bring.
+func absent(t testing.TB, what, command string) {
+	t.Helper()
+	if os.Getenv("FETTLE_PEERS") == "required" && os.Getenv("FETTLE_WITHOUT") != what {
+		t.Fatalf("%s is missing and FETTLE_PEERS=required: %s", what, command)
 	}
-	t.Skipf("%s is missing: apt-get install %s", what, debianPackage)
+	t.Skipf("%s is missing: %s", what, command)
 }
 
 // program finds an executable on the PATH or among the system's own, which

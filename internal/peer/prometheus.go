@@ -26,8 +26,25 @@ func Alertmanager(t testing.TB, configYAML string) (url string) {
 // configuration, so `rule_files: ["*.rules.yml"]` finds it.
 func Prometheus(t testing.TB, configYAML string, rules map[string]string) (url string) {
 	t.Helper()
-	bin := program(t, "prometheus", "prometheus")
+	return prometheus(t, t.TempDir(), configYAML, rules)
+}
+
+// PrometheusHolding starts a real Prometheus that scrapes nothing and holds the
+// samples of a text in the form of OpenMetrics, with a time in each line.
+func PrometheusHolding(t testing.TB, openMetrics string) (url string) {
+	t.Helper()
+	tool := program(t, "promtool", "prometheus")
 	dir := t.TempDir()
+	text := write(t, filepath.Join(dir, "past.txt"), openMetrics)
+	if out, err := exec.Command(tool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", text, filepath.Join(dir, "data")).CombinedOutput(); err != nil {
+		t.Fatalf("promtool: %v: %s", err, out)
+	}
+	return prometheus(t, dir, "{}", nil)
+}
+
+func prometheus(t testing.TB, dir, configYAML string, rules map[string]string) (url string) {
+	t.Helper()
+	bin := program(t, "prometheus", "prometheus")
 	config := write(t, filepath.Join(dir, "prometheus.yml"), configYAML)
 	for name, text := range rules {
 		write(t, filepath.Join(dir, filepath.Base(name)), text)

@@ -63,7 +63,7 @@ func Remove() {
 	}
 }
 
-// WebhookToken is the credential of the integration "am".
+// WebhookToken is the credential of the integrations "am" and "metrics".
 const WebhookToken = "house-token-0123456789abcdef"
 
 // House is an installation of the real binary.
@@ -92,6 +92,10 @@ type Options struct {
 	RT    *peer.RT
 	Extra string // appended to the configuration
 	Host  bool   // sample this machine every second
+	// Detect is YAML of the section detect beside host and rules, indented by two.
+	Detect string
+	// Integration is a further entry of integrations, on one line.
+	Integration string
 }
 
 // New makes an installation; nothing runs yet.
@@ -143,11 +147,18 @@ func (h *House) configuration(o Options) string {
 	if o.Host {
 		host = "{enabled: true, every: 1s}"
 	}
+	integration := ""
+	if o.Integration != "" {
+		integration = "  - " + o.Integration
+	}
 	text := `
 server: {public_url: "` + h.Base + `"}
 integrations:
   - {name: am, source: alertmanager, auth: {bearer: env:HOUSE_WEBHOOK}}
+  - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
+` + integration + `
 detect:
+  checkpoint_interval: 2s
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}
@@ -157,7 +168,7 @@ detect:
 	if o.Host {
 		text += "    - {name: Alive, when: 'cpu_utilization >= 0.0', severity: low}\n"
 	}
-	text += `
+	text += o.Detect + `
 correlate: {group_by: [rule, resource], within: 1h, reopen_within: 24h, flap: {changes: 0}}
 teams:
   - {name: Ops, time_zone: UTC, backlog_snapshot: "00:00"}

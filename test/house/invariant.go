@@ -22,11 +22,15 @@ import (
 // open opens the server's database file for reading, also while it runs.
 func (h *House) open() *sql.DB {
 	h.T.Helper()
-	d, err := sql.Open("sqlite", "file:"+filepath.Join(h.Dir, "fettle.db")+"?_pragma=query_only(1)&_pragma=busy_timeout(10000)")
+	d, err := openFile(filepath.Join(h.Dir, "fettle.db"))
 	if err != nil {
 		h.T.Fatal(err)
 	}
 	return d
+}
+
+func openFile(path string) (*sql.DB, error) {
+	return sql.Open("sqlite", "file:"+path+"?_pragma=query_only(1)&_pragma=busy_timeout(10000)")
 }
 
 // rows runs a query and returns every row as strings.

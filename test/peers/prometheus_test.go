@@ -104,10 +104,20 @@ func host(u string) string {
 // appended is every sample in the log.
 func appended(t *testing.T, h *intaketest.House) map[point]float64 {
 	t.Helper()
+	var bodies [][]byte
+	for _, r := range h.Samples(t) {
+		bodies = append(bodies, r.Body)
+	}
+	return read(t, bodies)
+}
+
+// read is every sample in the bodies of records.
+func read(t *testing.T, bodies [][]byte) map[point]float64 {
+	t.Helper()
 	out := map[point]float64{}
-	for _, record := range h.Samples(t) {
+	for _, body := range bodies {
 		var r series.BatchReader
-		if err := r.Open(record.Body); err != nil {
+		if err := r.Open(body); err != nil {
 			t.Fatal(err)
 		}
 		for r.Next() {

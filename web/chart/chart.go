@@ -5,8 +5,7 @@
 package chart
 
 import (
-	"encoding/json"
-	"fmt"
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -16,11 +15,25 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-// Line is one series of a chart. A NaN value is a gap.
+// Line is one series of a chart. A NaN value is a gap. The lines of one chart
+// have their points at the same times.
 type Line struct {
 	Name   string
 	Points []ops.Point
+	Style  Style // of a line that is not measured
 }
+
+// Style is how a line is drawn that is not one of the measured series.
+type Style string
+
+// The styles. Measured is a series of its own; the others say something about
+// the first one.
+const (
+	Measured  Style = ""
+	Expected  Style = "exp"
+	Threshold Style = "limit"
+	Outside   Style = "out" // the part outside the band, drawn over the first line; not in legend and table
+)
 
 // Mark is a numbered instant. Its number returns in the caption and the trail.
 type Mark struct {
@@ -34,7 +47,8 @@ type Mark struct {
 // Span is a shaded stretch of time.
 type Span struct {
 	From, To time.Time
-	Hot      bool // an incident, not a remark
+	Hot      bool   // an incident or an anomaly, not a remark
+	Name     string // written into the stretch where there is room
 }
 
 // Zoom holds the links that change the range without script. An empty link is
@@ -51,13 +65,18 @@ type Chart struct {
 	Whole     bool // values are counts: no line between two of them
 	Daily     bool // points stand for days; labels are dates
 	Lines     []Line
+	Band      *Band
 	Limit     *float64 // threshold line
 	LimitName string
-	Shade     *Span
+	Shades    []Span
 	Marks     []Mark
 	Caption   string
 	Zoom      Zoom
 	CSV       string
+	Height    int  // in pixels, Height when zero
+	Above     bool // the markers are explained by the figure above
+	Pick      bool // a span can be selected and summed up
+	Hint      bool // the reader is told how
 }
 
 // MaxLines is how many series a reader can tell apart.
@@ -67,7 +86,7 @@ const MaxLines = 3
 const (
 	Height = 240
 	top    = 14
-	bottom = 218
+	foot   = 22 // below the lowest line
 )
 
 // maxPoints bounds the points of a line that are drawn; more are thinned so
@@ -144,30 +163,71 @@ func Scale(high float64) (limit, step float64) {
 	return step * math.Ceil(high/step*0.999999), step
 }
 
-func (c *Chart) high() float64 {
-	high := 0.0
-	for _, l := range c.Lines {
+// extent returns the least and the greatest value that is drawn. What was
+// never measured below zero is not drawn there either: a band does not know
+// that a share cannot be negative.
+func (c *Chart) extent() (low, high float64) {
+	low, high = math.Inf(1), math.Inf(-1)
+	measured := math.Inf(1)
+	lines := c.all()
+	for i, l := range lines {
 		for _, p := range l.Points {
-			if !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
-				high = math.Max(high, p.Value)
+			if math.IsNaN(p.Value) || math.IsInf(p.Value, 0) {
+				continue
+			}
+			low, high = math.Min(low, p.Value), math.Max(high, p.Value)
+			if i < len(c.Lines) && l.Style == Measured {
+				measured = math.Min(measured, p.Value)
 			}
 		}
 	}
+	if measured >= 0 && low < 0 && high > 0 {
+		low = 0
+	}
 	if c.Limit != nil {
-		high = math.Max(high, *c.Limit)
+		low, high = math.Min(low, *c.Limit), math.Max(high, *c.Limit)
 	}
-	return high
+	return low, high
 }
 
-func (c *Chart) scale() (limit, step float64) {
-	limit, step = Scale(c.high())
+// scale returns both ends of the vertical axis and its step. The axis begins
+// at zero, unless values are negative, or there is a band and all of it would
+// be pressed into less than the upper third.
+func (c *Chart) scale() (low, high, step float64) {
+	least, most := c.extent()
+	if least < 0 || c.Band != nil && least > 0 && most-least < most/3 {
+		return around(least, most)
+	}
+	high, step = Scale(most)
 	if c.Whole && step < 1 {
-		return 4, 1
+		return 0, 4, 1
 	}
-	return limit, step
+	return 0, high, step
 }
 
-func (c *Chart) y(v, limit float64) float64 { return bottom - v/limit*(bottom-top) }
+// bottom is the height of the lowest gridline.
+func (c *Chart) bottom() float64 { return float64(c.Tall() - foot) }
+
+// Tall returns the height of the drawing in pixels.
+func (c *Chart) Tall() int { return cmp.Or(c.Height, Height) }
+
+// Floor returns the height of the lowest gridline in pixels.
+func (c *Chart) Floor() int { return c.Tall() - foot }
+
+// Plot returns the height between the lowest and the highest gridline.
+func (c *Chart) Plot() int { return c.Tall() - foot - top }
+
+// TickY returns the height of the labels of the horizontal axis.
+func (c *Chart) TickY() int { return c.Tall() - 5 }
+
+// NameY returns the height of the names of shaded stretches.
+func (c *Chart) NameY() int { return c.Floor() - 6 }
+
+// y returns the height of a value; what is beyond the axis stands at its end.
+func (c *Chart) y(v, low, high float64) float64 {
+	v = math.Min(math.Max(v, low), high)
+	return c.bottom() - (v-low)/(high-low)*(c.bottom()-top)
+}
 
 func (c *Chart) x(at time.Time) float64 {
 	span := c.To.Sub(c.From)
@@ -218,12 +278,12 @@ type GridLine struct{ Y, LabelY, Label string }
 
 // Grid returns the horizontal lines, the unit on the topmost.
 func (c *Chart) Grid() []GridLine {
-	limit, step := c.scale()
+	low, high, step := c.scale()
 	var out []GridLine
-	for v := 0.0; v <= limit+step/2; v += step {
-		y := c.y(v, limit)
+	for v := low; v <= high+step/2; v += step {
+		y := c.y(v, low, high)
 		label := Number(v)
-		if v+step > limit+step/2 && c.Unit != "" {
+		if v+step > high+step/2 && c.Unit != "" {
 			label += " " + c.Unit
 		}
 		out = append(out, GridLine{px(y), px(y - 4), label})
@@ -236,7 +296,7 @@ type Path struct{ Class, D string }
 
 // Paths returns the drawing of each line. Gaps interrupt it.
 func (c *Chart) Paths() []Path {
-	limit, _ := c.scale()
+	low, high, _ := c.scale()
 	var out []Path
 	for i, l := range c.Lines {
 		var b strings.Builder
@@ -250,10 +310,10 @@ func (c *Chart) Paths() []Path {
 			if !pen {
 				verb = "M"
 			}
-			b.WriteString(verb + px(c.x(p.At)*10) + " " + px(c.y(p.Value, limit)))
+			b.WriteString(verb + px(c.x(p.At)*10) + " " + px(c.y(p.Value, low, high)))
 			pen = true
 		}
-		out = append(out, Path{fmt.Sprintf("s%d", i+1), b.String()})
+		out = append(out, Path{c.class(i), b.String()})
 	}
 	return out
 }
@@ -264,19 +324,19 @@ type End struct{ Y, Label string }
 // Ends returns the labels of the lines' last values, moved apart so that none
 // covers another.
 func (c *Chart) Ends() []End {
-	if len(c.Lines) < 2 {
+	if c.measured() < 2 {
 		return nil
 	}
-	limit, _ := c.scale()
+	low, high, _ := c.scale()
 	type place struct {
 		y     float64
 		label string
 	}
 	var places []place
 	for _, l := range c.Lines {
-		if n := len(l.Points); n > 0 && !math.IsNaN(l.Points[n-1].Value) {
+		if n := len(l.Points); l.Style == Measured && n > 0 && !math.IsNaN(l.Points[n-1].Value) {
 			v := l.Points[n-1].Value
-			places = append(places, place{c.y(v, limit) - 7, l.Name + " " + Number(v)})
+			places = append(places, place{c.y(v, low, high) - 7, l.Name + " " + Number(v)})
 		}
 	}
 	slices.SortStableFunc(places, func(a, b place) int { return int(a.y - b.y) })
@@ -295,8 +355,8 @@ func (c *Chart) LimitY() string {
 	if c.Limit == nil {
 		return ""
 	}
-	limit, _ := c.scale()
-	return px(c.y(*c.Limit, limit))
+	low, high, _ := c.scale()
+	return px(c.y(*c.Limit, low, high))
 }
 
 // LimitValue returns the threshold, zero when there is none.
@@ -309,8 +369,8 @@ func (c *Chart) LimitValue() float64 {
 
 // LimitLabelY returns the height of the threshold's label.
 func (c *Chart) LimitLabelY() string {
-	limit, _ := c.scale()
-	y := c.y(*c.Limit, limit) - 5
+	low, high, _ := c.scale()
+	y := c.y(*c.Limit, low, high) - 5
 	if y < top+12 {
 		y += 18 // below its line, off the disc of a marker
 	}
@@ -352,19 +412,32 @@ func (c *Chart) Ticks() []Tick {
 	return out
 }
 
-// Box is the shaded stretch in the drawing.
+// Box is a shaded stretch in the drawing.
 type Box struct {
 	X, Width string
 	Hot      bool
+	Name     string // empty where there is no room for it
 }
 
-// ShadeBox returns the shaded stretch, nil when there is none in the range.
-func (c *Chart) ShadeBox() *Box {
-	if c.Shade == nil || !c.Shade.From.Before(c.To) || !c.Shade.To.After(c.From) {
-		return nil
+// roomFor is the share of the width, in percent, that a stretch needs to carry
+// its name.
+const roomFor = 10
+
+// Boxes returns the shaded stretches that lie in the range.
+func (c *Chart) Boxes() []Box {
+	var out []Box
+	for _, s := range c.Shades {
+		if !s.From.Before(c.To) || !s.To.After(c.From) {
+			continue
+		}
+		a, b := c.x(s.From), c.x(s.To)
+		box := Box{pct(a), pct(math.Max(b-a, 0.3)), s.Hot, s.Name}
+		if b-a < roomFor {
+			box.Name = ""
+		}
+		out = append(out, box)
 	}
-	a, b := c.x(c.Shade.From), c.x(c.Shade.To)
-	return &Box{pct(a), pct(math.Max(b-a, 0.3)), c.Shade.Hot}
+	return out
 }
 
 // Flag is a marker in the drawing.
@@ -383,80 +456,3 @@ func (c *Chart) Flags() []Flag {
 	}
 	return out
 }
-
-// merge puts all lines on one axis of time, in milliseconds.
-func (c *Chart) merge() (xs []int64, cols [][]*float64) {
-	place := map[int64]int{}
-	thin := make([][]ops.Point, len(c.Lines))
-	for i, l := range c.Lines {
-		thin[i] = Thin(l.Points, maxPoints)
-		for _, p := range thin[i] {
-			if ms := p.At.UnixMilli(); place[ms] == 0 {
-				place[ms] = 1
-				xs = append(xs, ms)
-			}
-		}
-	}
-	slices.Sort(xs)
-	for i, ms := range xs {
-		place[ms] = i
-	}
-	cols = make([][]*float64, len(c.Lines))
-	for i := range c.Lines {
-		cols[i] = make([]*float64, len(xs))
-		for _, p := range thin[i] {
-			if !math.IsNaN(p.Value) && !math.IsInf(p.Value, 0) {
-				cols[i][place[p.At.UnixMilli()]] = &p.Value
-			}
-		}
-	}
-	return xs, cols
-}
-
-// JSON returns the numbers for the script, times in seconds.
-func (c *Chart) JSON() (string, error) {
-	type mark struct {
-		N  int     `json:"n"`
-		At float64 `json:"at"`
-	}
-	type line struct {
-		Name   string     `json:"name"`
-		Values []*float64 `json:"values"`
-	}
-	type shade struct {
-		From float64 `json:"from"`
-		To   float64 `json:"to"`
-		Hot  bool    `json:"hot"`
-	}
-	limit, step := c.scale()
-	out := struct {
-		X     []float64 `json:"x"`
-		Lines []line    `json:"lines"`
-		From  float64   `json:"from"`
-		To    float64   `json:"to"`
-		Top   float64   `json:"top"`
-		Step  float64   `json:"step"`
-		Unit  string    `json:"unit"`
-		Daily bool      `json:"daily"`
-		Limit *float64  `json:"limit"`
-		Shade *shade    `json:"shade"`
-		Marks []mark    `json:"marks"`
-	}{X: []float64{}, From: secs(c.From), To: secs(c.To), Top: limit, Step: step, Unit: c.Unit, Daily: c.Daily, Limit: c.Limit}
-	xs, cols := c.merge()
-	for _, ms := range xs {
-		out.X = append(out.X, float64(ms)/1000)
-	}
-	for i, l := range c.Lines {
-		out.Lines = append(out.Lines, line{l.Name, cols[i]})
-	}
-	if c.Shade != nil {
-		out.Shade = &shade{secs(c.Shade.From), secs(c.Shade.To), c.Shade.Hot}
-	}
-	for _, m := range c.Marks {
-		out.Marks = append(out.Marks, mark{m.N, secs(m.At)})
-	}
-	b, err := json.Marshal(out)
-	return string(b), err
-}
-
-func secs(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -93,9 +93,9 @@ func TestTheScriptGetsWhatTheServerDraws(t *testing.T) {
 	limit := 3.0
 	c := chart.Chart{
 		From: noon, To: noon.Add(10 * time.Minute), Unit: "ms", Limit: &limit, LimitName: "threshold",
-		Lines: []chart.Line{{Name: "a", Points: points(1, 2, 5)}, {Name: "b", Points: points(math.Inf(1), 4)}},
-		Shade: &chart.Span{From: noon.Add(5 * time.Minute), To: noon.Add(20 * time.Minute)},
-		Marks: []chart.Mark{{N: 1, At: noon.Add(time.Minute)}, {N: 2, At: noon.Add(time.Hour)}},
+		Lines:  []chart.Line{{Name: "a", Points: points(1, 2, 5)}, {Name: "b", Points: points(math.Inf(1), 4)}},
+		Shades: []chart.Span{{From: noon.Add(5 * time.Minute), To: noon.Add(20 * time.Minute)}},
+		Marks:  []chart.Mark{{N: 1, At: noon.Add(time.Minute)}, {N: 2, At: noon.Add(time.Hour)}},
 	}
 	text, err := c.JSON()
 	if err != nil {
@@ -112,7 +112,7 @@ func TestTheScriptGetsWhatTheServerDraws(t *testing.T) {
 	if len(got.X) != 3 || got.Lines[1].Values[0] != nil || *got.Lines[1].Values[1] != 4 || got.Top < 5 {
 		t.Errorf("the script gets %s", text)
 	}
-	if b := c.ShadeBox(); b == nil || b.X != "50%" || b.Width != "50%" {
+	if b := c.Boxes(); len(b) != 1 || b[0].X != "50%" || b[0].Width != "50%" {
 		t.Errorf("the shade is %+v", b)
 	}
 	if f := c.Flags(); len(f) != 1 || f[0].X != "10%" {

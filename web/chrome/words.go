@@ -28,6 +28,10 @@ func (c *Chrome) words() template.FuncMap {
 		"sync":          func(s ops.SyncState) badge { return syncBadges[s].or(string(s)) },
 		"deskState":     func(s string) badge { return incidentBadges[ops.IncidentState(s)].or(s) },
 
+		"watchedState": func(s ops.WatchedState) badge { return watchedBadges[s].or(string(s)) },
+		"anomalyState": func(s ops.AnomalyState) badge { return anomalyBadges[s].or(string(s)) },
+		"known":        known, "band": span,
+
 		"clock": clockTime, "stamp": stamp, "when": when, "ago": ago, "day": day, "iso": iso,
 		"age": story.Age, "until": func(t, now time.Time) string { return story.Age(t.Sub(now)) },
 		"zoned": zoned,
@@ -312,3 +316,12 @@ func worst(list []ops.Ticket) *Worst {
 type both struct{ A, B any }
 
 func pair(a, b any) both { return both{a, b} }
+
+// Inert keeps a spreadsheet from taking a cell for a formula (OWASP, CSV
+// injection).
+func Inert(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}

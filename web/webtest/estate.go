@@ -19,6 +19,7 @@ func New(t testing.TB) *House {
 	h := Empty(t)
 	h.backlog()
 	h.At(start)
+	h.watched()
 	h.incidents()
 	h.checkout()
 	h.changes()
@@ -64,7 +65,9 @@ func (h *House) incident(i ops.Incident, age time.Duration, members ...ops.Membe
 		for k := range members {
 			m := &members[k]
 			m.IncidentID, m.StartsAt, m.FirstSeen, m.LastSeen = i.ID, i.OpenedAt.Add(-time.Minute), i.OpenedAt, i.OpenedAt
-			m.Fingerprint = fmt.Sprintf("%s-%d", i.ID, k)
+			if m.Fingerprint == "" {
+				m.Fingerprint = fmt.Sprintf("%s-%d", i.ID, k)
+			}
 			alerts = append(alerts, m.Alert)
 		}
 		if len(members) > 0 {
@@ -157,6 +160,9 @@ func (h *House) incidents() {
 				Alert:       alert(x.title, x.sev, state, ops.AlertContext{Metric: "errors", Operator: ">", Threshold: "5", Actual: fmt.Sprint(8 + n), Window: 5 * time.Minute}, x.resource),
 				Integration: []string{"alertmanager", "azure-prod", "aws-prod"}[n%3], Repeats: int64(n), Why: "same group",
 			})
+		}
+		if x.resource == "edge-lb-syd" {
+			h.anomalous(members)
 		}
 		i := h.incident(ops.Incident{Title: x.title, Resource: x.resource, Team: x.team, Severity: x.sev, State: x.state, Rule: x.title}, x.age, members...)
 		note := ""

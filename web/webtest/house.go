@@ -17,6 +17,7 @@ import (
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/desk"
 	"github.com/fettleops/fettle/correlate"
+	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
@@ -42,10 +43,11 @@ type House struct {
 	Tokens map[string]string
 	People map[string]ops.Principal
 
-	t   testing.TB
-	mu  sync.Mutex
-	now time.Time
-	ids int
+	t     testing.TB
+	watch *watch
+	mu    sync.Mutex
+	now   time.Time
+	ids   int
 }
 
 // Now returns the house's clock.
@@ -113,7 +115,7 @@ func (pulse) Pulse(context.Context) (samples, alerts int64, err error) { return 
 func Empty(t testing.TB) *House {
 	t.Helper()
 	ctx := context.Background()
-	h := &House{t: t, now: start, Tokens: map[string]string{}, People: map[string]ops.Principal{}}
+	h := &House{t: t, now: start, watch: &watch{}, Tokens: map[string]string{}, People: map[string]ops.Principal{}}
 	var err error
 	if h.DB, err = db.OpenSQLite(ctx, filepath.Join(t.TempDir(), "fettle.db")); err != nil {
 		t.Fatal(err)
@@ -129,7 +131,9 @@ func Empty(t testing.TB) *House {
 		t.Fatal(err)
 	}
 	h.Gate, err = change.New(change.Config{
-		Windows: []ops.Window{{Name: "EU data tier", Schedule: "0 22 * * *", Duration: 4 * time.Hour, Cutoff: 30 * time.Minute, TimeZone: "Europe/Dublin"}},
+		Windows: []ops.Window{{Name: "EU data tier", Schedule: "0 22 * * *", Duration: 4 * time.Hour, Cutoff: 30 * time.Minute, TimeZone: "Europe/Dublin"}, {
+			Name: "Nightly patching", Schedule: "0 1 * * *", Duration: 45 * time.Minute, TimeZone: "UTC", Mute: true, Applies: `resource.labels.instance.startsWith("checkout-")`,
+		}},
 		Approval: []change.ApprovalRule{{
 			Match: "true", Approvers: []ops.Approvers{{Role: ops.Approver, Count: 1}}, Expires: 72 * time.Hour,
 		}},
@@ -155,7 +159,8 @@ func Empty(t testing.TB) *House {
 		t.Fatal(err)
 	}
 	h.Web, err = web.New(web.Deps{
-		Sessions: Sessions{h.Store, h.DB, 12 * time.Hour}, Record: h.Store, Series: h.Series, Incidents: h.Incidents, Gate: gate{h.Gate, h.Store},
+		Sessions: Sessions{h.Store, h.DB, 12 * time.Hour}, Record: h.Store, Series: h.Series, Incidents: h.Incidents,
+		Senses: &detect.Viewer{Watching: h.watch, Record: h.Store, Windows: h.Gate}, Gate: gate{h.Gate, h.Store},
 		Analytics: &analytics.Room{Teams: []analytics.Team{{Name: "EUC", Zone: zone, Hour: 19}, {Name: "Support", Zone: zone, Hour: 19}}, Record: h.Store, Facts: h.Store, DB: h.DB, Clock: h.Now, Logger: log},
 		Desk:      h.Desk, DeskName: "desk", Pulse: pulse{}, Clock: h.Now, Logger: log, Version: "1.0",
 	})

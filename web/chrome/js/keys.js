@@ -3,7 +3,7 @@
 
 (() => {
   if (!document.body.hasAttribute("data-keys")) return;
-  const places = { o: "/", i: "/incidents", c: "/changes", a: "/approvals", b: "/backlog" };
+  const places = { o: "/", i: "/incidents", c: "/changes", a: "/approvals", b: "/backlog", s: "/series" };
   let go = 0;
 
   function row(step) {

@@ -452,17 +452,9 @@ func (p *Page) csv(w http.ResponseWriter, r *http.Request, v *chrome.Visit) erro
 			continue
 		}
 		for _, x := range c.points {
-			_ = out.Write([]string{x.At.Format(form), cell(c.team), strconv.Itoa(int(math.Round(x.Value)))})
+			_ = out.Write([]string{x.At.Format(form), chrome.Inert(c.team), strconv.Itoa(int(math.Round(x.Value)))})
 		}
 	}
 	out.Flush()
 	return nil // a reader who went away is no error
-}
-
-// cell keeps a team's name from being taken for a formula by a spreadsheet.
-func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }

@@ -23,7 +23,9 @@ const (
 	digestLen  = 5
 	maxMarks   = 6
 	maxRelated = 10
-	maxSpan    = 31 * 24 * time.Hour
+	// maxAnomalies is how many members are shown with what their detector saw.
+	maxAnomalies = 3
+	maxSpan      = 31 * 24 * time.Hour
 )
 
 // Button is one legal move.
@@ -48,6 +50,7 @@ type One struct {
 	Earlier    int // lines of the story that are left to the trail
 	Chart      *chart.Chart
 	Ranges     []Range
+	Anomalies  []chrome.AnomalyView
 	Members    []ops.Member
 	AllMembers int
 	Tickets    []chrome.TicketView
@@ -124,12 +127,24 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, i o
 			}
 		}
 	}
+	o.Anomalies = anomalies(o.Members)
 	o.AllMembers = len(o.Members)
 	o.Members = o.Members[:min(len(o.Members), maxMembers)]
 	return p.chrome.Render(w, r, v, p.onePage, chrome.View{
 		Status: status, Title: i.Key() + " " + i.Title, Nav: "/incidents", Live: live,
 		Crumbs: []chrome.Crumb{{Name: "Incidents", URL: "/incidents"}, {Name: i.Key()}}, Body: o,
 	})
+}
+
+// anomalies returns what our own detectors saw, those that go on first.
+func anomalies(members []ops.Member) []chrome.AnomalyView {
+	var out []chrome.AnomalyView
+	for _, m := range members {
+		if m.Anomaly != nil && len(out) < maxAnomalies {
+			out = append(out, chrome.AnomalyOf(*m.Anomaly, nil))
+		}
+	}
+	return out
 }
 
 func hasLink(list []ops.Link, l ops.Link) bool {
@@ -311,10 +326,10 @@ func (p *Page) chart(ctx context.Context, u *url.URL, now time.Time, i ops.Incid
 		}
 	}
 	c := &chart.Chart{
-		ID: "series", Title: pick.Metric + ", " + i.Resource, Unit: unit(pick.Unit), From: from, To: to,
-		Lines: []chart.Line{{Name: pick.Metric, Points: chart.Gaps(pick.Points)}},
-		Shade: &chart.Span{From: i.OpenedAt, To: end(i, now), Hot: true},
-		Zoom:  zoom("/incidents/"+i.Key(), from, to),
+		ID: "series", Title: pick.Metric + ", " + i.Resource, Unit: chrome.Unit(pick.Unit), From: from, To: to,
+		Lines:  []chart.Line{{Name: pick.Metric, Points: chart.Gaps(pick.Points)}},
+		Shades: []chart.Span{{From: i.OpenedAt, To: end(i, now), Hot: true}},
+		Zoom:   zoom("/incidents/"+i.Key(), from, to),
 	}
 	if v, err := strconv.ParseFloat(strings.TrimSpace(about.Threshold), 64); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) {
 		c.Limit, c.LimitName = &v, "threshold"
@@ -326,19 +341,6 @@ func (p *Page) chart(ctx context.Context, u *url.URL, now time.Time, i ops.Incid
 		c.Marks = append(c.Marks, chart.Mark{N: m.Flag, At: m.At, Text: m.Text, Key: m.Key, URL: m.URL})
 	}
 	return c, nil
-}
-
-// unit returns the unit people write; 1 is a ratio and has none.
-func unit(u string) string {
-	switch u {
-	case "1":
-		return ""
-	case "By":
-		return "B"
-	case "By/s":
-		return "B/s"
-	}
-	return u
 }
 
 func zoom(path string, from, to time.Time) chart.Zoom {

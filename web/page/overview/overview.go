@@ -24,6 +24,7 @@ type Record interface {
 	Incidents(ctx context.Context, f ops.IncidentFilter) ([]ops.Incident, error)
 	Changes(ctx context.Context, f ops.ChangeFilter) ([]ops.Change, error)
 	TicketsAbout(ctx context.Context, subject string) ([]ops.Ticket, error)
+	OpenAnomalies(ctx context.Context) ([]ops.Anomaly, error)
 }
 
 // Pulse tells what comes in, counted over the last minute.
@@ -222,6 +223,17 @@ func (p *Page) loop(ctx context.Context, now time.Time, open []ops.Incident, cha
 		}
 	}
 	set(1, chrome.Short(float64(firing)), "alerts firing", "")
+	odd, err := p.record.OpenAnomalies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch len(odd) {
+	case 0:
+	case 1:
+		set(1, s[1].Value, "alerts firing, 1 anomaly", "/series?state=anomalous")
+	default:
+		set(1, s[1].Value, fmt.Sprintf("alerts firing, %d anomalies", len(odd)), "/series?state=anomalous")
+	}
 	set(2, chrome.Short(float64(len(open))), "incidents open", "/incidents")
 	set(3, chrome.Short(float64(tickets)), "tickets, all well", "")
 	if len(open) > len(rows) {

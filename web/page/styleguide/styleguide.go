@@ -5,6 +5,7 @@ package styleguide
 import (
 	"embed"
 	"html/template"
+	"math"
 	"net/http"
 	"time"
 
@@ -47,6 +48,41 @@ type Body struct {
 	Tiles      []chrome.Tile
 	Plan       string
 	Icons      []string
+	Watched    []ops.WatchedState
+	Anomalies  []ops.AnomalyState
+	Charts     map[string]*chart.Chart // by theme
+}
+
+// example is a chart with all it can show of a watched series: actual,
+// expected, band, what is outside, an anomaly, maintenance and a change.
+func example(theme string, at time.Time) *chart.Chart {
+	at = at.Truncate(time.Minute)
+	point := func(k int, v float64) ops.Point {
+		return ops.Point{At: at.Add(time.Duration(k) * time.Minute), Value: v}
+	}
+	var actual, expected []ops.Point
+	var band chart.Band
+	for k := range 90 {
+		x := float64(k)
+		e := 40 + 8*math.Sin(x/20)
+		v := e + 2*math.Sin(x*1.3)
+		if k >= 60 && k < 72 {
+			v += 30
+		}
+		actual, expected = append(actual, point(k, v)), append(expected, point(k, e))
+		band.Low, band.High = append(band.Low, point(k, e-5)), append(band.High, point(k, e+5))
+	}
+	band.Name = "band"
+	return &chart.Chart{
+		ID: theme, Title: "Latency", Finding: "Latency left its band for 12 min.", Unit: "ms", From: actual[0].At, To: actual[89].At, Band: &band, Height: 184,
+		Lines: []chart.Line{
+			{Name: "actual", Points: actual}, {Name: "expected", Points: expected, Style: chart.Expected},
+			{Name: "outside", Points: chart.Beyond(actual, band), Style: chart.Outside},
+		},
+		Shades:  []chart.Span{{From: actual[20].At, To: actual[40].At, Name: "maintenance"}, {From: actual[60].At, To: actual[72].At, Name: "anomaly", Hot: true}},
+		Marks:   []chart.Mark{{N: 1, At: actual[71].At, Text: "A change"}},
+		Caption: "Shaded: an anomaly, and maintenance.",
+	}
 }
 
 func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
@@ -75,6 +111,12 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 			"overview", "incident", "change", "approve", "calendar", "backlog", "reliab", "risk", "component", "signal", "drift", "runbook", "policy", "plug", "audit",
 			"search", "filter", "check", "x", "next", "prev", "lock", "clock", "user", "power", "download", "up", "freeze", "warn", "undo", "ext", "print", "theme", "ticket", "folder",
 		},
+	}
+	b.Watched = []ops.WatchedState{ops.WatchedLearning, ops.WatchedNormal, ops.WatchedAnomalous}
+	b.Anomalies = []ops.AnomalyState{ops.AnomalyOpen, ops.AnomalyOver}
+	b.Charts = map[string]*chart.Chart{}
+	for _, theme := range b.Themes {
+		b.Charts[theme] = example(theme, at)
 	}
 	for _, s := range []ops.SyncState{ops.SyncOK, ops.SyncPending, ops.SyncConflict, ops.SyncFailed, ops.SyncUnknown} {
 		b.Tickets = append(b.Tickets, ops.Ticket{Sync: s})
