@@ -21,6 +21,7 @@ type model struct {
 	forests  []forest
 	voices   []baseline.Scorer
 	debounce *threshold.Debounce // nil where scores are taken as they are
+	rank     *threshold.Rank     // nil where scores have a ceiling
 	forecast *forecaster
 	judge    *judge
 
@@ -71,6 +72,13 @@ func newModel(name string, s Settings) (*model, error) {
 		}
 		m.debounce = d
 	}
+	if m.profile.rank {
+		rank, err := threshold.NewRank(threshold.RankSettings{Window: 2048, Tail: threshold.ExponentialTail})
+		if err != nil {
+			return nil, err
+		}
+		m.rank = rank
+	}
 	if len(m.forests) > 0 {
 		m.scales = make([]scale, s.Features)
 		for i := range m.scales {
@@ -114,6 +122,9 @@ func (m *model) Process(p Point, r *Reading) error {
 		return fmt.Errorf("detector: %s: %w", m.name, err)
 	}
 	r.Raw, r.Score = raw, m.bound(raw)
+	if m.rank != nil {
+		r.Score = m.rank.Update(raw, hold || !scored)
+	}
 	if m.debounce != nil {
 		damped := m.debounce.Update(raw, hold)
 		smooth := m.smooth + (damped-m.smooth)/smoothing
@@ -263,15 +274,7 @@ func share(blame, values []float64) {
 }
 
 // bound maps a raw score to [0,1].
-func (m *model) bound(raw float64) float64 {
-	switch {
-	case m.profile.half > 0:
-		return raw / (raw + m.profile.half)
-	case math.IsInf(m.ceiling, 1):
-		return min(raw, 1)
-	}
-	return min(raw/m.ceiling, 1)
-}
+func (m *model) bound(raw float64) float64 { return min(raw/m.ceiling, 1) }
 
 // report fills in what a reading says of the model itself. The threshold is
 // the one that the point was held against.

@@ -14,9 +14,9 @@ import (
 type profile struct {
 	forests []forestPart
 	voices  []voicePart
-	// half is the raw score that is a Score of 0.5, or 0 where the score is the
-	// share of the greatest possible.
-	half float64
+	// rank makes the score of how rare the raw one is in its own series, for raw
+	// scores without a ceiling. Otherwise the score is the share of the ceiling.
+	rank bool
 	// debounce, where set, damps the score behind a peak and smooths it.
 	debounce threshold.DebounceSettings
 	// plain is the rule of the 95th percentile in place of SPOT.
@@ -47,7 +47,7 @@ func shipped(tier Tier) []forestPart {
 	}
 	return []forestPart{
 		{rcf.Options{Trees: 24, Samples: 2048, Shingle: 1, TimeDecay: 5e-5, OutputAfter: 64}, 0.65},
-		{rcf.Options{Trees: 24, Samples: 1024, Shingle: 4, OutputAfter: 64, InitialAccept: 0.125}, 0.35},
+		{rcf.Options{Trees: 16, Samples: 1024, Shingle: 4, OutputAfter: 64, InitialAccept: 0.125}, 0.35},
 	}
 }
 
@@ -89,12 +89,8 @@ func profileOf(name string, s Settings) profile {
 	}
 	return profile{voices: []voicePart{{weight: 1, newFunc: func(features int, seed uint64) (baseline.Scorer, error) {
 		return companion(name, features, seed)
-	}}}, half: halves[name]}
+	}}}, rank: name != "random" && name != "null"}
 }
-
-// halves are the raw scores that companions give to one point in about a
-// thousand of noise.
-var halves = map[string]float64{"zscore": 4, "mad": 4, "seasonal": 4, "subpca": 4, "cusum": 16, "differences": 4}
 
 // companion returns a scorer by its name.
 func companion(name string, features int, seed uint64) (baseline.Scorer, error) {
@@ -126,16 +122,13 @@ func scorer[T baseline.Scorer](s T, err error) (baseline.Scorer, error) {
 	return s, nil
 }
 
-// ceiling is the greatest raw score, +Inf where there is none.
+// ceiling is the greatest raw score of members that have one.
 func (p *profile) ceiling() float64 {
 	sum := 0.0
 	for _, f := range p.forests {
 		sum += f.weight * math.Log2(1+float64(f.options.Samples))
 	}
 	for _, v := range p.voices {
-		if v.half == 0 {
-			return math.Inf(1)
-		}
 		sum += v.weight
 	}
 	return sum

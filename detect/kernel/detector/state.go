@@ -113,6 +113,9 @@ func (m *model) chain() []chained {
 	if m.debounce != nil {
 		out = append(out, m.debounce)
 	}
+	if m.rank != nil {
+		out = append(out, m.rank)
+	}
 	if m.judge.plain != nil {
 		out = append(out, m.judge.plain)
 	} else {
