@@ -36,6 +36,7 @@ var behind = map[string]string{
 	"internal/httpx.(*Client).attempt":  "the client behind both",
 	"execute/command.(*Executor).spawn": "under execute.command.start, or a drift check, which changes nothing",
 	"api/client.(*Client).do":           "the command line, which keeps nothing",
+	"detect/bootstrap/":                 "the command line reads a past; what it learned stays, and it goes on when run again",
 	"app/demo.(*witness).get":           "the demo looks at its simulator from outside",
 }
 
