@@ -357,3 +357,27 @@ func TestPointsDoNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// Values of any size are taken: somebody always exports a counter of
+// nanoseconds, or the largest float for "none".
+func TestExtremeValues(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		s := detector.Settings{Features: 1 + int(seed%2), Tier: detector.Small}
+		d := build(t, "default", s)
+		sizes := []float64{math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 0, 1, 1e30, -1e30, 1e-30, 1e200, math.NaN()}
+		var r detector.Reading
+		for i := range 600 {
+			p := detector.Point{At: int64(i) * 60_000, Values: make([]float64, s.Features)}
+			for k := range p.Values {
+				p.Values[k] = sizes[rng.IntN(len(sizes))]
+			}
+			if err := d.Process(p, &r); err != nil {
+				t.Fatalf("%v: %v", p, err)
+			}
+			if why := wrong(p, &r); why != "" {
+				t.Fatalf("%v: %s: %s", p, why, text(&r))
+			}
+		}
+	}
+}

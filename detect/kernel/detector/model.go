@@ -106,6 +106,10 @@ func (m *model) Process(p Point, r *Reading) error {
 	r.Reset(n)
 	m.begun, m.last = true, p.At
 	m.forecast.read(p.At, r)
+	for i, v := range p.Values {
+		s.values[i] = math.Max(-widest, math.Min(v, widest))
+	}
+	p.Values = s.values // whose NaNs are where they were
 	fill(s.filled, p.Values, r.Expected)
 	hold := p.Hold || 2*present <= n && present < n
 	if !p.Hold {
@@ -144,6 +148,10 @@ func (m *model) Process(p Point, r *Reading) error {
 	m.report(r, limit)
 	return nil
 }
+
+// widest is the size of value beyond which all are the same: their squares would
+// not be finite.
+const widest = 1e150
 
 // qualityMemory is how many points the share of missing values looks back on.
 const qualityMemory = 256

@@ -10,7 +10,8 @@ import (
 type scratch struct {
 	pass       rcf.Pass
 	row        []float64 // the point as forests see it
-	filled     []float64 // the point with missing values filled in
+	values     []float64 // the point's, within ±widest
+	filled     []float64 // these with missing values filled in
 	deviations []float64
 	blame      []float64 // of one member
 }
@@ -22,7 +23,7 @@ func (r *Reading) borrow(dims int) *scratch {
 	}
 	s := r.scratch
 	s.row, s.filled, s.deviations = zeroed(s.row, dims), zeroed(s.filled, dims), zeroed(s.deviations, dims)
-	s.blame = zeroed(s.blame, dims)
+	s.values, s.blame = zeroed(s.values, dims), zeroed(s.blame, dims)
 	return s
 }
 
