@@ -170,8 +170,8 @@ func TestAFullLogMakesSendersWaitAndNothingIsLost(t *testing.T) {
 	peer.Long(t)
 	h, f := halfway(t, house.Options{Detect: watchFleet + "  log_max_bytes: 16KiB\n"})
 	got := rest(t, h, f)
-	t.Logf("%d deliveries refused", f.refused.Load())
-	if f.refused.Load() == 0 {
+	t.Logf("%d deliveries refused", f.tally.Refused.Load())
+	if f.tally.Refused.Load() == 0 {
 		t.Error("no delivery was refused: the log was never full")
 	}
 	if !strings.Contains(h.Tail(1<<20), "delivery put off") {

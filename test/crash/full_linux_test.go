@@ -39,7 +39,7 @@ func TestAFullDiskMakesSendersWaitAndNothingIsLost(t *testing.T) {
 	}
 	_ = w.Close()
 	f.allowed.Store(faultSteps)
-	for limit := time.Now().Add(time.Minute); f.refused.Load() == 0; time.Sleep(10 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); f.tally.Refused.Load() == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatal("no delivery was refused within a minute of a full disk")
 		}
@@ -54,6 +54,6 @@ func TestAFullDiskMakesSendersWaitAndNothingIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := rest(t, h, f)
-	t.Logf("%d deliveries refused while the disk was full", f.refused.Load())
+	t.Logf("%d deliveries refused while the disk was full", f.tally.Refused.Load())
 	compare(t, got, undisturbed(t, faultSteps), faultSteps)
 }
