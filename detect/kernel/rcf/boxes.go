@@ -7,13 +7,9 @@ import (
 )
 
 // Half of the nodes of a tree have two or three points under them. Their boxes
-// would take most of the memory and save next to nothing: on the way up the
-// points under a light node are met anyway, one by one, and make its box. So
-// only nodes of boxMass points or more, which are the top of a tree, have one.
-
-// boxMass is the least number of points under a node that has a box. The paths
-// of a point meet about two light nodes.
-const boxMass = 8
+// would take most of the memory and save little: on the way up, the box of a
+// light node is made of the points under it, of which there are few. So only
+// heavy nodes, which are the top of a tree, have one.
 
 // boxes are the boxes of the heavy nodes of all trees, in an array with a list
 // of the places that are free. Their number follows the shapes of the trees,
@@ -65,7 +61,7 @@ func (b *boxes) release(from, to int) {
 func (b *boxes) take(pair uint32) {
 	if b.free < 0 {
 		n := len(b.data) / b.size
-		data := make([]float32, (n+max(16, n/16))*b.size)
+		data := make([]float32, (n+max(16, n/32))*b.size)
 		copy(data, b.data)
 		b.data = data
 		b.release(n, len(data)/b.size)
@@ -171,15 +167,14 @@ func (f *Forest) met(p *Pass, level int) []float32 {
 	return f.box(p.at(level + 1))
 }
 
-// nearBounds asks for the memory that bounds will read.
+// nearBounds asks for the memory that bounds will read first.
 func (f *Forest) nearBounds(base, at uint32) {
 	slot := f.arena[at]
 	switch pair := f.pairOf(slot); {
 	case pair == 0:
 		vector.Near(f.points.at(uint32(slot >> 32)))
 	case f.light(slot):
-		f.nearBounds(base, base+2*pair)
-		f.nearBounds(base, base+2*pair+1)
+		vector.Near(f.arena[base+2*pair : base+2*pair+2])
 	default:
 		vector.Near(f.box(base + 2*pair))
 	}
