@@ -266,28 +266,35 @@ func (r *BatchReader) Key() []byte { return r.key }
 // until Next.
 func (r *BatchReader) Points() []RawPoint { return r.points }
 
-// ParseKey reads the names out of a key.
+// ParseKey reads the names out of a key. They share one copy of it.
 func ParseKey(key []byte) (Descriptor, error) {
 	if len(key) == 0 {
 		return Descriptor{}, fmt.Errorf("%w: empty key", errBatch)
 	}
-	d := Descriptor{Temporality: Temporality(key[0])}
-	rest := key[1:]
-	var texts []string
-	for len(rest) > 0 {
+	texts := 0
+	for rest := key[1:]; len(rest) > 0; texts++ {
 		n, size := binary.Uvarint(rest)
 		if size <= 0 || n > uint64(len(rest)-size) {
 			return Descriptor{}, fmt.Errorf("%w: key", errBatch)
 		}
-		texts = append(texts, string(rest[size:size+int(n)]))
 		rest = rest[size+int(n):]
 	}
-	if len(texts) < 2 || len(texts)%2 != 0 {
-		return Descriptor{}, fmt.Errorf("%w: key with %d texts", errBatch, len(texts))
+	if texts < 2 || texts%2 != 0 {
+		return Descriptor{}, fmt.Errorf("%w: key with %d texts", errBatch, texts)
 	}
-	d.Metric, d.Unit = texts[0], texts[1]
-	for i := 2; i < len(texts); i += 2 {
-		d.Labels = append(d.Labels, Label{Name: texts[i], Value: texts[i+1]})
+	all, rest := string(key), key[1:]
+	next := func() string {
+		n, size := binary.Uvarint(rest)
+		from := len(key) - len(rest) + size
+		rest = rest[size+int(n):]
+		return all[from : from+int(n)]
+	}
+	d := Descriptor{Temporality: Temporality(key[0]), Metric: next(), Unit: next()}
+	if texts > 2 {
+		d.Labels = make([]Label, texts/2-1)
+	}
+	for i := range d.Labels {
+		d.Labels[i] = Label{Name: next(), Value: next()}
 	}
 	return d, nil
 }
