@@ -256,7 +256,7 @@ func TestALevelShiftIsToldOnceThenLearned(t *testing.T) {
 	var r *detector.Reading
 	for i := range 1000 {
 		r = w.point(false, src(i)+40)
-		if i < 8 && math.Abs(r.Expected[0]-50) > 1.5 {
+		if i < 6 && math.Abs(r.Expected[0]-50) > 1 {
 			t.Errorf("at the shift %v is expected, not about 50", r.Expected[0])
 		}
 	}
