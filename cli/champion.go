@@ -17,9 +17,13 @@ func newChampion() *cobra.Command {
 	var show remote
 	var days int
 	var trials baseline.Trials
+	names := detector.Names()
 	c := show.command("champion ID", "Rank the detectors by a back-test on the past of a series", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
 		if days < 1 || days > 30 {
 			return usageError{fmt.Errorf("--days %d: give 1 to 30", days)}
+		}
+		if err := known(names...); err != nil {
+			return err
 		}
 		to := time.Now().UTC() //nolint:forbidigo // a person asks for what was up to now
 		v, err := c.OneSeries(cmd.Context(), args[0], query("from", to.AddDate(0, 0, -days).Format(time.RFC3339), "to", to.Format(time.RFC3339)))
@@ -35,7 +39,7 @@ func newChampion() *cobra.Command {
 			return fmt.Errorf("the server says step %q: %w", g.Step, err)
 		}
 		past := pastOf(v)
-		standings, err := baseline.Champion(past, candidates(len(v.Features), step, trials.Seed), trials)
+		standings, err := baseline.Champion(past, candidates(names, len(v.Features), step, trials.Seed), trials)
 		if err != nil {
 			return err
 		}
@@ -63,6 +67,8 @@ an anomaly than the shipped choice (docs/detect.md has the figures).
 The past is the readings that the server keeps, by the minute or the step,
 whichever is longer; at least 256 of them, and the last 4096 at most.`
 	c.Flags().IntVar(&days, "days", 30, "how many days of the past")
+	c.Flags().StringSliceVar(&names, "detector", names, "`names` of the detectors to rank, separated by commas")
+	c.Flags().IntVar(&trials.Rounds, "rounds", 8, "how many times anomalies are planted, 1 to 32")
 	c.Flags().Uint64Var(&trials.Seed, "seed", 1, "seed of the planted anomalies")
 	return c
 }
@@ -143,10 +149,10 @@ func (c *contender) Process(at int64, x []float64, hold bool) (float64, error) {
 	return c.reading.Score, err
 }
 
-// candidates are the detectors that can watch a series.
-func candidates(features int, step time.Duration, seed uint64) []baseline.Candidate {
+// candidates are detectors as they would watch a series.
+func candidates(names []string, features int, step time.Duration, seed uint64) []baseline.Candidate {
 	var out []baseline.Candidate
-	for _, name := range detector.Names() {
+	for _, name := range names {
 		out = append(out, baseline.Candidate{Name: name, NewFunc: func() (baseline.Processor, error) {
 			d, err := detector.New(name, detector.Settings{Features: features, Step: max(step, time.Minute), Seed: seed})
 			return &contender{Detector: d}, err

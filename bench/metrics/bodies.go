@@ -36,7 +36,7 @@ func recorded(o options, v sender.Version) ([]series.Descriptor, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {v.ContentType()}}, Body: plain})
+	got, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {v.ContentType()}}, Body: plain, ReceivedAt: time.Now()})
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func entity(e int) string { return fmt.Sprintf("m%05d:9100", e) }
 
 // watch is the group of the fleet.
 func watch(o options) string {
-	text := fmt.Sprintf("    - name: fleet\n      entity: instance\n      step: %s\n      lateness: 0s\n      max_entities: %d\n      features:\n", o.interval, max(o.models, 1))
+	text := fmt.Sprintf("    - name: fleet\n      entity: instance\n      step: %s\n      lateness: 0s\n      tier: %s\n      max_entities: %d\n      features:\n", o.interval, o.tier, max(o.models, 1))
 	for i, name := range []string{"cpu", "memory", "network", "disk"} {
 		text += fmt.Sprintf("        - {name: %s, metric: %s}\n", name, watched[i])
 	}

@@ -44,6 +44,7 @@ type options struct {
 	anomalies int
 	budget    float64
 	detectors string
+	tier      string
 	json      bool
 }
 
@@ -57,10 +58,11 @@ func main() {
 	flag.IntVar(&o.models, "models", 10_000, "entities of four metrics that are watched together")
 	flag.IntVar(&o.idle, "idle", 96_000, "samples per second that no group selects")
 	flag.DurationVar(&o.interval, "interval", 10*time.Second, "how often a series is sent, and the step of models")
-	flag.IntVar(&o.warm, "warm", 200, "steps of the past that each entity gets first, as fast as they are taken")
+	flag.IntVar(&o.warm, "warm", 480, "steps of the past that each entity gets first, as fast as they are taken; models grade after 448")
 	flag.IntVar(&o.anomalies, "anomalies", 5, "entities with a strange value, each step")
 	flag.Float64Var(&o.budget, "cpu", 1, "seconds of processor time for each line of the part models")
 	flag.StringVar(&o.detectors, "detectors", "default,rcf", "detectors of the part models")
+	flag.StringVar(&o.tier, "tier", "auto", "size of the models that are watched: auto, full or small")
 	flag.BoolVar(&o.json, "json", false, "print JSON on standard output, and the tables on standard error")
 	flag.Parse()
 	if err := run(o); err != nil {

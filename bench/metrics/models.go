@@ -59,6 +59,7 @@ func measureModels(o options) ([]scored, error) {
 				if err != nil {
 					return out, err
 				}
+				fmt.Fprintln(os.Stderr, s.cells()...) // as it goes on
 				out = append(out, s)
 			}
 		}
@@ -74,8 +75,11 @@ func score(o options, name string, features, n int) (scored, error) {
 	models := make([]detector.Detector, n)
 	for i := range models {
 		tier := detector.Full
-		if i >= fullTier {
-			tier, s.Tier = detector.Small, "auto"
+		switch {
+		case o.tier == string(detector.Small):
+			tier, s.Tier = detector.Small, o.tier
+		case o.tier != string(detector.Full) && i >= fullTier:
+			tier, s.Tier = detector.Small, o.tier
 		}
 		d, err := detector.New(name, detector.Settings{Features: features, Step: o.interval, Seed: uint64(i), Tier: tier})
 		if err != nil {

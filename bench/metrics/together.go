@@ -467,6 +467,15 @@ func (r *rig) recover(ctx context.Context, f *fettle, p *place, t *together) err
 		return err
 	}
 	t.Recovery.Ready = ms(time.Since(at))
+	// Nothing new is committed before the replay is over.
+	for committed := int64(0); committed <= last; {
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("detection is at %d and was to get beyond %d: %w", committed, last, err)
+		}
+		if _, committed, _, _, err = p.read(); err != nil {
+			return err
+		}
+	}
 	if err := p.caughtUp(ctx, t.Recovery.Threshold); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ var unreached = map[string]string{
 // fetching are the points of an integration that fetches, which have a test of
 // their own.
 var fetching = []string{
-	"kinesis.connect.*", "kinesis.shards.*", "kinesis.iterator.*", "kinesis.fetch.*", "intake.samples.*",
+	"kinesis.connect.*", "kinesis.shards.*", "kinesis.iterator.*", "kinesis.fetch.*",
 	"commit.*:store.(*leases).Make", "commit.*:store.(*leases).Take", "commit.*:store.(*leases).change", "commit.*:store.(*leases).Remove",
 }
 

@@ -5,6 +5,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,16 +93,24 @@ type Options struct {
 	RT    *peer.RT
 	Extra string // appended to the configuration
 	Host  bool   // sample this machine every second
-	// Detect is YAML of the section detect beside host and rules, indented by two.
-	Detect string
+	// Dir is used instead of a new folder.
+	Dir string
 	// Integration is a further entry of integrations, on one line.
 	Integration string
+	// Checkpoint is how often models are saved and the sample log is trimmed;
+	// empty is 2s.
+	Checkpoint string
+	// Detect is YAML of the section detect beside host and rules, indented by two.
+	Detect string
 }
 
 // New makes an installation; nothing runs yet.
 func New(t testing.TB, o Options) *House {
 	t.Helper()
-	dir := t.TempDir()
+	dir := o.Dir
+	if dir == "" {
+		dir = t.TempDir()
+	}
 	h := &House{T: t, Dir: dir, RT: o.RT, Effects: filepath.Join(dir, "effects"), Log: filepath.Join(dir, "log"), config: filepath.Join(dir, "fettle.yaml")}
 	h.Snow = simulator.New(simulator.Config{Clock: time.Now, RequestLog: 200_000})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -158,7 +167,7 @@ integrations:
   - {name: metrics, source: remotewrite, auth: {bearer: env:HOUSE_WEBHOOK}}
 ` + integration + `
 detect:
-  checkpoint_interval: 2s
+  checkpoint_interval: ` + cmp.Or(o.Checkpoint, "2s") + `
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}

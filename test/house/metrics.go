@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/fettleops/fettle/detect"
@@ -22,25 +23,30 @@ import (
 	"github.com/fettleops/fettle/store/blob"
 )
 
+// Tally counts what became of deliveries beside those acknowledged.
+type Tally struct {
+	Lost    atomic.Int64 // nobody answered
+	Refused atomic.Int64 // the sender was told to try again
+}
+
 // Write posts a remote write body until it is acknowledged, as Prometheus
-// does. It returns how often nobody answered and how often the answer was
-// another one.
-func (h *House) Write(ctx context.Context, contentType string, body []byte) (lost, refused int, err error) {
+// does.
+func (h *House) Write(ctx context.Context, contentType string, body []byte, n *Tally) error {
 	for {
 		code, err := h.write(ctx, contentType, body)
 		switch {
 		case err == nil && code == http.StatusNoContent:
-			return lost, refused, nil
+			return nil
 		case err == nil && code/100 == 4 && code != http.StatusTooManyRequests:
-			return lost, refused, fmt.Errorf("the door answered %d, which no sender tries again", code)
+			return fmt.Errorf("the door answered %d, which no sender tries again", code)
 		case err == nil:
-			refused++
+			n.Refused.Add(1)
 		default:
-			lost++
+			n.Lost.Add(1)
 		}
 		select {
 		case <-ctx.Done():
-			return lost, refused, ctx.Err()
+			return ctx.Err()
 		case <-time.After(30 * time.Millisecond):
 		}
 	}

@@ -16,8 +16,7 @@ import (
 // Prometheus itself has, to the bit.
 func TestPrometheusWritesThroughTwoDeathsOfTheServer(t *testing.T) {
 	peer.Long(t)
-	h := house.New(t, house.Options{Detect: `
-  checkpoint_interval: 240h
+	h := house.New(t, house.Options{Checkpoint: "240h", Detect: `
   groups: [{name: node, features: node_exporter, step: 1s}]
 `})
 	const ready = 20 * time.Second

@@ -33,7 +33,7 @@ func TestPrometheusWritesWhatItScraped(t *testing.T) {
 	peer.Long(t)
 	log := seriestest.NewLog()
 	h := intaketest.Open(t, intaketest.Setup{
-		Driver: remotewrite.Driver, Auth: "bearer: env:TOKEN", Secrets: intaketest.Secrets{"env:TOKEN": "prometheus-writes-0123456789"}, Samples: log,
+		Driver: remotewrite.Driver, Auth: "bearer: env:TOKEN", Secrets: intaketest.Secrets{"env:TOKEN": "prometheus-writes-0123456789"}, Samples: log, Clock: time.Now,
 	})
 	door := httptest.NewServer(h.Door)
 	defer door.Close()

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/snappy"
 
@@ -34,7 +35,7 @@ func TestABodyIsReadAsItWasMeant(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {v.ContentType()}}, Body: plain})
+			got, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {v.ContentType()}}, Body: plain, ReceivedAt: time.UnixMilli(at)})
 			if err != nil || got.Refused > 0 || got.Samples.Samples() != tmpl.Samples() {
 				t.Fatalf("version %d: %d samples, %d refused (%s), %v", v, got.Samples.Samples(), got.Refused, got.Note, err)
 			}

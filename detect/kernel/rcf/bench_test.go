@@ -160,7 +160,8 @@ func (f *Forest) clone() *Forest {
 	c := *f
 	c.trees = append([]tree(nil), f.trees...)
 	c.arena = append([]uint64(nil), f.arena...)
-	c.boxes = append([]float32(nil), f.boxes...)
+	c.boxes.data = append([]float32(nil), f.boxes.data...)
+	c.boxes.names = append([]uint16(nil), f.boxes.names...)
 	c.weights = append([]float32(nil), f.weights...)
 	c.refs.low = append([]uint16(nil), f.refs.low...)
 	c.refs.high = append([]uint16(nil), f.refs.high...)

@@ -11,7 +11,7 @@ func (f *Forest) blame(p *Pass, s float64) {
 	}
 	keep := p.norm
 	for level := p.top; level < p.depth; level++ {
-		box := f.box(p.at(level + 1))
+		box := f.met(p, level)
 		f.blend(p.high, p.low, p.point, box, keep*p.worth[level]/p.whole[level], 1)
 		keep *= 1 - p.cutOff[level]
 	}

@@ -10,6 +10,7 @@ import (
 // check proves every invariant of a forest that its arenas can show.
 func check(t testing.TB, f *Forest) {
 	t.Helper()
+	checkBoxes(t, f)
 	holds := map[uint32]int{}
 	for i := range f.trees {
 		tr := &f.trees[i]
@@ -78,6 +79,52 @@ func check(t testing.TB, f *Forest) {
 	}
 }
 
+// checkBoxes proves that each heavy node of a forest that is awake has a box of
+// its own and that all others are free.
+func checkBoxes(t testing.TB, f *Forest) {
+	t.Helper()
+	b := &f.boxes
+	if b.names == nil {
+		if b.data != nil {
+			t.Fatal("a forest at rest has boxes")
+		}
+		return
+	}
+	total := len(b.data) / b.size
+	used := make([]bool, total)
+	use := func(name int, what string) {
+		t.Helper()
+		if name >= total || used[name] {
+			t.Fatalf("%s is number %d of %d, or it is in use twice", what, name, total)
+		}
+		used[name] = true
+	}
+	for at := b.free; at >= 0; at = int32(math.Float32bits(b.data[int(at)*b.size])) {
+		use(int(at), "a free box")
+	}
+	for i := range f.trees {
+		var visit func(at uint32)
+		visit = func(at uint32) {
+			slot := f.slotsOf(i)[at]
+			pair := f.pairOf(slot)
+			if pair == 0 || f.massOf(slot) < f.opts.BoxMass {
+				return
+			}
+			use(int(b.name(uint32(i*f.slots/2)+pair)), "the box of a node")
+			visit(2 * pair)
+			visit(2*pair + 1)
+		}
+		if f.trees[i].size > 0 {
+			visit(0)
+		}
+	}
+	for name, in := range used {
+		if !in {
+			t.Fatalf("box %d of %d is lost", name, total)
+		}
+	}
+}
+
 func checkNode(t testing.TB, f *Forest, i int, at uint32, masses map[uint32]int, used map[uint32]bool) (int, []float32) {
 	t.Helper()
 	slot := f.slotsOf(i)[at]
@@ -109,6 +156,9 @@ func checkNode(t testing.TB, f *Forest, i int, at uint32, masses map[uint32]int,
 	}
 	for d := range f.pad {
 		a[d], a[f.pad+d] = min(a[d], b[d]), max(a[f.pad+d], b[f.pad+d])
+	}
+	if f.massOf(slot) < f.opts.BoxMass || f.boxes.names == nil {
+		return f.massOf(slot), a
 	}
 	for d, x := range f.box(uint32(i*f.slots) + 2*pair) {
 		if x != a[d] {

@@ -16,10 +16,10 @@ func FuzzForest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, dims, shingle uint8, data []byte) {
 		o := Options{
 			Dims: 1 + int(dims%5), Shingle: 1 + int(shingle%10), Trees: 3, Samples: 2 + int(dims/5), TimeDecay: 0.02,
-			OutputAfter: 1, InitialAccept: 0.5, Scoring: Scoring(shingle / 10 % 3),
+			OutputAfter: 1, InitialAccept: 0.5, Scoring: Scoring(shingle / 10 % 3), BoxMass: 2 + int(shingle/30),
 		}
 		fast := newForest(t, o)
-		o.Scalar = true
+		o.Scalar, o.BoxMass = true, 2
 		slow := newForest(t, o)
 		p, q := &Pass{Attribute: true}, &Pass{Attribute: true}
 		extremes := []float64{
@@ -48,10 +48,14 @@ func FuzzForest(f *testing.F) {
 			}
 		}
 		check(t, fast)
+		check(t, slow)
 		loaded, err := Load(o, save(t, fast))
 		if err != nil {
 			t.Fatal(err)
 		}
+		check(t, loaded)
+		loaded.Rest(p)
+		process(t, loaded, p, [][]float64{row})
 		check(t, loaded)
 	})
 }

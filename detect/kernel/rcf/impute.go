@@ -189,7 +189,7 @@ func (f *Forest) guess(e *Estimate, p *Pass, base, at uint32, depth int) (g gues
 		}
 		e.filled = g.id + 1
 	}
-	chance, _ := f.chance(e.point, f.box(left))
+	chance, _ := f.chance(e.point, f.bounds(base, at, p.nearby, p))
 	rank += chance * (1/float64(depth+1) - rank)
 	return g, rank, chance == 0
 }

@@ -54,13 +54,10 @@ func (f *Forest) seeOff(p *Pass) {
 	for i := range p.leaving {
 		l := &p.leaving[i]
 		for level := l.depth; level > max(l.depth-4, 1); level-- {
-			vector.Near(f.box(l.path[level-1]))
-			beside := f.arena[l.path[level]^1]
-			if pair := f.pairOf(beside); pair != 0 {
-				vector.Near(f.box(uint32(l.tree*f.slots) + 2*pair))
-			} else {
-				vector.Near(f.points.at(uint32(beside >> 32)))
+			if !f.light(f.arena[l.path[level-2]]) {
+				vector.Near(f.box(l.path[level-1]))
 			}
+			f.nearBounds(uint32(l.tree*f.slots), l.path[level]^1)
 		}
 	}
 }

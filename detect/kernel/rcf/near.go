@@ -99,6 +99,7 @@ func (f *Forest) Density(row []float64, d *Density, p *Pass) error {
 	trees := 0
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
+			f.gatherAhead(p, t)
 			f.walk(t, p)
 			f.density(p, d)
 			trees++
@@ -150,7 +151,7 @@ func (f *Forest) density(p *Pass, d *Density) {
 		return
 	}
 	for level := p.top; level < p.depth; level++ {
-		add(f.box(p.at(level+1)), p.cutOff[level], p.whole[level], float64(f.massOf(f.arena[p.at(level)]))+1)
+		add(f.met(p, level), p.cutOff[level], p.whole[level], float64(f.massOf(f.arena[p.at(level)]))+1)
 	}
 	copy(p.nearby, p.near)
 	copy(p.nearby[f.pad:], p.near)
@@ -203,20 +204,10 @@ func (f *Forest) densityEqual(p *Pass, d *Density, end float64) {
 // siblings adds to p.nearby the box of what is beside the way at a level,
 // going up from the leaf; the first call starts it.
 func (f *Forest) siblings(p *Pass, level int) {
-	base := uint32(p.tree * f.slots)
-	beside := f.arena[p.at(level+1)^1]
-	first := level == p.depth-1
-	if pair := f.pairOf(beside); pair == 0 {
-		point := f.pointAt(uint32(beside>>32), p.other)
-		if first {
-			copy(p.nearby, point)
-			copy(p.nearby[f.pad:], point)
-		} else {
-			f.kernels.Grow(p.nearby, point)
-		}
-	} else if first {
-		copy(p.nearby, f.box(base+2*pair))
-	} else {
-		f.kernels.Union(p.nearby, f.box(base+2*pair))
+	base, beside := uint32(p.tree*f.slots), p.at(level+1)^1
+	if level == p.depth-1 {
+		copy(p.nearby, f.bounds(base, beside, p.nearby, p))
+		return
 	}
+	f.kernels.Union(p.nearby, f.bounds(base, beside, p.beside, p))
 }

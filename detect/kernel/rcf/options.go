@@ -58,6 +58,12 @@ type Options struct {
 	OutputAfter int
 	// Scoring is what a score means. Defaults to InverseDepth.
 	Scoring Scoring
+	// BoxMass is the least number of points under a node that keeps its bounding
+	// box, 2 to 16; boxes of lighter nodes are made anew of their points whenever
+	// they are needed. Results are the same. A smaller one takes memory, a larger
+	// one time: with 2 every node has a box. Defaults to 5; 10 is for many
+	// forests in little memory.
+	BoxMass int
 	// Seed makes the forest's chance repeatable: equal options and equal rows
 	// give equal forests, to the last bit, on machines of one architecture.
 	// (Between architectures the logarithms of math may differ in the last bit.)
@@ -76,7 +82,8 @@ type layout struct {
 	dimMask   uint32
 	pairMask  uint32
 	massShift uint
-	slots     int // of a tree
+	slots     int    // of a tree
+	few       uint32 // what the mass of a heavy node is packed as, at least
 }
 
 func (o *Options) complete() (layout, error) {
@@ -98,6 +105,9 @@ func (o *Options) complete() (layout, error) {
 	if o.OutputAfter == 0 {
 		o.OutputAfter = max(1, o.Samples/4)
 	}
+	if o.BoxMass == 0 {
+		o.BoxMass = 5
+	}
 	var l layout
 	switch {
 	case o.Dims < 1 || o.Dims > maxDims:
@@ -114,6 +124,8 @@ func (o *Options) complete() (layout, error) {
 		return l, fmt.Errorf("rcf: InitialAccept is %v: must be in (0,1]", o.InitialAccept)
 	case o.OutputAfter < 1:
 		return l, fmt.Errorf("rcf: OutputAfter is %d: must be 1 or more", o.OutputAfter)
+	case o.BoxMass < 2 || o.BoxMass > 16:
+		return l, fmt.Errorf("rcf: BoxMass is %d: must be 2 to 16", o.BoxMass)
 	case o.Scoring > CoDisplacement:
 		return l, fmt.Errorf("rcf: Scoring is %d: must be InverseDepth, Displacement or CoDisplacement", o.Scoring)
 	}
@@ -129,6 +141,7 @@ func (o *Options) complete() (layout, error) {
 	l.dimMask = 1<<l.dimBits - 1
 	l.pairMask = 1<<count - 1
 	l.massShift = l.dimBits + count
+	l.few = uint32(o.BoxMass - 2)
 	return l, nil
 }
 

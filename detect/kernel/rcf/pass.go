@@ -3,6 +3,7 @@ package rcf
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
 )
@@ -39,6 +40,8 @@ type Pass struct {
 	nearby []float32
 	high   []float32 // sums over the trees
 	low    []float32
+	beside []float32
+	padded []float32
 	up     []float32 // of one tree
 	down   []float32
 
@@ -61,7 +64,11 @@ type Pass struct {
 
 	order, names []uint32 // of the pairs of a tree that is tidied
 
-	spare []float32 // boxes of a forest at rest
+	light []float32 // the boxes of the light nodes on the way through one tree
+	lists []uint32  // the points under the light nodes on the ways, see vector.Way
+	mask  []uint32
+	under []uint32
+	spare boxes // of a forest at rest
 
 	tree   int
 	path   []uint32
@@ -101,10 +108,10 @@ func (p *Pass) fit(f *Forest) {
 		p.worth = p.worths
 	}
 	if len(p.point) != f.pad {
-		if cap(p.all) < 11*f.pad {
-			p.all = make([]float32, 11*f.pad)
+		if cap(p.all) < 14*f.pad {
+			p.all = make([]float32, 14*f.pad)
 		}
-		all := p.all[:11*f.pad]
+		all := p.all[:14*f.pad]
 		clear(all)
 		take := func(n int) []float32 {
 			part := all[: n*f.pad : n*f.pad]
@@ -112,21 +119,46 @@ func (p *Pass) fit(f *Forest) {
 			return part
 		}
 		p.point, p.row, p.other, p.high, p.low = take(1), take(1), take(1), take(1), take(1)
-		p.up, p.down = take(1), take(1)
-		p.box, p.nearby = take(2), take(2)
+		p.up, p.down, p.padded = take(1), take(1), take(1)
+		p.box, p.nearby, p.beside = take(2), take(2), take(2)
 	} else if f.pad != f.dims {
 		clear(p.point[f.dims:])
+		clear(p.padded[f.dims:])
 		clear(p.other[f.dims:])
 		clear(p.nearby)
+		clear(p.beside)
 	}
+	p.fitLight(f)
 	p.way = vector.Way{
 		Arena: &f.arena[0], Point: &p.point[0], Paths: &p.paths[0], Depths: &p.depths[0], Going: &p.going[0], Rows: &f.points.data[0],
+		Mask: &p.mask[0], Padded: &p.padded[0], Old: &p.box[0],
+		Lists: &p.lists[0], Waiting: &p.lists[p.trees*int(f.few+2)], Light: &p.light[0],
 		Worth: &p.worth[0], Chance: &p.cutOff[0], Whole: &p.whole[0],
-		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width,
-		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask,
+		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width, List: int(f.few + 2),
+		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask, MassShift: f.massShift, Few: f.few,
 	}
 	f.wake(p)
-	p.way.Boxes = &f.boxes[0]
+	p.way.Boxes, p.way.Names = unsafe.SliceData(f.boxes.data), &f.boxes.names[0]
+	p.way.Wide, p.way.NameMask = f.boxes.wide, 1<<(16<<f.boxes.wide)-1
+}
+
+// fitLight makes room for the light nodes of the ways.
+func (p *Pass) fitLight(f *Forest) {
+	if n := (p.trees + 2) * int(f.few+2); len(p.lists) < n+2 {
+		p.lists = make([]uint32, n+2)
+	}
+	if n := int(f.few+1) * 2 * f.pad; len(p.light) < n {
+		p.light = make([]float32, n)
+	}
+	if len(p.mask) < f.pad {
+		p.mask = make([]uint32, f.pad)
+	}
+	for i := range p.mask[:f.pad] {
+		p.mask[i] = 0
+		if i < f.dims {
+			p.mask[i] = math.MaxUint32
+		}
+	}
 }
 
 // Process scores the next row and then learns it. On an error, which wraps
@@ -189,6 +221,7 @@ func (f *Forest) step(row []float64, p *Pass, learn bool) {
 	at := int(f.rows % uint64(f.points.ring))
 	if from := uint32(at); f.points.holds.get(from) > 0 {
 		to := f.points.reserve()
+		p.way.Rows = &f.points.data[0]
 		copy(f.points.at(to), f.points.at(from))
 		f.rename(from, to, p)
 	}
@@ -264,7 +297,11 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 				asking = false
 			}
 			if asking {
-				f.descendAll(p, t, min(t+portion, len(f.trees)))
+				end := min(t+portion, len(f.trees))
+				f.descendAll(p, t, end)
+				for first := t; first < min(t+ahead, end); first++ {
+					f.gatherAhead(p, first)
+				}
 			}
 		}
 		tr := &f.trees[t]
@@ -287,14 +324,15 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 			}
 			continue
 		}
-		if next := t + ahead; next < len(f.trees) && asking && next/portion == t/portion && f.trees[next].size > 0 {
-			f.kernels.Ahead(&p.way, next)
+		if next := t + ahead; asking && next < len(f.trees) && next/portion == t/portion {
+			f.gatherAhead(p, next)
 		}
 		if !asking {
 			if !accepted {
 				continue
 			}
 			f.descendAll(p, t, t+1)
+			f.gatherAhead(p, t)
 		}
 		s := f.walk(t, p)
 		if asking {
@@ -334,6 +372,13 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 	}
 }
 
+// gatherAhead prepares a tree that was descended for walk, some trees before.
+func (f *Forest) gatherAhead(p *Pass, t int) {
+	if f.trees[t].size > 0 {
+		f.kernels.Gather(&p.way, t)
+	}
+}
+
 // at returns the slot at a level on the way through the tree that p is at.
 func (p *Pass) at(level int) uint32 { return p.paths[level*p.trees+p.tree] }
 
@@ -366,7 +411,7 @@ func (f *Forest) wideClimb(p *Pass) float64 {
 	s := p.worth[p.depth]
 	p.top = p.depth
 	for level := p.depth - 1; level >= 0; level-- {
-		chance, whole := f.chance(p.point, f.box(p.at(level+1)))
+		chance, whole := f.chance(p.point, f.met(p, level))
 		if chance == 0 {
 			break
 		}

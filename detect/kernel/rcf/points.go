@@ -13,12 +13,13 @@ type points struct {
 	span  int    // rows in a point
 	ring  int    // rows in the ring
 	total int    // rows in data
+	slack int    // values behind the last row, which whole vectors reach over
 	free  int32  // head of the list of free places behind the ring, -1 for none
 }
 
-func newPoints(width, span, ring int, wide bool) points {
-	p := points{width: width, span: span, ring: ring, total: ring + span - 1, free: -1}
-	p.data = make([]float32, p.total*width)
+func newPoints(width, span, ring, slack int, wide bool) points {
+	p := points{width: width, span: span, ring: ring, total: ring + span - 1, slack: slack, free: -1}
+	p.data = make([]float32, p.total*width+slack)
 	p.holds = newCounts(p.total, wide)
 	return p
 }
@@ -63,7 +64,7 @@ func (p *points) reserve() uint32 {
 		more := max(16, (p.total-p.ring)/p.span/4)
 		from := p.total
 		p.total += more * p.span
-		data := make([]float32, p.total*p.width)
+		data := make([]float32, p.total*p.width+p.slack)
 		copy(data, p.data)
 		p.data = data
 		p.holds.grow(p.total)

@@ -24,8 +24,8 @@ type Forest struct {
 
 	// None of these hold pointers, so the collector never looks into them.
 	trees   []tree
-	arena   []uint64  // the slots of every tree
-	boxes   []float32 // the box of every pair
+	arena   []uint64 // the slots of every tree
+	boxes   boxes
 	weights []float32 // the samples' heaps
 	refs    refs
 	points  points
@@ -48,10 +48,9 @@ func empty(o Options, l layout, ring int) *Forest {
 	}
 	f.trees = make([]tree, o.Trees)
 	f.arena = make([]uint64, o.Trees*l.slots)
-	f.wake(&Pass{})
 	f.weights = make([]float32, o.Trees*o.Samples)
 	f.refs = refs{low: make([]uint16, o.Trees*o.Samples)}
-	f.points = newPoints(l.dims/o.span(), o.span(), ring, o.Trees > math.MaxUint8)
+	f.points = newPoints(l.dims/o.span(), o.span(), ring, l.pad-l.dims, o.Trees > math.MaxUint8)
 	for t := range f.trees {
 		f.trees[t].rng = mix(o.Seed + uint64(t+1)*0x9e3779b97f4a7c15)
 		f.clear(t)

@@ -11,66 +11,67 @@ import (
 // point and has many of its kind beside it. A pass that is given keeps the
 // memory for the next forest to wake with it, so that many in turn need it once.
 func (f *Forest) Rest(p *Pass) {
-	if p != nil && cap(f.boxes) > cap(p.spare) {
+	if p != nil && cap(f.boxes.data) > cap(p.spare.data) {
 		p.spare = f.boxes
 	}
-	f.boxes = nil
+	f.boxes = boxes{}
 }
 
-// wake makes the boxes of a forest at rest.
+// wake makes the boxes of a forest at rest, or of one that was just loaded.
 func (f *Forest) wake(p *Pass) {
-	if f.boxes != nil {
+	if f.boxes.names != nil {
 		return
 	}
-	if n := len(f.trees) * f.slots * f.pad; cap(p.spare) >= n {
-		f.boxes, p.spare = p.spare[:n], nil
-	} else {
-		f.boxes = make([]float32, n)
-	}
-	scratch := make([]float32, 2*f.pad)
+	heavy := 0
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
-			f.rebox(uint32(t*f.slots), uint32(t*f.slots), scratch)
+			heavy += f.heavy(uint32(t*f.slots), uint32(t*f.slots))
+		}
+	}
+	f.boxes = newBoxes(len(f.arena)/2, f.pad, heavy+heavy/64+1, len(f.trees)*f.opts.Samples, &p.spare)
+	for t := range f.trees {
+		if f.trees[t].size > 0 {
+			f.rebox(uint32(t*f.slots), uint32(t*f.slots), p)
 		}
 	}
 }
 
-// rebox makes the boxes under slot at and reports whether every cut lies
-// between the boxes that it separates.
-func (f *Forest) rebox(base, at uint32, scratch []float32) bool {
+// heavy counts the heavy nodes under a slot.
+func (f *Forest) heavy(base, at uint32) int {
+	slot := f.arena[at]
+	pair := f.pairOf(slot)
+	if pair == 0 || f.light(slot) {
+		return 0
+	}
+	return 1 + f.heavy(base, base+2*pair) + f.heavy(base, base+2*pair+1)
+}
+
+// rebox makes the boxes under slot at.
+func (f *Forest) rebox(base, at uint32, p *Pass) {
+	slot := f.arena[at]
+	pair := f.pairOf(slot)
+	if pair == 0 || f.light(slot) {
+		return
+	}
+	f.rebox(base, base+2*pair, p)
+	f.rebox(base, base+2*pair+1, p)
+	f.boxes.take(base/2 + pair)
+	f.around(base+2*pair, p)
+}
+
+// sound reports whether every cut under slot at lies between what it separates.
+func (f *Forest) sound(base, at uint32, p *Pass) bool {
 	slot := f.arena[at]
 	pair := f.pairOf(slot)
 	if pair == 0 {
 		return true
 	}
-	sound := f.rebox(base, base+2*pair, scratch) && f.rebox(base, base+2*pair+1, scratch)
-	dim, cut := uint32(slot)&f.dimMask, math.Float32frombits(uint32(slot>>32))
-	f.around(base+2*pair, scratch[:f.pad], scratch[f.pad:])
-	for side := range uint32(2) {
-		from, to := float32(0), float32(0)
-		child := f.arena[base+2*pair+side]
-		if next := f.pairOf(child); next != 0 {
-			box := f.box(base + 2*next)
-			from, to = box[dim], box[f.pad+int(dim)]
-		} else {
-			from = f.points.at(uint32(child >> 32))[dim]
-			to = from
-		}
-		if side == 0 && to > cut || side == 1 && from <= cut {
-			return false
-		}
-	}
-	return sound
+	dim, cut := int(uint32(slot)&f.dimMask), math.Float32frombits(uint32(slot>>32))
+	return f.bounds(base, base+2*pair, p.nearby, p)[f.pad+dim] <= cut && cut < f.bounds(base, base+2*pair+1, p.nearby, p)[dim] &&
+		f.sound(base, base+2*pair, p) && f.sound(base, base+2*pair+1, p)
 }
 
-// rebuild makes the masses and boxes of a tree from the masses of its leaves,
-// left to right.
-func (f *Forest) rebuild(t int, masses []int) (sound bool) {
-	base := uint32(t * f.slots)
-	f.remass(base, base, &masses)
-	return f.rebox(base, base, make([]float32, 2*f.pad))
-}
-
+// remass makes the masses under slot at from those of its leaves, left to right.
 func (f *Forest) remass(base, at uint32, masses *[]int) int {
 	slot := f.arena[at]
 	pair := f.pairOf(slot)
@@ -89,6 +90,6 @@ func (f *Forest) remass(base, at uint32, masses *[]int) int {
 // boxes, or at rest without.
 func (f *Forest) Bytes() int {
 	w := &f.points
-	return int(unsafe.Sizeof(*f)) + int(unsafe.Sizeof(tree{}))*len(f.trees) + 8*len(f.arena) + 4*(len(f.boxes)+len(f.weights)+len(w.data)) +
-		2*(len(f.refs.low)+len(f.refs.high)) + len(w.holds.low) + len(w.holds.high)
+	return int(unsafe.Sizeof(*f)) + int(unsafe.Sizeof(tree{}))*len(f.trees) + 8*len(f.arena) + 4*(len(f.boxes.data)+len(f.weights)+len(w.data)) +
+		2*(len(f.boxes.names)+len(f.refs.low)+len(f.refs.high)) + len(w.holds.low) + len(w.holds.high)
 }

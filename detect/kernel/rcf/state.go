@@ -182,7 +182,8 @@ func (f *Forest) appendNode(dst []byte, base, at uint32, names []uint32) []byte 
 	return f.appendNode(dst, base, base+2*pair+1, names)
 }
 
-// Saved returns the options of a saved forest. Scalar is not among them.
+// Saved returns the options of a saved forest. BoxMass and Scalar are not among
+// them.
 func Saved(data []byte) (Options, error) {
 	r, err := open(data)
 	if err != nil {
@@ -195,8 +196,8 @@ func Saved(data []byte) (Options, error) {
 // Load returns the forest that [Forest.AppendBinary] saved. It fails, with an
 // error that wraps [ErrState], when data is damaged, of another version or was
 // saved under options other than o: a forest cannot be resized, nor merged
-// with another, as its sample would no longer be what it says. TimeDecay and
-// Scalar may differ: the first is set as [Forest.SetTimeDecay] does.
+// with another, as its sample would no longer be what it says. TimeDecay,
+// BoxMass and Scalar may differ: the first is set as [Forest.SetTimeDecay] does.
 func Load(o Options, data []byte) (*Forest, error) {
 	l, err := o.complete()
 	if err != nil {
@@ -325,7 +326,8 @@ func (r *reader) options() (o Options, decayed float64) {
 	o.Seed = binary.LittleEndian.Uint64(r.bytes(8))
 	if r.err == nil {
 		was := o
-		if _, err := o.complete(); err != nil || was != o {
+		_, err := o.complete()
+		if o.BoxMass = 0; err != nil || was != o {
 			r.fail("its options are not valid")
 		}
 	}
@@ -396,6 +398,16 @@ func (r *reader) load(f *Forest) {
 			r.fail("it has a point that no tree holds")
 		}
 	}
+	if r.err != nil {
+		return
+	}
+	var p Pass
+	p.fit(f)
+	for t := range f.trees {
+		if base := uint32(t * f.slots); f.trees[t].size > 0 && !f.sound(base, base, &p) {
+			r.fail("tree %d has a cut that does not cut", t)
+		}
+	}
 }
 
 func (r *reader) tree(f *Forest, t int, point func(uint64) (uint32, bool)) {
@@ -439,9 +451,8 @@ func (r *reader) tree(f *Forest, t int, point func(uint64) (uint32, bool)) {
 			return
 		}
 	}
-	if r.err == nil && !f.rebuild(t, masses) {
-		r.fail("tree %d has a cut that does not cut", t)
-	}
+	base := uint32(t * f.slots)
+	f.remass(base, base, &masses)
 }
 
 // node reads what is to stand in slot at.

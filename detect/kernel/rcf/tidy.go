@@ -54,19 +54,18 @@ func (f *Forest) tidy(t int, p *Pass) {
 		if int(p.order[start]) == start {
 			continue
 		}
-		first, second := slots[2*start], slots[2*start+1]
-		copy(p.box, f.box(base+2*uint32(start)))
+		first, second, name := slots[2*start], slots[2*start+1], f.boxes.name(base/2+uint32(start))
 		to := start
 		for {
 			from := int(p.order[to])
 			p.order[to] = uint32(to)
 			if from == start {
 				slots[2*to], slots[2*to+1] = first, second
-				copy(f.box(base+2*uint32(to)), p.box)
+				f.boxes.rename(base/2+uint32(to), name)
 				break
 			}
 			slots[2*to], slots[2*to+1] = slots[2*from], slots[2*from+1]
-			copy(f.box(base+2*uint32(to)), f.box(base+2*uint32(from)))
+			f.boxes.rename(base/2+uint32(to), f.boxes.name(base/2+uint32(from)))
 			to = from
 		}
 	}

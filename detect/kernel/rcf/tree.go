@@ -4,8 +4,8 @@ import "math"
 
 // A tree is an array of slots of 8 bytes. Slot 0 is the root; the children of
 // a node are the two slots of a pair, so one index names both, and the way down
-// is: slot = 2*pair + (point[dim] > cut). The pair of a node also names its
-// box, so that a node may move to another slot without its box.
+// is: slot = 2*pair + (point[dim] > cut). A box belongs to the pair of its
+// node, so that a node may move to another slot without its box.
 //
 // The high half of a slot is the cut of a node, as float32 bits, or the point
 // of a leaf; the low half is packed as the layout says: dimension, pair (0 in
@@ -66,12 +66,6 @@ func (f *Forest) slotsOf(t int) []uint64 {
 	return f.arena[from : from+f.slots : from+f.slots]
 }
 
-// box returns the box around the pair that slot at is in.
-func (f *Forest) box(at uint32) []float32 {
-	from := int(at/2) * 2 * f.pad
-	return f.boxes[from : from+2*f.pad : from+2*f.pad]
-}
-
 // clear makes every pair of a tree free.
 func (f *Forest) clear(t int) {
 	slots := f.slotsOf(t)
@@ -97,9 +91,10 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	tr, one := &f.trees[t], uint64(1)<<f.massShift
 	p.cutLevel = -1
 	if p.equal {
-		for level := range p.depth + 1 {
-			f.arena[p.at(level)] += one
+		for level := range p.depth {
+			f.gain(p, level)
 		}
+		f.arena[p.at(p.depth)] += one
 		return uint32(f.arena[p.at(p.depth)] >> 32)
 	}
 	level := p.top
@@ -114,25 +109,52 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	lower, upper := p.near, p.near
 	var excess float64
 	if level < p.depth {
-		box := f.box(p.at(level + 1))
+		box := f.met(p, level)
 		lower, upper = box[:f.pad], box[f.pad:]
 		excess = p.cutOff[level] * p.whole[level]
 	} else {
 		excess = float64(f.kernels.L1(p.point, p.near))
 	}
 	dim, cut, right := draw(tr.uniform(), excess, p.point, lower, upper)
-	f.kernels.Around(f.box(base+2*pair), lower, upper, p.point, p.point)
+	node := f.node(cut, dim, pair, f.massOf(old)+1)
+	if !f.light(node) {
+		f.takeBox(base+2*pair, p)
+		f.kernels.Around(f.box(base+2*pair), lower, upper, p.point, p.point)
+	}
 	f.arena[base+2*pair+right], f.arena[base+2*pair+1-right] = leaf(id), old
 	p.cutLevel, p.moved = level, base+2*pair+1-right
-	f.arena[at] = f.node(cut, dim, pair, f.massOf(old)+1)
+	f.arena[at] = node
 	for above := range level {
-		f.arena[p.at(above)] += one
-		if above >= p.top {
+		if !f.gain(p, above) && above >= p.top && !f.light(f.arena[p.at(above)]) {
 			f.kernels.Grow(f.box(p.at(above+1)), p.point)
 		}
 	}
 	f.points.holds.add(id, 1)
 	return id
+}
+
+// gain counts one point more under the node at a level of the way, and reports
+// whether that gave it a box. What is under it must be as it will be.
+func (f *Forest) gain(p *Pass, level int) bool {
+	at := p.at(level)
+	f.arena[at] += 1 << f.massShift
+	// A node begins with two points, so that without light nodes none gains a box.
+	if f.few == 0 || !f.crossed(f.arena[at]) {
+		return false
+	}
+	f.takeBox(p.at(level+1), p)
+	f.around(p.at(level+1), p)
+	return true
+}
+
+// lose counts one point less under a node and takes its box away if it has
+// become light. The second slot is one of the pair it leads to.
+func (f *Forest) lose(at, under uint32) {
+	was := f.arena[at]
+	f.arena[at] = was - 1<<f.massShift
+	if f.few > 0 && f.crossed(was) {
+		f.boxes.drop(under / 2)
+	}
 }
 
 // draw makes of u in [0,1) a cut between p and a box, uniform over the gaps
@@ -184,45 +206,28 @@ func gaps(x, lower, upper float32) (below, above float64) {
 
 // evict takes one copy of a point out of a tree. The way to it is known.
 func (f *Forest) evict(t int, id uint32, path []uint32, depth int, p *Pass) {
-	one := uint64(1) << f.massShift
 	at := path[depth]
 	if uint32(f.arena[at])>>f.massShift != 0 {
-		for _, at := range path[:depth+1] {
-			f.arena[at] -= one
+		for level := range depth {
+			f.lose(path[level], path[level+1])
 		}
+		f.arena[at] -= 1 << f.massShift
 		return
 	}
 	tr, up := &f.trees[t], path[depth-1]
+	if !f.light(f.arena[up]) {
+		f.boxes.drop(at / 2)
+	}
 	f.arena[up] = f.arena[at^1]
 	f.arena[at&^1] = uint64(tr.free)
 	tr.free = at/2 - uint32(t*f.slots/2)
-	for _, at := range path[:depth-1] {
-		f.arena[at] -= one
+	for level := range depth - 1 {
+		f.lose(path[level], path[level+1])
 	}
 	// Boxes shrink upwards until one keeps its size.
-	for level := depth - 2; level >= 0 && f.around(path[level+1], p.other, p.nearby); level-- {
+	for level := depth - 2; level >= 0 && (f.light(f.arena[path[level]]) || f.around(path[level+1], p)); level-- {
 	}
 	f.points.drop(id)
-}
-
-// around makes the box of the pair that slot at is in from what is in the pair,
-// and reports whether that changed it.
-func (f *Forest) around(at uint32, scratch, other []float32) bool {
-	base := at / uint32(f.slots) * uint32(f.slots)
-	lower, upper := f.bounds(base, at&^1, scratch)
-	otherLower, otherUpper := f.bounds(base, at|1, other)
-	return f.kernels.Around(f.box(at), lower, upper, otherLower, otherUpper)
-}
-
-// bounds returns the box around what is under slot at.
-func (f *Forest) bounds(base, at uint32, scratch []float32) (lower, upper []float32) {
-	slot := f.arena[at]
-	if pair := f.pairOf(slot); pair != 0 {
-		box := f.box(base + 2*pair)
-		return box[:f.pad], box[f.pad:]
-	}
-	point := f.pointAt(uint32(slot>>32), scratch[:f.pad])
-	return point, point
 }
 
 // pointAt returns a point padded to whole vectors, in scratch if need be.

@@ -31,12 +31,14 @@ func TestTheListIsWhatTheSourceSays(t *testing.T) {
 // somebody else, or in a process that has nothing to lose, with the reason. A
 // name that ends with / is a folder.
 var behind = map[string]string{
-	"connector/":                        "drivers, which only Conn.call calls",
-	"connector.over.Do":                 "what drivers are given",
-	"internal/httpx.(*Client).attempt":  "the client behind both",
-	"execute/command.(*Executor).spawn": "under execute.command.start, or a drift check, which changes nothing",
-	"api/client.(*Client).do":           "the command line, which keeps nothing",
-	"app/demo.(*witness).get":           "the demo looks at its simulator from outside",
+	"connector/":                         "drivers, which only Conn.call calls",
+	"connector.over.Do":                  "what drivers are given",
+	"internal/httpx.(*Client).attempt":   "the client behind both",
+	"execute/command.(*Executor).spawn":  "under execute.command.start, or a drift check, which changes nothing",
+	"api/client.(*Client).do":            "the command line, which keeps nothing",
+	"detect/bootstrap.(*prometheus).ask": "the command line reads a past; what was learned of it stays, and the same command goes on",
+	"detect/bootstrap.(*remoteRead).ask": "the same",
+	"app/demo.(*witness).get":            "the demo looks at its simulator from outside",
 }
 
 func excuse(fn string) string {

@@ -76,7 +76,8 @@ func example(theme string, at time.Time) *chart.Chart {
 	return &chart.Chart{
 		ID: theme, Title: "Latency", Finding: "Latency left its band for 12 min.", Unit: "ms", From: actual[0].At, To: actual[89].At, Band: &band, Height: 184,
 		Lines: []chart.Line{
-			{Name: "actual", Points: actual}, {Name: "expected", Points: expected, Style: chart.Expected},
+			{Name: "actual", Points: actual},
+			{Name: "expected", Points: expected, Style: chart.Expected},
 			{Name: "outside", Points: chart.Beyond(actual, band), Style: chart.Outside},
 		},
 		Shades:  []chart.Span{{From: actual[20].At, To: actual[40].At, Name: "maintenance"}, {From: actual[60].At, To: actual[72].At, Name: "anomaly", Hot: true}},

@@ -9,7 +9,10 @@ func descend8(s Set, w *Way, n int)
 func climb8(s Set, w *Way, tree int, score float64) (top int, total float64)
 
 //go:noescape
-func ahead8(s Set, w *Way, tree int)
+func gather8(s Set, w *Way, tree int)
+
+//go:noescape
+func hull8(s Set, w *Way, box *float32, ids *uint32, n int) bool
 
 //go:noescape
 func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool

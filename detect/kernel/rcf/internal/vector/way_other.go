@@ -10,7 +10,11 @@ func climb8(s Set, w *Way, tree int, score float64) (top int, total float64) {
 	return portableClimb(s, w, tree, score)
 }
 
-func ahead8(Set, *Way, int) {}
+func gather8(s Set, w *Way, tree int) { portableGather(s, w, tree) }
+
+func hull8(s Set, w *Way, box *float32, ids *uint32, n int) bool {
+	return portableHull(s, w, box, ids, n)
+}
 
 func around8(s Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {
 	return portableAround(s, box, lower, upper, otherLower, otherUpper, dims)

@@ -1,7 +1,13 @@
 //nolint:unused // the assembly jumps to these kernels when the set is the portable one
 package vector
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
+
+// last marks the last row of a node in a list.
+const last = 1 << 31
 
 func add[T any](p *T, n int) *T {
 	var x T
@@ -33,11 +39,68 @@ func portableDescend(_ Set, w *Way, n int) {
 	}
 }
 
+func portableGather(_ Set, w *Way, tree int) {
+	list := add(w.Lists, tree*w.List)
+	level := int(*add(w.Depths, tree))
+	base := uint32(tree * w.Slots)
+	n, nodes := 1, uint32(0)
+	for ; level > 0; level-- {
+		up := *add(w.Arena, int(*add(w.Paths, (level-1)*w.Trees+tree)))
+		if uint32(up)>>(w.MassShift&31) >= w.Few {
+			break
+		}
+		*w.Waiting = *add(w.Paths, level*w.Trees+tree) ^ 1
+		for left := 1; left > 0; {
+			left--
+			slot := *add(w.Arena, int(*add(w.Waiting, left)))
+			pair := uint32(slot) >> (w.DimBits & 31) & w.PairMask
+			if pair == 0 {
+				*add(list, n) = uint32(slot >> 32)
+				n++
+				continue
+			}
+			*add(w.Waiting, left), *add(w.Waiting, left+1) = base+2*pair, base+2*pair+1
+			left += 2
+		}
+		*add(list, n-1) |= last
+		nodes++
+	}
+	*list = nodes
+}
+
 func portableClimb(s Set, w *Way, tree int, score float64) (int, float64) {
 	level := int(*add(w.Depths, tree))
-	for ; level > 0; level-- {
-		box := add(w.Boxes, int(*add(w.Paths, level*w.Trees+tree)/2)*2*w.Dims)
-		excess, span := excess8(s, w.Point, box, w.Dims)
+	list := add(w.Lists, tree*w.List)
+	next, box := 1, w.Light
+	for light := int(*list); level > 0; level-- {
+		var from *float32
+		if light > 0 {
+			light--
+			if next == 1 {
+				near := w.row(*add(w.Arena, int(*add(w.Paths, level*w.Trees+tree))) >> 32)
+				copy(unsafe.Slice(box, w.Dims), unsafe.Slice(near, w.Dims))
+				copy(unsafe.Slice(add(box, w.Dims), w.Dims), unsafe.Slice(near, w.Dims))
+			} else {
+				before := box
+				box = add(box, 2*w.Dims)
+				copy(unsafe.Slice(box, 2*w.Dims), unsafe.Slice(before, 2*w.Dims))
+			}
+			for more := true; more; next++ {
+				id := *add(list, next)
+				row := w.row(uint64(id &^ last))
+				union8(s, box, row, row, w.Dims)
+				more = id&last == 0
+			}
+			from = box
+		} else {
+			pair := int(*add(w.Paths, level*w.Trees+tree) / 2)
+			name := int(*add(w.Names, pair<<w.Wide))
+			if w.Wide > 0 {
+				name |= int(*add(w.Names, pair<<w.Wide+1)) << 16
+			}
+			from = add(w.Boxes, name*2*w.Dims)
+		}
+		excess, span := excess8(s, w.Point, from, w.Dims)
 		if excess == 0 {
 			break
 		}
@@ -48,6 +111,32 @@ func portableClimb(s Set, w *Way, tree int, score float64) (int, float64) {
 		score += float64(chance * (*add(w.Worth, level-1) - score))
 	}
 	return level, score
+}
+
+// row returns the row of a point, padded to Dims.
+func (w *Way) row(id uint64) *float32 {
+	row := add(w.Rows, int(id)*w.Width)
+	if *add(w.Mask, w.Dims-1) != 0 {
+		return row
+	}
+	for i := 0; *add(w.Mask, i) != 0; i++ {
+		*add(w.Padded, i) = *add(row, i)
+	}
+	return w.Padded
+}
+
+func portableHull(s Set, w *Way, box *float32, ids *uint32, n int) bool {
+	old := unsafe.Slice(w.Old, 2*w.Dims)
+	now := unsafe.Slice(box, 2*w.Dims)
+	copy(old, now)
+	first := unsafe.Slice(w.row(uint64(*ids)), w.Dims)
+	copy(now, first)
+	copy(now[w.Dims:], first)
+	for i := 1; i < n; i++ {
+		point := w.row(uint64(*add(ids, i)))
+		union8(s, box, point, point, w.Dims)
+	}
+	return !slices.Equal(old, now)
 }
 
 func portableAround(_ Set, box, lower, upper, otherLower, otherUpper *float32, dims int) bool {

@@ -1,0 +1,181 @@
+package rcf
+
+import (
+	"math"
+
+	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
+)
+
+// Half of the nodes of a tree have two or three points under them. Their boxes
+// would take most of the memory and save little: on the way up, the box of a
+// light node is made of the points under it, of which there are few. So only
+// heavy nodes, which are the top of a tree, have one.
+
+// boxes are the boxes of the heavy nodes of all trees, in an array with a list
+// of the places that are free. Their number follows the shapes of the trees,
+// so it is nearly constant once the samples are full.
+type boxes struct {
+	data []float32
+	size int   // of a box in data
+	free int32 // head of the list of free boxes, -1 for none
+
+	// The number of the box of each pair of all trees; of a pair that has none
+	// it means nothing. A number takes 1<<wide values, the low one first, and
+	// behind the last is one value more, as kernels always read two.
+	names []uint16
+	wide  uint
+}
+
+// wideFrom is the number of boxes whose numbers do not fit into 16 bits.
+const wideFrom = 1 << 16
+
+// newBoxes makes room for n boxes of pairs, of which at most most are used.
+func newBoxes(pairs, pad, n, most int, spare *boxes) boxes {
+	b := boxes{size: 2 * pad, free: -1}
+	if most >= wideFrom {
+		b.wide = 1
+	}
+	if need := n * b.size; cap(spare.data) >= need {
+		b.data, spare.data = spare.data[:need], nil
+	} else {
+		b.data = make([]float32, need)
+	}
+	if need := pairs<<b.wide + 1; cap(spare.names) >= need {
+		b.names, spare.names = spare.names[:need], nil
+	} else {
+		b.names = make([]uint16, need)
+	}
+	b.release(0, n)
+	return b
+}
+
+// release puts the boxes from number from to number to on the free list.
+func (b *boxes) release(from, to int) {
+	for i := to - 1; i >= from; i-- {
+		b.data[i*b.size] = math.Float32frombits(uint32(b.free))
+		b.free = int32(i)
+	}
+}
+
+// take gives a pair a box, whatever is in it.
+func (b *boxes) take(pair uint32) {
+	if b.free < 0 {
+		n := len(b.data) / b.size
+		data := make([]float32, (n+max(16, n/32))*b.size)
+		copy(data, b.data)
+		b.data = data
+		b.release(n, len(data)/b.size)
+	}
+	i := b.free
+	b.free = int32(math.Float32bits(b.data[int(i)*b.size]))
+	b.rename(pair, uint32(i))
+}
+
+// drop takes the box of a pair away.
+func (b *boxes) drop(pair uint32) {
+	i := int(b.name(pair))
+	b.release(i, i+1)
+}
+
+func (b *boxes) name(pair uint32) uint32 {
+	i := pair << b.wide
+	name := uint32(b.names[i])
+	if b.wide > 0 {
+		name |= uint32(b.names[i+1]) << 16
+	}
+	return name
+}
+
+func (b *boxes) rename(pair, name uint32) {
+	i := pair << b.wide
+	b.names[i] = uint16(name)
+	if b.wide > 0 {
+		b.names[i+1] = uint16(name >> 16)
+	}
+}
+
+// at returns the box of a pair.
+func (b *boxes) at(pair uint32) []float32 {
+	from := int(b.name(pair)) * b.size
+	return b.data[from : from+b.size : from+b.size]
+}
+
+// light reports whether the node in a slot has too few points for a box.
+func (l *layout) light(slot uint64) bool { return uint32(slot)>>l.massShift < l.few }
+
+// crossed reports whether the node in a slot has just enough points for a box.
+func (l *layout) crossed(slot uint64) bool { return uint32(slot)>>l.massShift == l.few }
+
+// box returns the box of the pair that slot at is in, which must have one.
+func (f *Forest) box(at uint32) []float32 { return f.boxes.at(at / 2) }
+
+// takeBox gives the pair that slot at is in a box.
+func (f *Forest) takeBox(at uint32, p *Pass) {
+	f.boxes.take(at / 2)
+	p.way.Boxes = &f.boxes.data[0]
+}
+
+// appendUnder appends the points under a slot.
+func (f *Forest) appendUnder(ids []uint32, base, at uint32) []uint32 {
+	for {
+		slot := f.arena[at]
+		pair := f.pairOf(slot)
+		if pair == 0 {
+			return append(ids, uint32(slot>>32))
+		}
+		ids = f.appendUnder(ids, base, base+2*pair)
+		at = base + 2*pair + 1
+	}
+}
+
+// own reports whether what is in a slot is a node with a box.
+func (f *Forest) own(slot uint64) bool { return f.pairOf(slot) != 0 && !f.light(slot) }
+
+// bounds returns the box around what is under slot at, in scratch if it has
+// none of its own.
+func (f *Forest) bounds(base, at uint32, scratch []float32, p *Pass) []float32 {
+	slot := f.arena[at]
+	if f.own(slot) {
+		return f.box(base + 2*f.pairOf(slot))
+	}
+	p.under = f.appendUnder(p.under[:0], base, at)
+	f.kernels.Hull(&p.way, scratch, p.under)
+	return scratch
+}
+
+// around makes the box of the pair that slot at is in from what is in the pair,
+// and reports whether that changed it.
+func (f *Forest) around(at uint32, p *Pass) bool {
+	base := at / uint32(f.slots) * uint32(f.slots)
+	left, right := f.arena[at&^1], f.arena[at|1]
+	if !f.own(left) && !f.own(right) {
+		p.under = f.appendUnder(p.under[:0], base, at&^1)
+		p.under = f.appendUnder(p.under, base, at|1)
+		return f.kernels.Hull(&p.way, f.box(at), p.under)
+	}
+	a, b := f.bounds(base, at&^1, p.nearby, p), f.bounds(base, at|1, p.beside, p)
+	return f.kernels.Around(f.box(at), a[:f.pad], a[f.pad:], b[:f.pad], b[f.pad:])
+}
+
+// met returns the box around the node at a level of the way that p has walked,
+// not above the first level whose box does not contain the point.
+func (f *Forest) met(p *Pass, level int) []float32 {
+	if f.light(f.arena[p.at(level)]) {
+		from := (p.depth - 1 - level) * 2 * f.pad
+		return p.light[from : from+2*f.pad]
+	}
+	return f.box(p.at(level + 1))
+}
+
+// nearBounds asks for the memory that bounds will read first.
+func (f *Forest) nearBounds(base, at uint32) {
+	slot := f.arena[at]
+	switch pair := f.pairOf(slot); {
+	case pair == 0:
+		vector.Near(f.points.at(uint32(slot >> 32)))
+	case f.light(slot):
+		vector.Near(f.arena[base+2*pair : base+2*pair+2])
+	default:
+		vector.Near(f.box(base + 2*pair))
+	}
+}
