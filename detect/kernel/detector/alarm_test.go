@@ -57,6 +57,16 @@ func jumping(rng *rand.Rand) source {
 
 const monday = 1_699_833_600_000
 
+func long() bool { return os.Getenv("FETTLE_LONG") == "1" }
+
+// weeks is how much is looked at: less where tests are to be quick.
+func weeks() int {
+	if long() {
+		return 4
+	}
+	return 2
+}
+
 // watch is a detector on a stream, step by step.
 type watch struct {
 	t        *testing.T
@@ -71,7 +81,12 @@ type watch struct {
 
 func watching(t *testing.T, s detector.Settings) *watch {
 	t.Helper()
-	return &watch{t: t, d: build(t, "default", s), step: max(s.Step, time.Second).Milliseconds(), quiet: 5}
+	return observing(t, "default", s)
+}
+
+func observing(t *testing.T, name string, s detector.Settings) *watch {
+	t.Helper()
+	return &watch{t: t, d: build(t, name, s), step: max(s.Step, time.Second).Milliseconds(), quiet: 5}
 }
 
 func (w *watch) point(hold bool, values ...float64) *detector.Reading {
@@ -94,11 +109,11 @@ func (w *watch) point(hold bool, values ...float64) *detector.Reading {
 
 func (w *watch) forget() { w.episodes, w.graded, w.quiet = 0, 0, 5 }
 
-// At one wished false alarm a week, four weeks of whatever is normal raise few.
+// At one wished false alarm a week, weeks of whatever is normal raise few.
 func TestAlarmsKeepTheirBudget(t *testing.T) {
-	const weeks, step = 4, 5 * time.Minute
+	const step = 5 * time.Minute
 	tiers := []detector.Tier{detector.Small}
-	if os.Getenv("FETTLE_LONG") == "1" {
+	if long() {
 		tiers = append(tiers, detector.Full)
 	}
 	f := func(name string, make func(*rand.Rand) source, most float64) {
@@ -106,32 +121,34 @@ func TestAlarmsKeepTheirBudget(t *testing.T) {
 		for _, tier := range tiers {
 			w := watching(t, detector.Settings{Features: 1, Step: step, Seed: 5, Tier: tier})
 			src := make(rand.New(rand.NewPCG(9, 9)))
-			for i := range int(weeks * 7 * 24 * time.Hour / step) {
+			for i := range weeks() * 7 * 288 {
 				w.point(false, src(i))
 			}
-			if got := float64(w.episodes) / weeks; got > most {
+			if got := float64(w.episodes) / float64(weeks()); got > most {
 				t.Errorf("%s, %s: %.2f episodes a week, wanted at most %.2f", name, tier, got, most)
 			}
 		}
 	}
 	f("noise", white, 2)
-	f("wandering", wandering, 2)
 	f("a daily wave", daily(288), 2)
 	f("heavy tails", heavy, 3)
-	f("small counts", counts, 2)
 	f("jumps between levels", jumping, 2)
+	if long() {
+		f("wandering", wandering, 2)
+		f("small counts", counts, 2)
+	}
 }
 
 // The budget is a dial, not a constant.
 func TestABudgetIsSpent(t *testing.T) {
-	const weeks, step = 4, 5 * time.Minute
+	const step = 5 * time.Minute
 	run := func(perWeek float64) float64 {
 		w := watching(t, detector.Settings{Features: 1, Step: step, Seed: 5, Tier: detector.Small, AlarmsPerWeek: perWeek})
 		src := white(rand.New(rand.NewPCG(9, 9)))
-		for i := range int(weeks * 7 * 24 * time.Hour / step) {
+		for i := range weeks() * 7 * 288 {
 			w.point(false, src(i))
 		}
-		return float64(w.episodes) / weeks
+		return float64(w.episodes) / float64(weeks())
 	}
 	few, many := run(2), run(20)
 	if many < 10 || many > 40 || few > many/3 {
@@ -151,7 +168,7 @@ type plant struct {
 var plants = []plant{
 	{"spike", 1, func(_ int, x float64) float64 { return x + 40 }, 1, 1},
 	{"dip", 3, func(int, float64) float64 { return 0 }, 1, 1},
-	{"level shift", 1000, func(_ int, x float64) float64 { return x + 40 }, 2, 2},
+	{"level shift", 300, func(_ int, x float64) float64 { return x + 40 }, 2, 2},
 	{"stuck", 200, func(int, float64) float64 { return 51.5 }, 10, 1},
 }
 
@@ -174,7 +191,7 @@ func TestPlantedAnomaliesAreFoundAndBlamed(t *testing.T) {
 				}
 				return w.point(false, values...)
 			}
-			for range 2500 {
+			for range 1500 {
 				next(-1)
 			}
 			w.forget()
@@ -196,16 +213,35 @@ func TestPlantedAnomaliesAreFoundAndBlamed(t *testing.T) {
 			if found < 0 || found >= p.within {
 				t.Errorf("%s, %s of %d: found after %d steps (-1: not), wanted within %d", p.name, tier, features, found, p.within)
 			}
-			if most := p.episodes + p.steps/1000; w.episodes > most {
+			if most := p.episodes; w.episodes > most {
 				t.Errorf("%s, %s of %d: told %d times, wanted at most %d", p.name, tier, features, w.episodes, most)
 			}
 		}
 	}
 	f(1, detector.Small)
 	f(4, detector.Small)
-	f(1, detector.Full)
-	if os.Getenv("FETTLE_LONG") == "1" {
+	if long() {
+		f(1, detector.Full)
 		f(4, detector.Full)
+	}
+}
+
+// Forests blame the newest point's own features, not those of the point before.
+func TestForestsBlameTheNewestPoint(t *testing.T) {
+	w := observing(t, "rcf", detector.Settings{Features: 4, Seed: 5, Tier: detector.Small})
+	src := white(rand.New(rand.NewPCG(4, 4)))
+	values := make([]float64, 4)
+	for i := range 1200 {
+		for k := range values {
+			values[k] = src(i)
+		}
+		odd := i - 1000
+		if odd >= 0 && odd%50 == 0 {
+			values[odd/50%4] += 40
+		}
+		if r := w.point(false, values...); odd >= 0 && odd%50 == 0 && !(r.Blame[odd/50%4] > 0.6) {
+			t.Errorf("a spike of feature %d is blamed on %.2f", odd/50%4, r.Blame)
+		}
 	}
 }
 
@@ -213,14 +249,14 @@ func TestPlantedAnomaliesAreFoundAndBlamed(t *testing.T) {
 func TestALevelShiftIsToldOnceThenLearned(t *testing.T) {
 	w := watching(t, detector.Settings{Features: 1, Seed: 5})
 	src := white(rand.New(rand.NewPCG(4, 4)))
-	for i := range 2500 {
+	for i := range 1500 {
 		w.point(false, src(i))
 	}
 	w.forget()
 	var r *detector.Reading
-	for i := range 1500 {
+	for i := range 1000 {
 		r = w.point(false, src(i)+40)
-		if i == 0 && math.Abs(r.Expected[0]-50) > 5 {
+		if i < 6 && math.Abs(r.Expected[0]-50) > 1 {
 			t.Errorf("at the shift %v is expected, not about 50", r.Expected[0])
 		}
 	}
@@ -240,7 +276,7 @@ func TestNothingIsLearnedWhileHeld(t *testing.T) {
 	f := func(hold bool) (score float64, next detector.Reading) {
 		w := watching(t, detector.Settings{Features: 1, Seed: 5})
 		src := white(rand.New(rand.NewPCG(4, 4)))
-		for i := range 2500 {
+		for i := range 1500 {
 			w.point(false, src(i))
 		}
 		for i := range 400 {
@@ -271,7 +307,7 @@ func TestTheBandHoldsWhatItPromises(t *testing.T) {
 		w := watching(t, detector.Settings{Features: 1, Step: 5 * time.Minute, Seed: 5, Tier: detector.Small})
 		src := make(rand.New(rand.NewPCG(4, 4)))
 		in, width, n := 0, 0.0, 0
-		for i := range 6 * 7 * 288 {
+		for i := range (weeks() + 1) * 7 * 288 {
 			x := src(i)
 			r := w.point(false, x)
 			if i < 7*288 {
@@ -293,7 +329,9 @@ func TestTheBandHoldsWhatItPromises(t *testing.T) {
 	}
 	f("noise", white)
 	f("a daily wave", daily(288))
-	f("wandering", wandering)
+	if long() {
+		f("wandering", wandering)
+	}
 }
 
 func TestMinEffect(t *testing.T) {
@@ -367,7 +405,7 @@ func TestUnitsMakeNoDifference(t *testing.T) {
 	}
 	for _, features := range []int{1, 3} {
 		graded, score := run(features, 1, 0)
-		for _, c := range [][2]float64{{1 << 20, 0}, {1. / (1 << 20), 0}, {1, 1 << 24}} {
+		for _, c := range [][2]float64{{1 << 20, 0}, {1. / (1 << 20), 0}, {1, 1 << 30}} {
 			if features > 1 && c[1] != 0 {
 				continue // rounding is allowed for beside features of another size
 			}
