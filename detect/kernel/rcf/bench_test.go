@@ -161,6 +161,7 @@ func (f *Forest) clone() *Forest {
 	c.trees = append([]tree(nil), f.trees...)
 	c.arena = append([]uint64(nil), f.arena...)
 	c.boxes.data = append([]float32(nil), f.boxes.data...)
+	c.boxes.own = append([]int32(nil), f.boxes.own...)
 	c.boxes.names = append([]uint16(nil), f.boxes.names...)
 	c.weights = append([]float32(nil), f.weights...)
 	c.refs.low = append([]uint16(nil), f.refs.low...)

@@ -16,8 +16,13 @@ import (
 // so it is nearly constant once the samples are full.
 type boxes struct {
 	data []float32
-	size int   // of a box in data
-	free int32 // head of the list of free boxes, -1 for none
+	size int // of a box in data
+	// Each tree has the same number of places of its own, next to each other, and
+	// takes others, behind those of all trees, only when they are used up. The
+	// heads of the lists of free places are -1 when empty.
+	home int
+	own  []int32
+	free int32
 
 	// The number of the box of each pair of all trees; of a pair that has none
 	// it means nothing. A number takes 1<<wide values, the low one first, and
@@ -29,45 +34,70 @@ type boxes struct {
 // wideFrom is the number of boxes whose numbers do not fit into 16 bits.
 const wideFrom = 1 << 16
 
-// newBoxes makes room for n boxes of pairs, of which at most most are used.
-func newBoxes(pairs, pad, n, most int, spare *boxes) boxes {
-	b := boxes{size: 2 * pad, free: -1}
+// newBoxes makes room for the boxes of trees that have home each and more in
+// all beyond that, and never more than most.
+func newBoxes(trees, pairs, pad, home, more, most int, spare *boxes) boxes {
+	b := boxes{size: 2 * pad, home: home, free: -1}
 	if most >= wideFrom {
 		b.wide = 1
 	}
-	if need := n * b.size; cap(spare.data) >= need {
-		b.data, spare.data = spare.data[:need], nil
-	} else {
-		b.data = make([]float32, need)
+	n := trees*home + more
+	b.data = room(&spare.data, n*b.size)
+	b.names = room(&spare.names, pairs<<b.wide+1)
+	b.own = room(&spare.own, trees)
+	for t := range b.own {
+		b.own[t] = -1
+		b.release(t*home, (t+1)*home)
 	}
-	if need := pairs<<b.wide + 1; cap(spare.names) >= need {
-		b.names, spare.names = spare.names[:need], nil
-	} else {
-		b.names = make([]uint16, need)
-	}
-	b.release(0, n)
+	b.release(trees*home, n)
 	return b
 }
 
-// release puts the boxes from number from to number to on the free list.
+// room returns spare, and takes it away, if it has enough room for n.
+func room[T any](spare *[]T, n int) []T {
+	if cap(*spare) < n {
+		return make([]T, n)
+	}
+	s := (*spare)[:n]
+	*spare = nil
+	return s
+}
+
+// list returns the head of the list that a place is on when it is free.
+func (b *boxes) list(place int) *int32 {
+	if place < len(b.own)*b.home {
+		return &b.own[place/b.home]
+	}
+	return &b.free
+}
+
+// release puts the places from one to another, all of one list, on that list.
 func (b *boxes) release(from, to int) {
+	if from == to {
+		return
+	}
+	head := b.list(from)
 	for i := to - 1; i >= from; i-- {
-		b.data[i*b.size] = math.Float32frombits(uint32(b.free))
-		b.free = int32(i)
+		b.data[i*b.size] = math.Float32frombits(uint32(*head))
+		*head = int32(i)
 	}
 }
 
-// take gives a pair a box, whatever is in it.
-func (b *boxes) take(pair uint32) {
-	if b.free < 0 {
+// take gives a pair of a tree a box, whatever is in it.
+func (b *boxes) take(t int, pair uint32) {
+	head := &b.own[t]
+	if *head < 0 {
+		head = &b.free
+	}
+	if *head < 0 {
 		n := len(b.data) / b.size
 		data := make([]float32, (n+max(16, n/32))*b.size)
 		copy(data, b.data)
 		b.data = data
 		b.release(n, len(data)/b.size)
 	}
-	i := b.free
-	b.free = int32(math.Float32bits(b.data[int(i)*b.size]))
+	i := *head
+	*head = int32(math.Float32bits(b.data[int(i)*b.size]))
 	b.rename(pair, uint32(i))
 }
 
@@ -111,7 +141,7 @@ func (f *Forest) box(at uint32) []float32 { return f.boxes.at(at / 2) }
 
 // takeBox gives the pair that slot at is in a box.
 func (f *Forest) takeBox(at uint32, p *Pass) {
-	f.boxes.take(at / 2)
+	f.boxes.take(p.tree, at/2)
 	p.way.Boxes = &f.boxes.data[0]
 }
 

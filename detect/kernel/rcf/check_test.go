@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -99,8 +100,13 @@ func checkBoxes(t testing.TB, f *Forest) {
 		}
 		used[name] = true
 	}
-	for at := b.free; at >= 0; at = int32(math.Float32bits(b.data[int(at)*b.size])) {
-		use(int(at), "a free box")
+	for list, head := range append(slices.Clone(b.own), b.free) {
+		for at := head; at >= 0; at = int32(math.Float32bits(b.data[int(at)*b.size])) {
+			use(int(at), "a free box")
+			if own := min(int(at)/max(b.home, 1), len(b.own)); own != list && int(at) < b.home*len(b.own) {
+				t.Fatalf("free box %d is on the list of tree %d", at, list)
+			}
+		}
 	}
 	for i := range f.trees {
 		var visit func(at uint32)
@@ -110,7 +116,11 @@ func checkBoxes(t testing.TB, f *Forest) {
 			if pair == 0 || f.massOf(slot) < f.opts.BoxMass {
 				return
 			}
-			use(int(b.name(uint32(i*f.slots/2)+pair)), "the box of a node")
+			name := int(b.name(uint32(i*f.slots/2) + pair))
+			use(name, "the box of a node")
+			if name < b.home*len(b.own) && name/b.home != i {
+				t.Fatalf("tree %d has a box of tree %d", i, name/b.home)
+			}
 			visit(2 * pair)
 			visit(2*pair + 1)
 		}

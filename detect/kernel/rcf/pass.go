@@ -62,7 +62,8 @@ type Pass struct {
 	cutLevel int
 	moved    uint32
 
-	order, names []uint32 // of the pairs of a tree that is tidied
+	order, names []uint32  // of the pairs of a tree that is tidied
+	moving       []float32 // its boxes
 
 	light []float32 // the boxes of the light nodes on the way through one tree
 	lists []uint32  // the points under the light nodes on the ways, see vector.Way

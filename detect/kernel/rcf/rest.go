@@ -22,13 +22,14 @@ func (f *Forest) wake(p *Pass) {
 	if f.boxes.names != nil {
 		return
 	}
-	heavy := 0
+	// Evenly cut trees have twice Samples by BoxMass heavy nodes; others have more.
+	home, more := 2*f.opts.Samples/f.opts.BoxMass, 0
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
-			heavy += f.heavy(uint32(t*f.slots), uint32(t*f.slots))
+			more += max(0, f.heavy(uint32(t*f.slots), uint32(t*f.slots))-home)
 		}
 	}
-	f.boxes = newBoxes(len(f.arena)/2, f.pad, heavy+heavy/64+1, len(f.trees)*f.opts.Samples, &p.spare)
+	f.boxes = newBoxes(len(f.trees), len(f.arena)/2, f.pad, home, more+more/8, len(f.trees)*2*f.opts.Samples, &p.spare)
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
 			f.rebox(uint32(t*f.slots), uint32(t*f.slots), p)
@@ -55,7 +56,7 @@ func (f *Forest) rebox(base, at uint32, p *Pass) {
 	}
 	f.rebox(base, base+2*pair, p)
 	f.rebox(base, base+2*pair+1, p)
-	f.boxes.take(base/2 + pair)
+	f.boxes.take(int(base)/f.slots, base/2+pair)
 	f.around(base+2*pair, p)
 }
 
@@ -91,5 +92,5 @@ func (f *Forest) remass(base, at uint32, masses *[]int) int {
 func (f *Forest) Bytes() int {
 	w := &f.points
 	return int(unsafe.Sizeof(*f)) + int(unsafe.Sizeof(tree{}))*len(f.trees) + 8*len(f.arena) + 4*(len(f.boxes.data)+len(f.weights)+len(w.data)) +
-		2*(len(f.boxes.names)+len(f.refs.low)+len(f.refs.high)) + len(w.holds.low) + len(w.holds.high)
+		4*len(f.boxes.own) + 2*(len(f.boxes.names)+len(f.refs.low)+len(f.refs.high)) + len(w.holds.low) + len(w.holds.high)
 }

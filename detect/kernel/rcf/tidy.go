@@ -27,8 +27,14 @@ func (f *Forest) tidy(t int, p *Pass) {
 	base := uint32(t * f.slots)
 	slots := f.arena[base : base+uint32(f.slots)]
 	p.order = append(p.order[:0], 0)
-	if pair := f.pairOf(slots[0]); f.trees[t].size > 0 && pair != 0 {
-		p.order = f.place(p.order, slots, pair)
+	heavy := 0
+	if f.trees[t].size > 0 {
+		p.order = f.placeUnder(p.order, slots[:1], slots, true)
+		heavy = len(p.order) - 1
+		p.order = f.placeUnder(p.order, slots[:1], slots, false)
+		for _, pair := range p.order[1 : heavy+1] {
+			p.order = f.placeUnder(p.order, slots[2*pair:2*pair+2], slots, false)
+		}
 	}
 	used := len(p.order)
 	// What pair is called from now on; free pairs take the numbers behind.
@@ -73,24 +79,49 @@ func (f *Forest) tidy(t int, p *Pass) {
 		slots[2*pair] = uint64(pair + 1)
 	}
 	f.trees[t].free = uint32(used)
+	f.tidyBoxes(base, heavy, p)
+}
+
+// placeUnder appends the pairs of the nodes with boxes, or of those without, in
+// some slots and all of their kind under them.
+func (f *Forest) placeUnder(order []uint32, some, slots []uint64, heavy bool) []uint32 {
+	for _, slot := range some {
+		if pair := f.pairOf(slot); pair != 0 && f.light(slot) != heavy {
+			order = f.place(order, slots, pair, heavy)
+		}
+	}
+	return order
 }
 
 // place appends a pair, its children and then all that is under them: two
 // levels of a tree fit into a line of the cache, a small subtree into a page.
-func (f *Forest) place(order []uint32, slots []uint64, pair uint32) []uint32 {
+func (f *Forest) place(order []uint32, slots []uint64, pair uint32, heavy bool) []uint32 {
 	order = append(order, pair)
 	from := len(order)
-	for side := range uint32(2) {
-		if child := f.pairOf(slots[2*pair+side]); child != 0 {
+	for _, slot := range slots[2*pair : 2*pair+2] {
+		if child := f.pairOf(slot); child != 0 && f.light(slot) != heavy {
 			order = append(order, child)
 		}
 	}
 	for _, child := range order[from:] {
-		for side := range uint32(2) {
-			if next := f.pairOf(slots[2*child+side]); next != 0 {
-				order = f.place(order, slots, next)
-			}
-		}
+		order = f.placeUnder(order, slots[2*child:2*child+2], slots, heavy)
 	}
 	return order
+}
+
+// tidyBoxes puts the boxes of a tree, which belong to its first pairs, into the
+// order of these, in the places that they have.
+func (f *Forest) tidyBoxes(base uint32, heavy int, p *Pass) {
+	b, first := &f.boxes, base/2+1
+	places := p.names[:0]
+	p.moving = p.moving[:0]
+	for pair := first; pair < first+uint32(heavy); pair++ {
+		places = append(places, b.name(pair))
+		p.moving = append(p.moving, b.at(pair)...)
+	}
+	slices.Sort(places)
+	for i, place := range places {
+		b.rename(first+uint32(i), place)
+		copy(b.at(first+uint32(i)), p.moving[i*b.size:])
+	}
 }

@@ -49,6 +49,8 @@ tree:
 	ADDL     R13, R9
 	MOVL     R9, (R11)(R12*4)
 	PREFETCHT0 (SI)(R9*8)
+	MOVQ     Way_Names(BX), R13
+	PREFETCHT0 (R13)(R9*1)    // the box's number, where it has 16 bits
 	INCQ     AX
 	CMPQ     AX, DX
 	JLT      tree
