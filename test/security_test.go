@@ -55,6 +55,8 @@ func (h *House) operations() ([]operation, error) {
 				id = "CHG-1"
 			case strings.Contains(path, "/integrations/"):
 				id = "prom"
+			case strings.Contains(path, "/groups/"):
+				id = "host"
 			}
 			real := path
 			for strings.Contains(real, "{") {
@@ -186,7 +188,8 @@ func WantNoSecretTold(h *House) error {
 		if err != nil {
 			return err
 		}
-		if status != http.StatusOK {
+		unwatched := strings.Contains(o.path, "/series/") || strings.Contains(o.path, "/anomalies/") // nobody sends metrics in these stories
+		if status != http.StatusOK && !(unwatched && status == http.StatusNotFound) {
 			return fmt.Errorf("GET %s answered %d to an admin: %.200s", o.path, status, text)
 		}
 		for _, secret := range []string{snowPassword, senderToken, h.tokens["admin"], h.tokens["vic"]} {

@@ -226,6 +226,41 @@ func TestPlantedAnomaliesAreFoundAndBlamed(t *testing.T) {
 	}
 }
 
+// What a forest scores high while it learns may never come again: a threshold
+// that waits for more of it would hear nothing of the first real fault.
+func TestACalmStartLeavesNoDetectorDeaf(t *testing.T) {
+	f := func(tier detector.Tier, models, calm int) {
+		t.Helper()
+		found := 0
+		for seed := range models {
+			w := watching(t, detector.Settings{Features: 4, Step: 10 * time.Second, Seed: uint64(seed), Tier: tier})
+			rng := rand.New(rand.NewPCG(uint64(seed), 7))
+			values := make([]float64, 4)
+			for i := range calm + 1 {
+				for j := range values {
+					values[j] = 0.4 + 0.15*math.Sin(2*math.Pi*float64(i)/360+float64(seed+j)) + 0.03*rng.Float64()
+					if i == calm {
+						values[j] += 3
+					}
+				}
+				w.point(false, values...)
+			}
+			if w.r.Grade > 0 {
+				found++
+			}
+		}
+		if found < models {
+			t.Errorf("%s: a spike of 100 deviations after %d calm points was seen in %d of %d", tier, calm, found, models)
+		}
+	}
+	f(detector.Small, 5, 480)
+	if long() {
+		f(detector.Small, 20, 2000)
+		f(detector.Full, 5, 480)
+		f(detector.Full, 5, 2000)
+	}
+}
+
 // Forests blame the newest point's own features, not those of the point before.
 func TestForestsBlameTheNewestPoint(t *testing.T) {
 	w := observing(t, "rcf", detector.Settings{Features: 4, Seed: 5, Tier: detector.Small})

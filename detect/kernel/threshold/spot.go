@@ -122,10 +122,21 @@ func (s *SPOT) Ready() bool { return s.seen >= uint64(s.settings.Calibrate) }
 func (s *SPOT) Tail() (level float64, excess Pareto) { return s.base, s.tail }
 
 // Threshold returns the value above which the next point alarms, +Inf while
-// calibrating and as long as there are too few peaks.
+// calibrating.
+//
+// A calm stream may show few peaks or none for as long as it stays calm: a
+// forest learns, and what was high at first never comes again. Waiting for more
+// would be deaf to the first thing that goes wrong. So the tail of few peaks is
+// an exponential one, widened by two standard errors of its scale, and without
+// any it is half the level.
 func (s *SPOT) Threshold() float64 {
-	if !s.Ready() || len(s.peaks) < fewestExcesses {
+	switch n := len(s.peaks); {
+	case !s.Ready():
 		return math.Inf(1)
+	case n == 0:
+		return s.base + math.Abs(s.base)/2
+	case n < fewestExcesses:
+		return s.base + s.tail.Quantile(s.beyond())*(1+2/math.Sqrt(float64(n)))
 	}
 	return s.base + s.tail.Quantile(s.beyond())
 }

@@ -218,7 +218,7 @@ func TestSPOTFindsTheTrueQuantile(t *testing.T) {
 	}
 }
 
-func TestSPOTWaitsForATail(t *testing.T) {
+func TestSPOTIsNeverDeafOnceCalibrated(t *testing.T) {
 	s := must(NewSPOT(SPOTSettings{Risk: 1e-3, Calibrate: 100}))
 	for i := range 100 {
 		if s.Ready() || s.Update(float64(i%2)*1e9, false) {
@@ -229,8 +229,15 @@ func TestSPOTWaitsForATail(t *testing.T) {
 		t.Fatal("not ready after the calibration")
 	}
 	// All points above the level are equal to it: there is no tail to fit.
-	if !math.IsInf(s.Threshold(), 1) {
-		t.Errorf("threshold %v without peaks, want +Inf", s.Threshold())
+	if got := s.Threshold(); got != 1.5e9 {
+		t.Errorf("threshold %v without peaks, want the level and half of it", got)
+	}
+	before := s.Threshold()
+	for i := range 3 {
+		s.Update(1e9+float64(i+1), false)
+		if got := s.Threshold(); got <= 1e9 || got >= before {
+			t.Errorf("threshold %v with %d peaks close to the level, want it above the level and below %v", got, i+1, before)
+		}
 	}
 	for i := range 50 {
 		s.Update(1e9+float64(i+1), false)
