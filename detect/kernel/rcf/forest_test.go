@@ -172,7 +172,7 @@ func TestAnyBoxMassIsTheSame(t *testing.T) {
 
 // Numbers of boxes beyond 16 bits are kept in two halves.
 func TestManyBoxes(t *testing.T) {
-	o := Options{Dims: 1, Trees: 4096, Samples: 20, BoxMass: 2, TimeDecay: 0.5}
+	o := Options{Dims: 1, Trees: 4096, Samples: 24, BoxMass: 3, TimeDecay: 0.5}
 	f, p := newForest(t, o), &Pass{}
 	o.BoxMass = 16
 	few, q := newForest(t, o), &Pass{}
@@ -486,7 +486,7 @@ func TestOptions(t *testing.T) {
 	f(Options{Dims: 1, BoxMass: 17}, "BoxMass is 17")
 	f(Options{Dims: 1000, Samples: 32768}, "Samples is 32768")
 	got := newForest(t, Options{Dims: 2}).Options()
-	if want := (Options{Dims: 2, Shingle: 1, Trees: 50, Samples: 256, TimeDecay: 1. / 2560, InitialAccept: 1, OutputAfter: 64, BoxMass: 5}); got != want {
+	if want := (Options{Dims: 2, Shingle: 1, Trees: 50, Samples: 256, TimeDecay: 1. / 2560, InitialAccept: 1, OutputAfter: 64, BoxMass: 2}); got != want {
 		t.Errorf("defaults are %+v, want %+v", got, want)
 	}
 	if err := newForest(t, Options{Dims: 1}).SetTimeDecay(2); err == nil {
