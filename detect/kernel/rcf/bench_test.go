@@ -28,10 +28,14 @@ func stream(seed uint64, rows, dims int) [][]float64 {
 }
 
 // BenchmarkScoreUpdate is one row scored and learned: 50 trees of 256 samples,
-// points of 8 rows of 1 or 4 values.
+// points of 8 rows of 1 or 4 values. Lean forests keep the boxes of nodes of 10
+// points or more only; so do the thousand, in turn.
 func BenchmarkScoreUpdate(b *testing.B) {
-	one := func(scalar bool, models int) {
+	one := func(scalar bool, models, mass int) {
 		prefix := ""
+		if mass > 0 && models == 1 {
+			prefix = "lean/"
+		}
 		if scalar {
 			prefix = "scalar/"
 		}
@@ -40,13 +44,14 @@ func BenchmarkScoreUpdate(b *testing.B) {
 		}
 		for _, dims := range []int{8, 32} {
 			b.Run(fmt.Sprintf("%sdims=%d", prefix, dims), func(b *testing.B) {
-				benchmarkScoreUpdate(b, Options{Dims: dims / 8, Shingle: 8, Scalar: scalar}, models)
+				benchmarkScoreUpdate(b, Options{Dims: dims / 8, Shingle: 8, Scalar: scalar, BoxMass: mass}, models)
 			})
 		}
 	}
-	one(false, 1)
-	one(true, 1)
-	one(false, 1000)
+	one(false, 1, 0)
+	one(true, 1, 0)
+	one(false, 1, 10)
+	one(false, 1000, 10)
 }
 
 func benchmarkScoreUpdate(b *testing.B, o Options, models int) {

@@ -26,18 +26,24 @@ type boxes struct {
 
 	// The number of the box of each pair of all trees; of a pair that has none
 	// it means nothing. A number takes 1<<wide values, the low one first, and
-	// behind the last is one value more, as kernels always read two.
+	// behind the last is one value more, as kernels always read two. Where every
+	// node has a box there are no names: the pair's number is that of its box.
 	names []uint16
 	wide  uint
+	awake bool
 }
 
 // wideFrom is the number of boxes whose numbers do not fit into 16 bits.
 const wideFrom = 1 << 16
 
 // newBoxes makes room for the boxes of trees that have home each and more in
-// all beyond that, and never more than most.
+// all beyond that, and never more than most; or, if home is 0, of all pairs.
 func newBoxes(trees, pairs, pad, home, more, most int, spare *boxes) boxes {
-	b := boxes{size: 2 * pad, home: home, free: -1}
+	b := boxes{size: 2 * pad, home: home, free: -1, awake: true}
+	if home == 0 {
+		b.data = room(&spare.data, pairs*b.size)
+		return b
+	}
 	if most >= wideFrom {
 		b.wide = 1
 	}
@@ -85,6 +91,9 @@ func (b *boxes) release(from, to int) {
 
 // take gives a pair of a tree a box, whatever is in it.
 func (b *boxes) take(t int, pair uint32) {
+	if b.names == nil {
+		return
+	}
 	head := &b.own[t]
 	if *head < 0 {
 		head = &b.free
@@ -103,11 +112,17 @@ func (b *boxes) take(t int, pair uint32) {
 
 // drop takes the box of a pair away.
 func (b *boxes) drop(pair uint32) {
+	if b.names == nil {
+		return
+	}
 	i := int(b.name(pair))
 	b.release(i, i+1)
 }
 
 func (b *boxes) name(pair uint32) uint32 {
+	if b.names == nil {
+		return pair
+	}
 	i := pair << b.wide
 	name := uint32(b.names[i])
 	if b.wide > 0 {

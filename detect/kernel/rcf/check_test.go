@@ -85,9 +85,15 @@ func check(t testing.TB, f *Forest) {
 func checkBoxes(t testing.TB, f *Forest) {
 	t.Helper()
 	b := &f.boxes
-	if b.names == nil {
+	if !b.awake {
 		if b.data != nil {
 			t.Fatal("a forest at rest has boxes")
+		}
+		return
+	}
+	if b.names == nil {
+		if f.opts.BoxMass > 2 || len(b.data) != len(f.arena)/2*b.size {
+			t.Fatalf("%d boxes without names, %d pairs", len(b.data)/b.size, len(f.arena)/2)
 		}
 		return
 	}
@@ -167,7 +173,7 @@ func checkNode(t testing.TB, f *Forest, i int, at uint32, masses map[uint32]int,
 	for d := range f.pad {
 		a[d], a[f.pad+d] = min(a[d], b[d]), max(a[f.pad+d], b[f.pad+d])
 	}
-	if f.massOf(slot) < f.opts.BoxMass || f.boxes.names == nil {
+	if f.massOf(slot) < f.opts.BoxMass || !f.boxes.awake {
 		return f.massOf(slot), a
 	}
 	for d, x := range f.box(uint32(i*f.slots) + 2*pair) {

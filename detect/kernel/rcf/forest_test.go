@@ -172,7 +172,7 @@ func TestAnyBoxMassIsTheSame(t *testing.T) {
 
 // Numbers of boxes beyond 16 bits are kept in two halves.
 func TestManyBoxes(t *testing.T) {
-	o := Options{Dims: 1, Trees: 4096, Samples: 20, BoxMass: 2, TimeDecay: 0.5}
+	o := Options{Dims: 1, Trees: 4096, Samples: 24, BoxMass: 3, TimeDecay: 0.5}
 	f, p := newForest(t, o), &Pass{}
 	o.BoxMass = 16
 	few, q := newForest(t, o), &Pass{}
@@ -486,7 +486,7 @@ func TestOptions(t *testing.T) {
 	f(Options{Dims: 1, BoxMass: 17}, "BoxMass is 17")
 	f(Options{Dims: 1000, Samples: 32768}, "Samples is 32768")
 	got := newForest(t, Options{Dims: 2}).Options()
-	if want := (Options{Dims: 2, Shingle: 1, Trees: 50, Samples: 256, TimeDecay: 1. / 2560, InitialAccept: 1, OutputAfter: 64, BoxMass: 5}); got != want {
+	if want := (Options{Dims: 2, Shingle: 1, Trees: 50, Samples: 256, TimeDecay: 1. / 2560, InitialAccept: 1, OutputAfter: 64, BoxMass: 2}); got != want {
 		t.Errorf("defaults are %+v, want %+v", got, want)
 	}
 	if err := newForest(t, Options{Dims: 1}).SetTimeDecay(2); err == nil {
@@ -496,17 +496,20 @@ func TestOptions(t *testing.T) {
 
 // Ten thousand models wait on one machine: what one takes at rest is a promise.
 func TestRestingMemory(t *testing.T) {
-	f := func(dims, most int) {
+	f := func(dims, lean, most int) {
 		t.Helper()
-		forest, p := newForest(t, Options{Dims: dims, Shingle: 8}), &Pass{}
+		forest, p := newForest(t, Options{Dims: dims, Shingle: 8, BoxMass: 10}), &Pass{}
 		rows := 12000
 		if long() {
 			rows = 40000
 		}
 		process(t, forest, p, stream(1, rows, dims))
 		live := forest.Bytes()
+		if live > lean {
+			t.Errorf("%d dimensions take %d bytes awake, want at most %d", 8*dims, live, lean)
+		}
 		forest.Rest(nil)
-		if got := forest.Bytes(); got > most || got > live*2/3 {
+		if got := forest.Bytes(); got > most || got >= live {
 			t.Errorf("%d dimensions take %d bytes at rest and %d awake, want at most %d", 8*dims, got, live, most)
 		}
 		data := save(t, forest)
@@ -515,8 +518,8 @@ func TestRestingMemory(t *testing.T) {
 		}
 		t.Logf("%d dimensions: %d bytes awake, %d at rest, %d saved", 8*dims, live, forest.Bytes(), len(data))
 	}
-	f(1, 350_000)
-	f(4, 600_000)
+	f(1, 600_000, 350_000)
+	f(4, 1_400_000, 600_000)
 }
 
 // A pass goes from forest to forest, whatever their shapes, and leaves no trace.

@@ -139,7 +139,7 @@ func (p *Pass) fit(f *Forest) {
 		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask, MassShift: f.massShift, Few: f.few,
 	}
 	f.wake(p)
-	p.way.Boxes, p.way.Names = unsafe.SliceData(f.boxes.data), &f.boxes.names[0]
+	p.way.Boxes, p.way.Names = unsafe.SliceData(f.boxes.data), unsafe.SliceData(f.boxes.names)
 	p.way.Wide, p.way.NameMask = f.boxes.wide, 1<<(16<<f.boxes.wide)-1
 }
 

@@ -19,13 +19,16 @@ func (f *Forest) Rest(p *Pass) {
 
 // wake makes the boxes of a forest at rest, or of one that was just loaded.
 func (f *Forest) wake(p *Pass) {
-	if f.boxes.names != nil {
+	if f.boxes.awake {
 		return
 	}
 	// Evenly cut trees have twice Samples by BoxMass heavy nodes; others have more.
-	home, more := 2*f.opts.Samples/f.opts.BoxMass, 0
+	home, more := max(1, 2*f.opts.Samples/f.opts.BoxMass), 0
+	if f.few == 0 {
+		home = 0
+	}
 	for t := range f.trees {
-		if f.trees[t].size > 0 {
+		if home > 0 && f.trees[t].size > 0 {
 			more += max(0, f.heavy(uint32(t*f.slots), uint32(t*f.slots))-home)
 		}
 	}

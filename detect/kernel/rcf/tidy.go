@@ -55,23 +55,36 @@ func (f *Forest) tidy(t int, p *Pass) {
 			slots[at] = slots[at]&^(uint64(f.pairMask)<<f.dimBits) | uint64(p.names[pair])<<f.dimBits
 		}
 	}
+	b := &f.boxes
 	// Move along the cycles of the permutation.
 	for start := range p.order {
 		if int(p.order[start]) == start {
 			continue
 		}
-		first, second, name := slots[2*start], slots[2*start+1], f.boxes.name(base/2+uint32(start))
+		first, second, last := slots[2*start], slots[2*start+1], base/2+uint32(start)
+		name := b.name(last)
+		if b.names == nil {
+			copy(p.box, b.at(last))
+		}
 		to := start
 		for {
 			from := int(p.order[to])
 			p.order[to] = uint32(to)
 			if from == start {
 				slots[2*to], slots[2*to+1] = first, second
-				f.boxes.rename(base/2+uint32(to), name)
+				if b.names == nil {
+					copy(b.at(base/2+uint32(to)), p.box)
+				} else {
+					b.rename(base/2+uint32(to), name)
+				}
 				break
 			}
 			slots[2*to], slots[2*to+1] = slots[2*from], slots[2*from+1]
-			f.boxes.rename(base/2+uint32(to), f.boxes.name(base/2+uint32(from)))
+			if b.names == nil {
+				copy(b.at(base/2+uint32(to)), b.at(base/2+uint32(from)))
+			} else {
+				b.rename(base/2+uint32(to), b.name(base/2+uint32(from)))
+			}
 			to = from
 		}
 	}
@@ -79,7 +92,9 @@ func (f *Forest) tidy(t int, p *Pass) {
 		slots[2*pair] = uint64(pair + 1)
 	}
 	f.trees[t].free = uint32(used)
-	f.tidyBoxes(base, heavy, p)
+	if b.names != nil {
+		f.tidyBoxes(base, heavy, p)
+	}
 }
 
 // placeUnder appends the pairs of the nodes with boxes, or of those without, in

@@ -11,7 +11,7 @@ type Way struct {
 	Arena  *uint64  // the slots of all trees
 	Point  *float32 // Dims of them
 	Boxes  *float32 // numbered
-	Names  *uint16  // the number of the box of each pair of all trees, 1<<Wide values each, and one value more
+	Names  *uint16  // the number of the box of each pair of all trees, 1<<Wide values each, and one value more; nil where it is the pair's
 	Paths  *uint32  // for each level, the slot in each of Trees trees
 	Depths *int32   // the level of the leaf in each tree
 	Going  *uint32  // the trees to go down

@@ -49,8 +49,6 @@ tree:
 	ADDL     R13, R9
 	MOVL     R9, (R11)(R12*4)
 	PREFETCHT0 (SI)(R9*8)
-	MOVQ     Way_Names(BX), R13
-	PREFETCHT0 (R13)(R9*1)    // the box's number, where it has 16 bits
 	INCQ     AX
 	CMPQ     AX, DX
 	JLT      tree
@@ -72,7 +70,7 @@ portable:
 // func gather8(s Set, w *Way, tree int)
 //
 // BOXES is how many boxes above the light nodes are brought near.
-#define BOXES 4
+#define BOXES 5
 
 TEXT ·gather8(SB), NOSPLIT, $0-24
 	CMPB  s_wide+0(FP), $0
@@ -182,11 +180,15 @@ heavy:
 	MOVQ    Way_Wide(BX), CX
 
 box:
-	MOVL  (R10), AX
-	SHRQ  $1, AX
-	SHLQ  CX, AX
-	MOVL  (R9)(AX*2), DI
+	MOVL  (R10), DI
+	SHRQ  $1, DI
+	TESTQ R9, R9
+	JEQ   named
+	SHLQ  CX, DI
+	MOVL  (R9)(DI*2), DI
 	ANDL  Way_NameMask(BX), DI
+
+named:
 	IMULQ R12, DI
 	LEAQ  (R14)(DI*8), DI
 	MOVQ  R12, AX
@@ -325,13 +327,17 @@ growLast:
 	JMP  total
 
 boxed:
-	MOVL   (R10), AX
-	SHRQ   $1, AX
+	MOVL   (R10), DI
+	SHRQ   $1, DI
+	MOVQ   Way_Names(BX), AX
+	TESTQ  AX, AX
+	JEQ    named
 	MOVQ   Way_Wide(BX), CX
-	SHLQ   CX, AX
-	MOVQ   Way_Names(BX), DI
-	MOVL   (DI)(AX*2), DI
+	SHLQ   CX, DI
+	MOVL   (AX)(DI*2), DI
 	ANDL   Way_NameMask(BX), DI
+
+named:
 	IMULQ  R12, DI
 	MOVQ   Way_Boxes(BX), CX
 	LEAQ   (CX)(DI*8), DI

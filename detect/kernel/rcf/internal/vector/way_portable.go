@@ -94,7 +94,10 @@ func portableClimb(s Set, w *Way, tree int, score float64) (int, float64) {
 			from = box
 		} else {
 			pair := int(*add(w.Paths, level*w.Trees+tree) / 2)
-			name := int(*add(w.Names, pair<<w.Wide))
+			name := pair
+			if w.Names != nil {
+				name = int(*add(w.Names, pair<<w.Wide))
+			}
 			if w.Wide > 0 {
 				name |= int(*add(w.Names, pair<<w.Wide+1)) << 16
 			}
