@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -108,12 +107,6 @@ type loop struct {
 
 // drain is how long a stopping server waits for what is in hand.
 const drain = 15 * time.Second
-
-// gcPercent lets the heap grow to three times what is alive between two
-// collections: an idle server keeps a dozen megabytes alive, and under a storm
-// about a tenth of the processor time went into collecting at 100. GOGC in the
-// environment overrules it.
-const gcPercent = 200
 
 // Serve builds the house, runs it until ctx ends and drains it.
 func Serve(ctx context.Context, o Options) error {
@@ -262,7 +255,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return errors.Join(err, l.Close(), calls.close())
 	}
 	if os.Getenv("GOGC") == "" {
-		defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+		loops.Go(func() { boundHeap(work) })
 	}
 	srv := a.server()
 	go func() {

@@ -24,7 +24,7 @@ type Group struct {
 	AlarmBudget Rate `yaml:"alarm_budget"`
 	// How far a value must be off, relative to what was expected. Default: 0%.
 	MinEffect Percent `yaml:"min_effect"`
-	// Size of the models: full, small, or auto, which takes small ones for many entities. Default: auto.
+	// Size of the models: full, small, or auto, which is full for the first 100 entities and small for those after. Default: auto.
 	Tier string `yaml:"tier" enum:"auto,full,small"`
 	// How many entities may be watched; more are refused. Default: 10000.
 	MaxEntities int `yaml:"max_entities"`

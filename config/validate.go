@@ -248,7 +248,7 @@ func (v *validator) senses() {
 	v.positive("detect.checkpoint_interval", v.c.Detect.CheckpointInterval)
 	v.positive("detect.hold_at_most", v.c.Detect.HoldAtMost)
 	if v.c.Detect.MaxModels < 1 {
-		v.add("detect.max_models", "must be 1 or more; a model takes about 0.4 MB")
+		v.add("detect.max_models", "must be 1 or more; a small model takes about 0.3 MB, a full one 7.5 MB")
 	}
 	if len(v.c.Correlate.GroupBy) == 0 {
 		v.add("correlate.group_by", "is empty; name at least one label, or everything becomes one incident")

@@ -43,7 +43,7 @@ type Group struct {
 	Features []Feature    // in the order of a point's values
 	// Detector is the name of the detector, and Settings what its models are
 	// made of; the seed of each is derived from Settings.Seed and the entity. The
-	// tier Auto is Full for the first 1,000 entities and Small for those after.
+	// tier Auto is Full for the first 100 entities and Small for those after.
 	Detector string
 	Settings detector.Settings
 	// MaxEntities bounds the entities with a model. Defaults to 10,000.
@@ -92,8 +92,9 @@ func (g *Group) step() time.Duration {
 // Auto is the tier of a group whose models are full while there are few.
 const Auto detector.Tier = "auto"
 
-// autoFull is how many full models a group has of the tier Auto.
-const autoFull = 1000
+// autoFull is how many full models a group has of the tier Auto. With four
+// features a full one takes 7.5 MB of memory and a small one 0.3 MB.
+const autoFull = 100
 
 // tier is the tier of one entity more.
 func (g *Group) tier(entities int) detector.Tier {
