@@ -205,11 +205,18 @@ func (f *Forest) around(at uint32, p *Pass) bool {
 
 // span is bounds in two halves, which for a leaf are its point.
 func (f *Forest) span(base, at uint32, scratch []float32, p *Pass) (lower, upper []float32) {
-	if slot := f.arena[at]; f.pairOf(slot) == 0 {
+	slot := f.arena[at]
+	pair := f.pairOf(slot)
+	if pair == 0 {
 		point := f.pointAt(uint32(slot>>32), scratch[:f.pad])
 		return point, point
 	}
-	box := f.bounds(base, at, scratch, p)
+	box := scratch
+	if f.light(slot) {
+		f.bounds(base, at, scratch, p)
+	} else {
+		box = f.box(base + 2*pair)
+	}
 	return box[:f.pad], box[f.pad:]
 }
 

@@ -39,9 +39,6 @@ type Way struct {
 	Few                             uint32
 }
 
-// last marks the last row of a node in a list.
-const last = 1 << 31
-
 // Descend goes down the first n trees of Going, from the roots in the first
 // level of Paths, and fills in Paths and Depths: right where the point's value
 // in the dimension of the cut exceeds the cut, else left. It overwrites Going.
