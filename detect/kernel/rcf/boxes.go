@@ -193,13 +193,31 @@ func (f *Forest) bounds(base, at uint32, scratch []float32, p *Pass) []float32 {
 func (f *Forest) around(at uint32, p *Pass) bool {
 	base := at / uint32(f.slots) * uint32(f.slots)
 	left, right := f.arena[at&^1], f.arena[at|1]
-	if !f.own(left) && !f.own(right) {
+	if f.few > 0 && !f.own(left) && !f.own(right) {
 		p.under = f.appendUnder(p.under[:0], base, at&^1)
 		p.under = f.appendUnder(p.under, base, at|1)
 		return f.kernels.Hull(&p.way, f.box(at), p.under)
 	}
-	a, b := f.bounds(base, at&^1, p.nearby, p), f.bounds(base, at|1, p.beside, p)
-	return f.kernels.Around(f.box(at), a[:f.pad], a[f.pad:], b[:f.pad], b[f.pad:])
+	lower, upper := f.span(base, at&^1, p.nearby, p)
+	otherLower, otherUpper := f.span(base, at|1, p.beside, p)
+	return f.kernels.Around(f.box(at), lower, upper, otherLower, otherUpper)
+}
+
+// span is bounds in two halves, which for a leaf are its point.
+func (f *Forest) span(base, at uint32, scratch []float32, p *Pass) (lower, upper []float32) {
+	slot := f.arena[at]
+	pair := f.pairOf(slot)
+	if pair == 0 {
+		point := f.pointAt(uint32(slot>>32), scratch[:f.pad])
+		return point, point
+	}
+	box := scratch
+	if f.light(slot) {
+		f.bounds(base, at, scratch, p)
+	} else {
+		box = f.box(base + 2*pair)
+	}
+	return box[:f.pad], box[f.pad:]
 }
 
 // met returns the box around the node at a level of the way that p has walked,

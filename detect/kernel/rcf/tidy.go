@@ -32,8 +32,10 @@ func (f *Forest) tidy(t int, p *Pass) {
 		p.order = f.placeUnder(p.order, slots[:1], slots, true)
 		heavy = len(p.order) - 1
 		p.order = f.placeUnder(p.order, slots[:1], slots, false)
-		for _, pair := range p.order[1 : heavy+1] {
-			p.order = f.placeUnder(p.order, slots[2*pair:2*pair+2], slots, false)
+		if f.few > 0 {
+			for _, pair := range p.order[1 : 1+heavy] {
+				p.order = f.placeUnder(p.order, slots[2*pair:2*pair+2], slots, false)
+			}
 		}
 	}
 	used := len(p.order)

@@ -92,7 +92,10 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	p.cutLevel = -1
 	if p.equal {
 		for level := range p.depth {
-			f.gain(p, level)
+			f.arena[p.at(level)] += one
+			if f.few > 0 && f.crossed(f.arena[p.at(level)]) {
+				f.gain(p, level)
+			}
 		}
 		f.arena[p.at(p.depth)] += one
 		return uint32(f.arena[p.at(p.depth)] >> 32)
@@ -125,7 +128,12 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	p.cutLevel, p.moved = level, base+2*pair+1-right
 	f.arena[at] = node
 	for above := range level {
-		if !f.gain(p, above) && above >= p.top && !f.light(f.arena[p.at(above)]) {
+		at := p.at(above)
+		slot := f.arena[at] + one
+		f.arena[at] = slot
+		if f.few > 0 && f.crossed(slot) {
+			f.gain(p, above)
+		} else if above >= p.top && !f.light(slot) {
 			f.kernels.Grow(f.box(p.at(above+1)), p.point)
 		}
 	}
@@ -133,27 +141,22 @@ func (f *Forest) insert(t int, p *Pass, id uint32) uint32 {
 	return id
 }
 
-// gain counts one point more under the node at a level of the way, and reports
-// whether that gave it a box. What is under it must be as it will be.
-func (f *Forest) gain(p *Pass, level int) bool {
-	at := p.at(level)
-	f.arena[at] += 1 << f.massShift
-	// A node begins with two points, so that without light nodes none gains a box.
-	if f.few == 0 || !f.crossed(f.arena[at]) {
-		return false
-	}
+// gain gives the node at a level of the way its box. What is under it must be
+// as it will be.
+func (f *Forest) gain(p *Pass, level int) {
 	f.takeBox(p.at(level+1), p)
 	f.around(p.at(level+1), p)
-	return true
 }
 
-// lose counts one point less under a node and takes its box away if it has
-// become light. The second slot is one of the pair it leads to.
-func (f *Forest) lose(at, under uint32) {
-	was := f.arena[at]
-	f.arena[at] = was - 1<<f.massShift
-	if f.few > 0 && f.crossed(was) {
-		f.boxes.drop(under / 2)
+// lose counts one point less under the nodes of a way and takes the box away of
+// the one that has become light.
+func (f *Forest) lose(path []uint32, nodes int) {
+	for level := range nodes {
+		was := f.arena[path[level]]
+		f.arena[path[level]] = was - 1<<f.massShift
+		if f.few > 0 && f.crossed(was) {
+			f.boxes.drop(path[level+1] / 2)
+		}
 	}
 }
 
@@ -208,9 +211,7 @@ func gaps(x, lower, upper float32) (below, above float64) {
 func (f *Forest) evict(t int, id uint32, path []uint32, depth int, p *Pass) {
 	at := path[depth]
 	if uint32(f.arena[at])>>f.massShift != 0 {
-		for level := range depth {
-			f.lose(path[level], path[level+1])
-		}
+		f.lose(path, depth)
 		f.arena[at] -= 1 << f.massShift
 		return
 	}
@@ -221,9 +222,7 @@ func (f *Forest) evict(t int, id uint32, path []uint32, depth int, p *Pass) {
 	f.arena[up] = f.arena[at^1]
 	f.arena[at&^1] = uint64(tr.free)
 	tr.free = at/2 - uint32(t*f.slots/2)
-	for level := range depth - 1 {
-		f.lose(path[level], path[level+1])
-	}
+	f.lose(path, depth-1)
 	// Boxes shrink upwards until one keeps its size.
 	for level := depth - 2; level >= 0 && (f.light(f.arena[path[level]]) || f.around(path[level+1], p)); level-- {
 	}

@@ -208,12 +208,11 @@ done:
 portable:
 	JMP ·portableGather(SB)
 
-// BLOCK is EXCESS of wide_amd64.s for the block at AX of the point at SI and
-// the bounds at DI and CX.
+// BLOCK is EXCESS of wide_amd64.s for the point at AX and the bounds at DI and CX.
 #define BLOCK(off) \
-	VMOVUPS off(SI)(AX*4), Y8  \
-	VMOVUPS off(DI)(AX*4), Y9  \
-	VMOVUPS off(CX)(AX*4), Y10 \
+	VMOVUPS off(AX), Y8  \
+	VMOVUPS off(DI), Y9  \
+	VMOVUPS off(CX), Y10 \
 	SUMS
 
 #define SUMS \
@@ -225,6 +224,18 @@ portable:
 	VADDPS  Y8, Y9, Y9   \
 	VADDPS  Y11, Y1, Y1  \
 	VADDPS  Y9, Y0, Y0
+
+// TOTALS makes the excess in Y0 and the span in Y1 the numbers 0 and 2 of X0.
+#define TOTALS \
+	VEXTRACTF128 $1, Y0, X2 \
+	VEXTRACTF128 $1, Y1, X3 \
+	VADDPS       X2, X0, X0 \
+	VADDPS       X3, X1, X1 \
+	VUNPCKLPD    X1, X0, X2 \
+	VUNPCKHPD    X1, X0, X3 \
+	VADDPS       X3, X2, X0 \
+	VMOVSHDUP    X0, X1 \
+	VADDPS       X1, X0, X0
 
 // GROW makes Y9 and Y10 the bounds at R15 and R11 with the row at DI in them.
 #define GROW \
@@ -324,53 +335,9 @@ growLast:
 	LEAQ (R14)(R12*8), R14     // the next node's box
 	LEAQ (R9)(R12*8), R9
 	DECL DX
-	JMP  total
-
-boxed:
-	MOVL   (R10), DI
-	SHRQ   $1, DI
-	MOVQ   Way_Names(BX), AX
-	TESTQ  AX, AX
-	JEQ    named
-	MOVQ   Way_Wide(BX), CX
-	SHLQ   CX, DI
-	MOVL   (AX)(DI*2), DI
-	ANDL   Way_NameMask(BX), DI
-
-named:
-	IMULQ  R12, DI
-	MOVQ   Way_Boxes(BX), CX
-	LEAQ   (CX)(DI*8), DI
-	LEAQ   (DI)(R12*4), CX
-	LEAQ   -16(R12), R11
-	XORL   AX, AX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	CMPQ   AX, R11
-	JGT    tail
-
-pair:
-	BLOCK(0)
-	BLOCK(32)
-	ADDQ $16, AX
-	CMPQ AX, R11
-	JLE  pair
-
-tail:
-	CMPQ AX, R12
-	JEQ  total
-	BLOCK(0)
 
 total:
-	VEXTRACTF128 $1, Y0, X2
-	VEXTRACTF128 $1, Y1, X3
-	VADDPS       X2, X0, X0
-	VADDPS       X3, X1, X1
-	VUNPCKLPD    X1, X0, X2      // e0 e1 r0 r1
-	VUNPCKHPD    X1, X0, X3      // e2 e3 r2 r3
-	VADDPS       X3, X2, X0
-	VMOVSHDUP    X0, X1
-	VADDPS       X1, X0, X0      // excess . span .
+	TOTALS
 	VMOVD        X0, AX
 	TESTL        AX, AX
 	JEQ          done
@@ -395,13 +362,79 @@ total:
 	JEQ          done
 	TESTL        DX, DX
 	JNE          row
-	JMP          boxed
+
+boxed:
+	MOVQ Way_Trees(BX), R11
+	SHLQ $2, R11
+	MOVQ Way_Boxes(BX), R9
+	MOVQ Way_Names(BX), R8
+	MOVQ Way_Chance(BX), R14
+	MOVQ Way_Whole(BX), R15
+
+level:
+	MOVL  (R10), DI
+	SHRQ  $1, DI
+	TESTQ R8, R8
+	JNE   name
+
+named:
+	IMULQ  R12, DI
+	LEAQ   (R9)(DI*8), DI
+	LEAQ   (DI)(R12*4), CX
+	LEAQ   -16(R12), DX
+	MOVQ   SI, AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  DX, DX
+	JLT    tail
+
+pair:
+	BLOCK(0)
+	BLOCK(32)
+	ADDQ $64, AX
+	ADDQ $64, DI
+	ADDQ $64, CX
+	SUBQ $16, DX
+	JGE  pair
+
+tail:
+	CMPQ DX, $-8
+	JNE  boxTotal
+	BLOCK(0)
+
+boxTotal:
+	TOTALS
+	VMOVD     X0, AX
+	TESTL     AX, AX
+	JEQ       done
+	MOVQ      Way_Worth(BX), AX
+	VMOVHLPS  X0, X0, X1
+	VCVTSS2SD X0, X0, X4
+	VCVTSS2SD X1, X1, X5
+	VADDSD    X5, X4, X5       // whole
+	VDIVSD    X5, X4, X4       // chance
+	VMOVSD    X5, -8(R15)(R13*8)
+	VMOVSD    X4, -8(R14)(R13*8)
+	VMOVSD    -8(AX)(R13*8), X9
+	VSUBSD    X6, X9, X9
+	VMULSD    X4, X9, X9
+	VADDSD    X9, X6, X6
+	SUBQ      R11, R10
+	SUBQ      $1, R13
+	JNE       level
 
 done:
 	MOVQ   R13, top+32(FP)
 	VMOVSD X6, total+40(FP)
 	VZEROUPPER
 	RET
+
+name:
+	MOVQ Way_Wide(BX), CX
+	SHLQ CX, DI
+	MOVL (R8)(DI*2), DI
+	ANDL Way_NameMask(BX), DI
+	JMP  named
 
 portable:
 	JMP ·portableClimb(SB)

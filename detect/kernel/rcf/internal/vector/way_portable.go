@@ -39,6 +39,9 @@ func portableDescend(_ Set, w *Way, n int) {
 	}
 }
 
+// last marks the last row of a node in a list.
+const last = 1 << 31
+
 func portableGather(_ Set, w *Way, tree int) {
 	list := add(w.Lists, tree*w.List)
 	level := int(*add(w.Depths, tree))
