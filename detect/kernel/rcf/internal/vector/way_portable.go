@@ -6,9 +6,6 @@ import (
 	"unsafe"
 )
 
-// last marks the last row of a node in a list.
-const last = 1 << 31
-
 func add[T any](p *T, n int) *T {
 	var x T
 	return (*T)(unsafe.Add(unsafe.Pointer(p), n*int(unsafe.Sizeof(x))))
