@@ -39,7 +39,7 @@ func (a *App) buildDetection(ctx context.Context) error {
 	c := a.Config.Detect
 	a.Pipeline, err = detect.NewPipeline(detect.PipelineConfig{
 		Dir: filepath.Join(a.DataDir, "models"), Installation: installation, Holder: host + "/" + a.Store.NewID(), Alone: a.DB.Engine() == db.SQLite,
-		PublicURL: a.publicURL(), MaxModels: c.MaxModels, CheckpointInterval: c.CheckpointInterval.D, HoldAtMost: c.HoldAtMost.D,
+		PublicURL: a.publicURL(), MaxModels: c.MaxModels, CheckpointInterval: c.CheckpointInterval.D, LogKeep: c.LogKeep.D, LogMaxBytes: int64(c.LogMaxBytes), HoldAtMost: c.HoldAtMost.D,
 		StopWithin: drain, KeepReadings: a.Config.Retention.Series1m.D, KeepAnomalies: a.Config.Retention.Alerts.D,
 	}, detect.PipelineDeps{
 		Log: a.Samples, Selection: detect.Select(set), Detectors: detect.Detectors{New: detector.New, Load: detector.Load}, Place: a.Store, Findings: a.Store, Signals: a.Store, DB: a.DB,

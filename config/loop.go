@@ -20,6 +20,8 @@ type Detect struct {
 	MaxModels int `yaml:"max_models"`
 	// How long a model may be ahead of its snapshot, which is what a restart replays. Default: 10m.
 	CheckpointInterval Duration `yaml:"checkpoint_interval"`
+	// How long records that no model needs stay in the sample log, so that what a sender repeats is known again; less while the log is half full. Default: 5m.
+	LogKeep Duration `yaml:"log_keep"`
 	// How long at most an incident, a change or a maintenance window keeps models from learning. Default: 24h.
 	HoldAtMost Duration `yaml:"hold_at_most"`
 }
@@ -28,7 +30,7 @@ type Detect struct {
 // pointed here, and sets the limits.
 func (d *Detect) Defaults() {
 	d.LogMaxBytes, d.MaxModels = 4<<30, 10_000
-	d.CheckpointInterval, d.HoldAtMost = unit.MustDuration("10m"), unit.MustDuration("24h")
+	d.CheckpointInterval, d.LogKeep, d.HoldAtMost = unit.MustDuration("10m"), unit.MustDuration("5m"), unit.MustDuration("24h")
 	for _, set := range []string{"node_exporter", "otel_hostmetrics", "cloudwatch_ec2", "host"} {
 		g := Group{Name: set, Features: Features{{Set: set}}}
 		g.Defaults()

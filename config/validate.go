@@ -246,6 +246,7 @@ func (v *validator) senses() {
 	}
 	v.groups()
 	v.positive("detect.checkpoint_interval", v.c.Detect.CheckpointInterval)
+	v.positive("detect.log_keep", v.c.Detect.LogKeep)
 	v.positive("detect.hold_at_most", v.c.Detect.HoldAtMost)
 	if v.c.Detect.MaxModels < 1 {
 		v.add("detect.max_models", "must be 1 or more; a small model takes about 0.3 MB, a full one 7.5 MB")

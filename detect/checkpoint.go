@@ -323,3 +323,33 @@ func (t *trimmer) run(ctx context.Context) {
 		}
 	}
 }
+
+// needless remembers since when records are of no use to any model.
+type needless []needlessSince
+
+type needlessSince struct {
+	at     time.Time
+	offset int64
+}
+
+// upTo returns the newest record that may go: one that has been of no use for
+// keep, or that is of none now when the log fills up.
+func (n *needless) upTo(now time.Time, offset int64, keep time.Duration, filling bool) int64 {
+	if filling || keep <= 0 {
+		*n = (*n)[:0]
+		return offset
+	}
+	if l := len(*n); l == 0 || (*n)[l-1].offset < offset {
+		*n = append(*n, needlessSince{now, offset})
+	}
+	old := 0
+	for old < len(*n) && now.Sub((*n)[old].at) >= keep {
+		old++
+	}
+	if old == 0 {
+		return 0
+	}
+	offset = (*n)[old-1].offset
+	*n = slices.Delete(*n, 0, old)
+	return offset
+}

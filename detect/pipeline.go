@@ -69,6 +69,11 @@ type PipelineConfig struct {
 	// bounds what a restart replays and what the log keeps. Defaults to 10
 	// minutes.
 	CheckpointInterval time.Duration
+	// LogKeep is how long records that no model needs stay in the log, so that
+	// what a sender repeats is known again. While the log holds more than half of
+	// LogMaxBytes, they go at once. A LogMaxBytes of 0 is no limit.
+	LogKeep     time.Duration
+	LogMaxBytes int64
 	// CheckpointRate bounds the bytes of snapshots per second. Defaults to 64 MiB.
 	CheckpointRate int
 	// StopWithin is how long a stop may take to write snapshots; what is not

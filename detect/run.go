@@ -40,6 +40,7 @@ type run struct {
 	shards    []*shard
 	writer    *writer
 	trimmer   *trimmer
+	needless  needless
 	epoch     int64
 	replay    int64 // where the replay ends: what an earlier run had committed
 	processed int64 // offset up to which the models hold everything
@@ -399,7 +400,6 @@ func (r *run) keepHouse(ctx context.Context) error {
 	if err := r.commit(ctx); err != nil {
 		return err
 	}
-	r.trimmer.to(r.place.ReplayFrom)
 	if now.Sub(r.tickedAt) >= tickEvery {
 		r.tickedAt = now
 		if err := r.tick(ctx, now); err != nil {
@@ -410,6 +410,7 @@ func (r *run) keepHouse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.trimmer.to(r.needless.upTo(now, r.place.ReplayFrom, r.LogKeep, r.LogMaxBytes > 0 && bounds.Bytes > r.LogMaxBytes/2))
 	r.metric.lag.Store(max(0, bounds.Last-r.processed))
 	r.metric.watched.Store(int64(len(r.index.list())))
 	if len(r.refused) > 0 && now.Sub(r.refusedAt) >= complainEvery {

@@ -52,7 +52,7 @@ func TestEachRecordIsKeptOnceWhenTheServerDiesWhileItFetches(t *testing.T) {
 	}
 	// What is trimmed from the log is not known again; detection knows it then by
 	// its time.
-	h := house.New(t, house.Options{Checkpoint: "1h", Integration: `{name: aws, source: kinesis, options: {stream: metrics, start: trim_horizon, every: 200ms, lease: 1s, endpoint: "` + url + `"}}`})
+	h := house.New(t, house.Options{LogKeep: "1h", Integration: `{name: aws, source: kinesis, options: {stream: metrics, start: trim_horizon, every: 200ms, lease: 1s, endpoint: "` + url + `"}}`})
 	put()
 	killed := 0
 	// What is made once comes first, before and after.

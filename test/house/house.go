@@ -100,6 +100,8 @@ type Options struct {
 	// Checkpoint is how often models are saved and the sample log is trimmed;
 	// empty is 2s.
 	Checkpoint string
+	// LogKeep is the log_keep; empty is 1s.
+	LogKeep string
 	// Detect is YAML of the section detect beside host and rules, indented by two.
 	Detect string
 }
@@ -168,6 +170,7 @@ integrations:
 ` + integration + `
 detect:
   checkpoint_interval: ` + cmp.Or(o.Checkpoint, "2s") + `
+  log_keep: ` + cmp.Or(o.LogKeep, "1s") + `
   host: ` + host + `
   rules:
     - {name: high-cpu, enabled: false}
