@@ -200,7 +200,7 @@ func (s *SPOT) keep(excess float64) bool {
 	if !(excess > 0) || !finite(excess) {
 		return false
 	}
-	apart := s.since == s.settings.Cluster
+	apart := s.since == s.settings.Cluster || len(s.peaks) == 0
 	s.since = 0
 	if apart {
 		s.over++
@@ -275,7 +275,7 @@ func (s *SPOT) code(c *coder) {
 	c.int(&points, s.settings.Calibrate-1)
 	c.int(&peaks, s.settings.Peaks)
 	if c.load {
-		if c.err == nil && (uint64(peaks) > s.over || peaks == 0 && s.since < s.settings.Cluster || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0) {
+		if c.err == nil && (uint64(peaks) > s.over || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0) {
 			c.err = errors.New("its counts contradict one another: it was damaged")
 		}
 		if c.err != nil {

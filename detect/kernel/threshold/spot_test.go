@@ -218,6 +218,31 @@ func TestSPOTFindsTheTrueQuantile(t *testing.T) {
 	}
 }
 
+// An event before there is any peak leaves a tail to be learned from what
+// follows it.
+func TestSPOTLearnsAfterAnEventWithoutPeaks(t *testing.T) {
+	s := must(NewSPOT(SPOTSettings{Risk: 1e-3, Calibrate: 100, Cluster: 4}))
+	for range 100 {
+		s.Update(1, false)
+	}
+	for i := range 3 {
+		if !s.Update(9, false) {
+			t.Errorf("point %d of the event does not alarm", i)
+		}
+	}
+	state := s.AppendState(nil)
+	again := must(NewSPOT(SPOTSettings{Risk: 1e-3, Calibrate: 100, Cluster: 4}))
+	if _, err := again.LoadState(state); err != nil {
+		t.Errorf("a state between event and peak does not load: %v", err)
+	}
+	if s.Update(1.1, false) {
+		t.Error("a point just above the level alarms")
+	}
+	if _, tail := s.Tail(); tail.Scale <= 0 {
+		t.Errorf("tail %v after the first peak", tail)
+	}
+}
+
 func TestSPOTIsNeverDeafOnceCalibrated(t *testing.T) {
 	s := must(NewSPOT(SPOTSettings{Risk: 1e-3, Calibrate: 100}))
 	for i := range 100 {
