@@ -20,7 +20,7 @@ func BenchmarkDecode(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			r := &intake.Request{Header: http.Header{"Content-Type": {bench.contentType}}, Body: recorded(b, bench.file)}
+			r := &intake.Request{Header: http.Header{"Content-Type": {bench.contentType}}, Body: recorded(b, bench.file), ReceivedAt: now}
 			b.SetBytes(int64(len(r.Body)))
 			b.ReportAllocs()
 			for b.Loop() {
