@@ -42,7 +42,7 @@ func BenchmarkDecode(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			r := &intake.Request{Header: http.Header{"Content-Type": {media}}, Body: encode(b, batch(), media)}
+			r := &intake.Request{Header: http.Header{"Content-Type": {media}}, Body: encode(b, batch(), media), ReceivedAt: now}
 			b.SetBytes(int64(len(r.Body)))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -55,6 +55,7 @@ type decoder struct {
 	values   []quantile
 	desc     series.Descriptor
 	plain    []byte // a JSON body as protobuf
+	newest   int64  // the time, in milliseconds, that no data point may be after
 	release  func()
 }
 
@@ -325,6 +326,8 @@ func (d *decoder) point(b []byte, m *metric) error {
 	case bad.fix != "":
 	case nanos == 0:
 		bad = fault{"time_unix_nano", "send the time of the data point"}
+	case int64(nanos/1e6) > d.newest:
+		bad = fault{"time_unix_nano", "set the sender's clock: a data point is more than 10 minutes ahead of ours"}
 	case l.value != 0 && !hasValue && !ended:
 		bad = fault{"as_double", "send a value, as_double or as_int"}
 	default:

@@ -73,6 +73,7 @@ func (s *source) Decode(r *intake.Request) (intake.Delivery, error) {
 			}
 		}
 	}
+	d.newest = r.Newest()
 	var err error
 	if isProtobuf(r.Header.Get("Content-Type")) {
 		err = d.decode(r.Body)

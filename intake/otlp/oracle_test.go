@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/metrics/v1"
 	common "go.opentelemetry.io/proto/slim/otlp/common/v1"
@@ -26,6 +27,12 @@ import (
 	"github.com/fettleops/fettle/intake/otlp"
 	"github.com/fettleops/fettle/series"
 )
+
+// inTime reports whether a data point has a time that may be: one there is, and
+// no more than ten minutes ahead of the house.
+func inTime(nanos uint64) bool {
+	return nanos > 0 && int64(nanos/1e6) <= now.Add(10*time.Minute).UnixMilli()
+}
 
 // update reads the flag of intaketest.
 func update() bool {
@@ -75,7 +82,7 @@ func oracle(m *collector.ExportMetricsServiceRequest) (out []string, refused int
 						if i, ok := p.Value.(*metrics.NumberDataPoint_AsInt); ok {
 							v = float64(i.AsInt)
 						}
-						if bad || tooDeep(p.Attributes) || metric.Name == "" || p.TimeUnixNano == 0 || p.Value == nil && p.Flags&1 == 0 {
+						if bad || tooDeep(p.Attributes) || metric.Name == "" || !inTime(p.TimeUnixNano) || p.Value == nil && p.Flags&1 == 0 {
 							refused++
 							continue
 						}
@@ -94,7 +101,7 @@ func oracle(m *collector.ExportMetricsServiceRequest) (out []string, refused int
 				case *metrics.Metric_Histogram:
 					aggregated(data.Histogram.GetAggregationTemporality())
 					for _, p := range data.Histogram.GetDataPoints() {
-						if bad || tooDeep(p.Attributes) || metric.Name == "" || p.TimeUnixNano == 0 {
+						if bad || tooDeep(p.Attributes) || metric.Name == "" || !inTime(p.TimeUnixNano) {
 							refused++
 							continue
 						}
@@ -107,7 +114,7 @@ func oracle(m *collector.ExportMetricsServiceRequest) (out []string, refused int
 					refused += len(data.ExponentialHistogram.GetDataPoints())
 				case *metrics.Metric_Summary:
 					for _, p := range data.Summary.GetDataPoints() {
-						if bad || tooDeep(p.Attributes) || metric.Name == "" || p.TimeUnixNano == 0 {
+						if bad || tooDeep(p.Attributes) || metric.Name == "" || !inTime(p.TimeUnixNano) {
 							refused++
 							continue
 						}
@@ -216,7 +223,7 @@ func decode(t testing.TB, media string, body []byte) (out []string, refused int,
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {media}}, Body: body})
+	d, err := s.Decode(&intake.Request{Header: http.Header{"Content-Type": {media}}, Body: body, ReceivedAt: now})
 	defer d.Release()
 	if err != nil {
 		return nil, 0, err

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/metrics/v1"
 	common "go.opentelemetry.io/proto/slim/otlp/common/v1"
@@ -153,9 +154,13 @@ func TestConformance(t *testing.T) {
 	t.Run("JSON", func(t *testing.T) { intaketest.RunSpeaker(t, otlp.Driver, speech(t, inJSON)) })
 }
 
+// now is after the bodies in testdata were recorded.
+var now = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+
 func house(t testing.TB, options string) *intaketest.House {
 	t.Helper()
 	return intaketest.Open(t, intaketest.Setup{
+		Clock:  func() time.Time { return now },
 		Driver: otlp.Driver, Auth: "bearer: env:TOKEN", Options: options, Secrets: intaketest.Secrets{"env:TOKEN": token}, Samples: seriestest.NewLog(),
 	})
 }
@@ -418,5 +423,21 @@ func TestNothingKeptIsCountedAsInvalid(t *testing.T) {
 	}
 	if strings.Contains(h.Logs(), token) || !strings.Contains(h.Logs(), "1 data points refused, 0 samples kept") {
 		t.Error(h.Logs())
+	}
+}
+
+// One point from the future would make all that its entity still has to say
+// come too late.
+func TestAClockThatIsAheadIsRefusedPointByPoint(t *testing.T) {
+	limit := uint64(now.Add(10 * time.Minute).UnixNano())
+	for _, media := range []string{protobuf, inJSON} {
+		h := house(t, "")
+		rec := h.Send(t, delivery(media, encode(t, request(gauge("m", number(limit, 1), number(limit+1e6, 2))), media)))
+		if got := partial(t, media, rec); rec.Code != http.StatusOK || !strings.HasPrefix(got, "rejected 1: ") || !strings.Contains(got, "clock") {
+			t.Errorf("%s: answer %d %s", media, rec.Code, got)
+		}
+		if got := inLog(t, h); len(got) != 1 || !strings.HasSuffix(got[0], "is 1") {
+			t.Errorf("%s: kept %q, want the point at the limit alone", media, got)
+		}
 	}
 }
