@@ -15,6 +15,7 @@ import (
 
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/internal/failpoint"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/series"
 )
 
@@ -153,9 +154,7 @@ func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 // TestNothingIsLostOfTheShippedDetector does the same with models of forests.
 // What they find is not asked here.
 func TestNothingIsLostOfTheShippedDetector(t *testing.T) {
-	if os.Getenv("FETTLE_LONG") != "1" {
-		t.Skip("long: FETTLE_LONG=1")
-	}
+	peer.Long(t)
 	t.Setenv(shippedEnv, "1")
 	killed(t, 0)
 }

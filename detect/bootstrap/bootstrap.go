@@ -75,6 +75,27 @@ const (
 // errTooMuch says that a shorter span must be asked for.
 var errTooMuch = errors.New("too many samples at once")
 
+// askAll asks one question after the other for a span, and joins the answers
+// while they are not too much.
+func askAll[Q any](ctx context.Context, questions []Q, from, to time.Time, ask func(ctx context.Context, question Q, from, to time.Time) ([]Series, error)) ([]Series, error) {
+	var all []Series
+	n := 0
+	for _, q := range questions {
+		found, err := ask(ctx, q, from, to)
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			n += len(found[i].Points)
+		}
+		if n > most {
+			return nil, errTooMuch
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
 // windows asks for one span after the other until it has caught up with until,
 // which may go on while it does. Spans are as long as gives parts of the wanted
 // size.

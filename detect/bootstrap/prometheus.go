@@ -129,22 +129,7 @@ func (p *prometheus) Parts(ctx context.Context, from time.Time, each func(Part) 
 		from = time.UnixMilli((from.UnixMilli() + p.Step.Milliseconds() - 1) / p.Step.Milliseconds() * p.Step.Milliseconds())
 	}
 	return windows(ctx, from, p.Until, each, func(ctx context.Context, from, to time.Time) ([]Series, error) {
-		var all []Series
-		n := 0
-		for _, m := range p.Match {
-			found, err := p.ask(ctx, m, from, to)
-			if err != nil {
-				return nil, err
-			}
-			for i := range found {
-				n += len(found[i].Points)
-			}
-			if n > most {
-				return nil, errTooMuch
-			}
-			all = append(all, found...)
-		}
-		return all, nil
+		return askAll(ctx, p.Match, from, to, p.ask)
 	})
 }
 

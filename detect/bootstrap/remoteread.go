@@ -71,22 +71,7 @@ func (r *remoteRead) Name() string { return r.name("remote-read", r.base) }
 // Parts implements Source.
 func (r *remoteRead) Parts(ctx context.Context, from time.Time, each func(Part) error) error {
 	return windows(ctx, from, r.Until, each, func(ctx context.Context, from, to time.Time) ([]Series, error) {
-		var all []Series
-		n := 0
-		for _, q := range r.queries {
-			found, err := r.ask(ctx, q, from, to)
-			if err != nil {
-				return nil, err
-			}
-			for i := range found {
-				n += len(found[i].Points)
-			}
-			if n > most {
-				return nil, errTooMuch
-			}
-			all = append(all, found...)
-		}
-		return all, nil
+		return askAll(ctx, r.queries, from, to, r.ask)
 	})
 }
 

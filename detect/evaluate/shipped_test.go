@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettleops/fettle/detect/evaluate"
 	"github.com/fettleops/fettle/detect/kernel/detector"
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 // measure runs detectors by name.
@@ -121,9 +122,7 @@ func TestShippedDetectorsOnSomeSeries(t *testing.T) {
 
 // The bars of the product, on whatever of the sets is here, with five seeds.
 func TestShippedDetectorsMeetTheBars(t *testing.T) {
-	if os.Getenv("FETTLE_LONG") != "1" {
-		t.Skip("long: FETTLE_LONG=1")
-	}
+	peer.Long(t)
 	nab, cloud := shippedSets(t)
 	windows := measure(t, nab, 5, "default", "rcf")
 	least(t, "NAB of default", windows["default"].NAB["standard"], 62)
