@@ -131,15 +131,17 @@ func (s *Store) AddNote(ctx context.Context, tx db.Tx, n ops.TicketNote) (bool, 
 	return rows > 0, nil
 }
 
-// MoveNote says how far a note has come.
-func (s *Store) MoveNote(ctx context.Context, tx db.Tx, n ops.TicketNote) error {
-	rows, err := tx.Exec(ctx, "UPDATE ticket_note SET state = $3, sent_at = $4 WHERE ticket_id = $1 AND id = $2",
-		n.TicketID, n.ID, string(n.State), millis(n.SentAt))
+// MoveNote takes a note from was, as it was read, to the state and the time of
+// its last attempt in to. A note that somebody else moved meanwhile is
+// ops.ErrConflict, so that of two who want to send it only one does.
+func (s *Store) MoveNote(ctx context.Context, tx db.Tx, was, to ops.TicketNote) error {
+	rows, err := tx.Exec(ctx, "UPDATE ticket_note SET state = $3, sent_at = $4 WHERE ticket_id = $1 AND id = $2 AND state = $5 AND sent_at = $6",
+		was.TicketID, was.ID, string(to.State), millis(to.SentAt), string(was.State), millis(was.SentAt))
 	if err == nil && rows == 0 {
-		err = ops.ErrNotFound
+		err = ops.ErrConflict
 	}
 	if err != nil {
-		return fmt.Errorf("store: note %s of ticket %s: %w", n.ID, n.TicketID, err)
+		return fmt.Errorf("store: note %s of ticket %s: %w", was.ID, was.TicketID, err)
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ type Store interface {
 	TicketsOn(ctx context.Context, platform, after string, limit int, dirty bool) ([]ops.Ticket, error)
 	SaveTicket(ctx context.Context, tx db.Tx, t *ops.Ticket) error
 	AddNote(ctx context.Context, tx db.Tx, n ops.TicketNote) (bool, error)
-	MoveNote(ctx context.Context, tx db.Tx, n ops.TicketNote) error
+	MoveNote(ctx context.Context, tx db.Tx, was, to ops.TicketNote) error
 	NotesOut(ctx context.Context, ticketID string) ([]ops.TicketNote, error)
 	NotesOutIn(ctx context.Context, tx db.Tx, ticketID string) ([]ops.TicketNote, error)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -668,5 +669,45 @@ func TestACommandOutOfTimeComesBackSoon(t *testing.T) {
 		}
 		h.run(time.Minute)
 		h.inSync(i)
+	})
+}
+
+// A process that dies between its last look and the end of its command leaves
+// that command to its successor, which may have queued another one meanwhile.
+func TestTwoCommandsOfOneTicketSendANoteOnce(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{routes: []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}}})
+		i := h.incident(ops.High)
+		h.run(time.Minute)
+		h.inSync(i)
+		h.severity(i.ID, ops.Low)
+		h.severity(i.ID, ops.Critical)
+		h.deliver()
+		if len(h.queue) != 1 {
+			t.Fatalf("%d commands, want 1", len(h.queue))
+		}
+		q := h.queue[0]
+		h.queue = nil
+		slow := connectortest.Fault{Delay: time.Second}
+		h.snow.Next("add_note", slow, slow, slow, slow)
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { h.carryOut(t.Context(), q) })
+		}
+		both.Wait()
+		h.run(time.Minute)
+		h.inSync(i)
+		notes := map[string]int{}
+		for _, n := range h.shown("snow", i).Notes {
+			notes[n.ID]++
+		}
+		for id, n := range notes {
+			if n != 1 {
+				t.Errorf("note %s is there %d times", id, n)
+			}
+		}
+		if len(notes) == 0 {
+			t.Error("no note was sent")
+		}
 	})
 }

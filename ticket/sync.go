@@ -20,6 +20,10 @@ const (
 	// rounds bounds how often one command looks, writes and looks again before
 	// it lets others go first.
 	rounds = 12
+	// noteSettle is the least time to wait before looking for a note whose answer
+	// was lost: the platform may still be at work on what a process that died, or
+	// another one, has sent.
+	noteSettle = 5 * time.Second
 	// deniedPause is how long a refused ticket waits: a person must mend rights
 	// or credentials, and nobody tells us when.
 	deniedPause = time.Minute
@@ -291,13 +295,18 @@ func (r *Room) write(ctx context.Context, p *platform, t ops.Ticket, fields []co
 // deliver appends notes in their order, each once.
 func (r *Room) deliver(ctx context.Context, p *platform, t ops.Ticket, notes []ops.TicketNote, cause string) error {
 	out := 0
-	mark := func(n ops.TicketNote, state ops.NoteState) error {
-		return r.DB.Write(ctx, func(tx db.Tx) error {
-			n.State = state
-			if state == ops.NoteSending {
-				n.SentAt = r.now()
+	mark := func(n *ops.TicketNote, state ops.NoteState) error {
+		next := *n
+		next.State = state
+		if state == ops.NoteSending {
+			next.SentAt = r.now()
+		}
+		err := r.DB.Write(ctx, func(tx db.Tx) error {
+			err := r.Store.MoveNote(ctx, tx, *n, next)
+			if errors.Is(err, ops.ErrConflict) {
+				return &moved{err}
 			}
-			if err := r.Store.MoveNote(ctx, tx, n); err != nil || state != ops.NoteDelivered {
+			if err != nil || state != ops.NoteDelivered {
 				return err
 			}
 			row, err := r.Store.TicketIn(ctx, tx, t.ID)
@@ -307,6 +316,10 @@ func (r *Room) deliver(ctx context.Context, p *platform, t ops.Ticket, notes []o
 			row.NotesOut++
 			return r.Store.SaveTicket(ctx, tx, &row)
 		})
+		if err == nil {
+			*n = next
+		}
+		return err
 	}
 	for _, n := range notes {
 		if n.State == ops.NoteSending {
@@ -315,24 +328,24 @@ func (r *Room) deliver(ctx context.Context, p *platform, t ops.Ticket, notes []o
 				return err
 			}
 			if arrived {
-				if err := mark(n, ops.NoteDelivered); err != nil {
+				if err := mark(&n, ops.NoteDelivered); err != nil {
 					return err
 				}
 				out++
 				continue
 			}
 		}
-		if err := mark(n, ops.NoteSending); err != nil {
+		if err := mark(&n, ops.NoteSending); err != nil {
 			return err
 		}
 		err := r.call(ctx, p, func(ctx context.Context) error { return p.Conn.AddNote(ctx, t.Ref, n.Note) })
 		if err != nil {
 			if !unknown(err) {
-				err = errors.Join(err, mark(n, ops.NoteWaiting))
+				err = errors.Join(err, mark(&n, ops.NoteWaiting))
 			}
 			return err
 		}
-		if err := mark(n, ops.NoteDelivered); err != nil {
+		if err := mark(&n, ops.NoteDelivered); err != nil {
 			return err
 		}
 		out++
@@ -342,10 +355,9 @@ func (r *Room) deliver(ctx context.Context, p *platform, t ops.Ticket, notes []o
 
 // arrived looks whether a note whose answer was lost is there.
 func (r *Room) arrived(ctx context.Context, p *platform, t ops.Ticket, n ops.TicketNote) (bool, error) {
-	if settle, careful := p.Conn.SettleTime(); careful {
-		if wait := n.SentAt.Add(settle).Sub(r.now()); wait > 0 {
-			return false, &later{wait, "a note was not answered; looking for it when it must be visible"}
-		}
+	settle, _ := p.Conn.SettleTime()
+	if wait := n.SentAt.Add(max(settle, noteSettle)).Sub(r.now()); wait > 0 {
+		return false, &later{wait, "a note was not answered; looking for it when it must be visible"}
 	}
 	var c connector.Copy
 	err := r.call(ctx, p, func(ctx context.Context) (err error) { c, err = p.Conn.Get(ctx, t.Ref); return err })

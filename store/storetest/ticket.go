@@ -188,16 +188,24 @@ func notesKeepTheirOrder(t *testing.T, h *house) {
 		}
 	}
 	out("b", "a")
-	move := func(id string, state ops.NoteState) error {
-		return h.db.Write(h.ctx, func(tx db.Tx) error {
-			return h.store.MoveNote(h.ctx, tx, ops.TicketNote{TicketID: made.ID, State: state, SentAt: h.clock(), Note: ops.Note{ID: id}})
-		})
+	move := func(was ops.TicketNote, state ops.NoteState) (ops.TicketNote, error) {
+		to := was
+		to.State, to.SentAt = state, h.clock()
+		return to, h.db.Write(h.ctx, func(tx db.Tx) error { return h.store.MoveNote(h.ctx, tx, was, to) })
 	}
-	must(t, move("b", ops.NoteSending))
+	waiting := ops.TicketNote{TicketID: made.ID, State: ops.NoteWaiting, Note: ops.Note{ID: "b"}}
+	sending, err := move(waiting, ops.NoteSending)
+	must(t, err)
 	out("b", "a") // no answer yet, so it is still on its way
-	must(t, move("b", ops.NoteDelivered))
+	_, err = move(waiting, ops.NoteSending)
+	wantClass(t, "a note another one is sending", err, ops.ErrConflict)
+	_, err = move(sending, ops.NoteDelivered)
+	must(t, err)
 	out("a")
-	wantClass(t, "a note nobody queued", move("x", ops.NoteDelivered), ops.ErrNotFound)
+	_, err = move(sending, ops.NoteWaiting)
+	wantClass(t, "a note another one delivered", err, ops.ErrConflict)
+	_, err = move(ops.TicketNote{TicketID: made.ID, State: ops.NoteWaiting, Note: ops.Note{ID: "x"}}, ops.NoteDelivered)
+	wantClass(t, "a note nobody queued", err, ops.ErrConflict)
 	all, err := h.store.TicketNotes(h.ctx, made.ID)
 	if err != nil || len(all) != 3 {
 		t.Errorf("all notes: %+v, %v", all, err)
