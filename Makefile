@@ -75,11 +75,7 @@ vuln: ## known vulnerabilities that our code reaches; says so when the database 
 
 .PHONY: fuzz
 fuzz: ## every fuzz target of the tree for FUZZTIME (10s) each
-	@git ls-files -co --exclude-standard -- '*_test.go' ':!:**/testdata/**' | sort | { xargs -r grep -HoE '^func Fuzz[A-Za-z0-9_]+' || true; } | \
-	{ n=0; failed=0; while IFS=: read -r file func; do \
-		name=$${func#func }; n=$$((n+1)); echo "fuzz: $$name in $${file%/*}"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$${file%/*}" </dev/null || { failed=$$((failed+1)); echo "fuzz: $$name FAILED" >&2; }; \
-	done; echo "fuzz: $$n targets, $$failed of them found something"; (( failed == 0 )); }
+	@FUZZTIME=$(FUZZTIME) .ci/fuzz
 
 .PHONY: bench
 bench: ## every benchmark of the tree; BENCHTIME=1x runs each once
