@@ -238,7 +238,7 @@ func TestWhatIsHeldIsScoredAndNotLearned(t *testing.T) {
 // does not, and after a restart.
 func TestWhoLooksIsToldWhyLearningIsHeld(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		shift := begin.Sub(time.Now())
+		shift := time.Until(begin)
 		l.clock = func() time.Time { return time.Now().Add(shift) }
 		at := func(d time.Duration) int64 { return begin.Add(d).UnixMilli() }
 		other, err := detect.NewPipeline(l.config, detect.PipelineDeps{
