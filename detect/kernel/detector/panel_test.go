@@ -15,7 +15,7 @@ import (
 func TestPanelReadsAsEachAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := draw(t)
-		names := rapid.SliceOfNDistinct(rapid.SampledFrom(detector.Names()), 1, 4, rapid.ID[string]).Draw(t, "names")
+		names := rapid.SliceOfNDistinct(rapid.SampledFrom(detector.Names()), 1, 2, rapid.ID[string]).Draw(t, "names")
 		for _, shipped := range []string{"default", "rcf"} {
 			if !slices.Contains(names, shipped) {
 				names = append(names, shipped)
