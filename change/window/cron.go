@@ -47,6 +47,7 @@ type cron struct {
 
 	anyDay, anyWeekday bool // the field restricts nothing
 	either             bool // both restrict and one is enough
+	offset             int  // days that a start is put off
 }
 
 var (
@@ -56,11 +57,13 @@ var (
 
 func parseCron(text string, d dialect, zone *time.Location) (*cron, error) {
 	fields := strings.Fields(text)
-	if d == amazon && len(fields) == 7 {
+	if d == amazon && (len(fields) == 7 || secondsWithoutYear(fields)) {
 		if fields[0] != "0" {
 			return nil, fmt.Errorf("seconds %q: windows open on the minute, write 0", fields[0])
 		}
-		fields = fields[1:]
+		if fields = fields[1:]; len(fields) == 5 {
+			fields = append(fields, "*")
+		}
 	}
 	if want := map[dialect]int{unix: 5, amazon: 6}[d]; len(fields) != want {
 		return nil, fmt.Errorf("has %d fields, cron(...) takes six (minute hour day month weekday year) and plain cron five", len(fields))
@@ -96,9 +99,16 @@ func parseCron(text string, d dialect, zone *time.Location) (*cron, error) {
 		return nil, err
 	}
 	if !c.ever() {
-		return nil, errors.New("names a day that never comes")
+		return nil, errors.New("names a day that never comes: look at day of month, month, day of week and year together")
 	}
 	return c, nil
+}
+
+// secondsWithoutYear tells the form of AWS that has seconds and leaves out the
+// year, as in 0 15 10 ? * MON-FRI, from the one that has a year: its ? stands
+// one field later.
+func secondsWithoutYear(fields []string) bool {
+	return len(fields) == 6 && (fields[3] == "?" || fields[5] == "?") && fields[2] != "?" && fields[4] != "?"
 }
 
 func (c *cron) parseDays(field string, d dialect) error {
@@ -365,11 +375,11 @@ func (c *cron) resolver(d time.Time) func(time.Time) time.Time {
 func (c *cron) after(t time.Time) (best time.Time, ok bool) {
 	y, m, d := t.In(c.zone).Date()
 	var hit time.Time
-	for day, found := c.day(date(y, int(m), d-2), 1); found; day, found = c.day(day.AddDate(0, 0, 1), 1) {
+	for day, found := c.day(date(y, int(m), d-2-c.offset), 1); found; day, found = c.day(day.AddDate(0, 0, 1), 1) {
 		if ok && day.After(hit.AddDate(0, 0, 1)) {
 			break
 		}
-		c.starts(day, func(s time.Time) {
+		c.starts(day.AddDate(0, 0, c.offset), func(s time.Time) {
 			if s.After(t) && (!ok || s.Before(best)) {
 				best = s
 				if !ok {
@@ -385,11 +395,11 @@ func (c *cron) after(t time.Time) (best time.Time, ok bool) {
 func (c *cron) before(t time.Time) (best time.Time, ok bool) {
 	y, m, d := t.In(c.zone).Date()
 	var hit time.Time
-	for day, found := c.day(date(y, int(m), d+1), -1); found; day, found = c.day(day.AddDate(0, 0, -1), -1) {
+	for day, found := c.day(date(y, int(m), d+1-c.offset), -1); found; day, found = c.day(day.AddDate(0, 0, -1), -1) {
 		if ok && day.Before(hit.AddDate(0, 0, -1)) {
 			break
 		}
-		c.starts(day, func(s time.Time) {
+		c.starts(day.AddDate(0, 0, c.offset), func(s time.Time) {
 			if !s.After(t) && (!ok || s.After(best)) {
 				best = s
 				if !ok {
