@@ -22,9 +22,11 @@ type Decision struct {
 }
 
 // maxSteps bounds how many freezes and openings the search for a start goes
-// around, maxJoins how many openings it joins into one.
+// around, maxLooks how often it looks at a window while it joins openings, and
+// maxJoins how many openings it joins into one.
 const (
 	maxSteps = 1000
+	maxLooks = 20_000
 	maxJoins = 64
 )
 
@@ -49,13 +51,14 @@ func Decide(now time.Time, need time.Duration, windows, freezes []*Window) Decis
 	}
 	alone := Decision{Why: fmt.Sprintf("applying, observing and rolling back need %s and the longest window that applies lasts %s", need, longest)}
 	if len(roomy) > 0 {
-		alone = search(now, need, roomy, freezes, best, time.Time{})
+		alone = search(now, need, roomy, freezes, best, maxSteps, time.Time{})
 	}
-	if alone.Start || len(windows) == 1 {
+	if alone.Start {
 		return alone
 	}
-	// Several together may allow it earlier than one alone.
-	if joined := search(now, need, windows, freezes, together, alone.Until); joined.Start || !joined.Until.IsZero() {
+	// Several openings together may allow it earlier than one alone.
+	steps := min(maxSteps, max(16, maxLooks/len(windows)))
+	if joined := search(now, need, windows, freezes, together, steps, alone.Until); joined.Start || !joined.Until.IsZero() {
 		return joined
 	}
 	return alone
@@ -63,9 +66,9 @@ func Decide(now time.Time, need time.Duration, windows, freezes []*Window) Decis
 
 // search goes from one chance to the next: now, the end of a freeze, the next
 // opening. It gives up at before, unless that is zero.
-func search(now time.Time, need time.Duration, windows, freezes []*Window, fitting func(time.Time, time.Duration, []*Window) (ops.Occurrence, bool), before time.Time) Decision {
+func search(now time.Time, need time.Duration, windows, freezes []*Window, fitting func(time.Time, time.Duration, []*Window) (ops.Occurrence, bool), steps int, before time.Time) Decision {
 	t, frozen := now, ""
-	for range maxSteps {
+	for range steps {
 		if !before.IsZero() && !t.Before(before) {
 			return Decision{}
 		}

@@ -96,6 +96,11 @@ func Resolve(civil time.Time, zone *time.Location) time.Time {
 	var missed time.Time
 	for t := civil.Add(-reach).In(zone); ; {
 		start, end := t.ZoneBounds()
+		if !end.IsZero() && !end.After(t) {
+			// Go ends a stretch a day early in leap years beyond its table, and
+			// would have us look at the same instant for ever.
+			end = t.Add(24 * time.Hour)
+		}
 		_, offset := t.Zone()
 		at := civil.Add(-time.Duration(offset) * time.Second)
 		if (start.IsZero() || !at.Before(start)) && (end.IsZero() || at.Before(end)) {

@@ -95,6 +95,22 @@ func TestNext(t *testing.T) {
 	f("UTC", "cron(0 2 1 1 ? 2027)", "2027-01-01T02:00:00Z")
 }
 
+// In 2040 and later Go knows zones by their rule alone, and bounds them wrongly
+// on the last day of leap years.
+func TestResolveOnTheLastDayOfLeapYears(t *testing.T) {
+	for _, zone := range []string{"America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago", "Europe/Dublin", "UTC"} {
+		z, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for civil := time.Date(2040, 12, 28, 0, 30, 0, 0, time.UTC); civil.Before(time.Date(2041, 1, 4, 0, 0, 0, 0, time.UTC)); civil = civil.Add(time.Hour) {
+			if got := window.Resolve(civil, z).In(z).Format("2006-01-02T15:04"); got != civil.Format("2006-01-02T15:04") {
+				t.Fatalf("%s in %s is %s", civil, zone, got)
+			}
+		}
+	}
+}
+
 func TestWindowLastsElapsedTime(t *testing.T) {
 	w := compile(t, ops.Window{Schedule: "0 1 25 10 *", TimeZone: "Europe/Berlin", Duration: 4 * time.Hour, Cutoff: time.Hour})
 	o := w.Next(at("2026-10-20T00:00:00Z"), 1)[0]
