@@ -28,7 +28,7 @@ const shifts = 26 * time.Hour
 type recurrence struct {
 	zone   *time.Location
 	rule   *rrule.ROption // in civil time with every default written out; nil: there is none, or it was counted out
-	until  time.Time      // the last instant the rule may name; zero: no end
+	until  time.Time      // the last instant the rule may name; zero: no end, or one in civil time in the rule
 	dates  []time.Time    // sorted
 	except map[int64]bool // Unix seconds
 }
@@ -158,6 +158,10 @@ func parsePart(o *rrule.ROption, until *time.Time, name, value string, zone *tim
 		if m.date { // the whole day belongs to it
 			m.civil = m.civil.Add(24*time.Hour - time.Second)
 		}
+		if m.zone == nil { // a local time ends the rule where it names its dates, not where the clock moves them
+			o.Until = m.civil
+			return nil
+		}
 		*until = m.at(zone)
 	case "WKST":
 		d, ok := ruleDays[value]
@@ -269,9 +273,11 @@ func (r *recurrence) walk(civil time.Time) rrule.Next {
 	if begin := r.period(civil); o.Count == 0 && begin.After(o.Dtstart) {
 		o.Dtstart = begin
 	}
-	o.Until = date(lastYear+1, 1, 1)
-	if !r.until.IsZero() {
+	switch {
+	case !r.until.IsZero():
 		o.Until = civilOf(r.until, r.zone).Add(shifts)
+	case o.Until.IsZero():
+		o.Until = date(lastYear+1, 1, 1)
 	}
 	rule, err := rrule.NewRRule(o)
 	if err != nil {
