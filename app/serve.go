@@ -276,10 +276,12 @@ func (a *App) settle(ctx context.Context) error {
 				return err
 			}
 		}
+		var declared []ops.Resource
 		for _, r := range a.Config.Resources {
-			if err := a.Store.DescribeResource(ctx, tx, ops.Resource{ID: r.ID, Kind: r.Kind, Name: r.ID, Aliases: r.Aliases, Labels: r.Labels, DependsOn: r.DependsOn}); err != nil {
-				return err
-			}
+			declared = append(declared, ops.Resource{ID: r.ID, Kind: r.Kind, Name: r.ID, Aliases: r.Aliases, Labels: r.Labels, DependsOn: r.DependsOn})
+		}
+		if err := a.Store.DeclareResources(ctx, tx, ops.SystemPrincipal, declared); err != nil {
+			return err
 		}
 		if err := a.Store.SetSetting(ctx, tx, configInForce, a.sharedDigest()); err != nil {
 			return err

@@ -4,8 +4,8 @@ import "time"
 
 // Window is when something may run. With Deny it is a freeze: deny beats allow.
 type Window struct {
-	Name     string        `json:"name"`
-	Schedule string        `json:"schedule"` // cron(...), rate(...), at(...), five-field cron, or always
+	Name     string `json:"name"`
+	Schedule string `json:"schedule"` // cron(...), rate(...), at(...), five-field cron, or always
 	// RRule is a recurrence rule (RFC 5545) in place of a schedule. It begins
 	// at Start, a local time such as 2026-11-22T02:00.
 	RRule string `json:"rrule,omitempty"`

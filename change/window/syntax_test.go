@@ -374,7 +374,7 @@ func drawRule(r *rand.Rand, w *wall) drawn {
 // TestSchedulesEqualTheWallClock draws schedules in every syntax over the days
 // around each change of the clock of their zone.
 func TestSchedulesEqualTheWallClock(t *testing.T) {
-	runs := 200
+	runs := 88
 	if os.Getenv("FETTLE_LONG") != "" {
 		runs = 10_000
 	}
