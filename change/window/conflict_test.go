@@ -59,7 +59,7 @@ func TestConflicts(t *testing.T) {
 	f(2, c, []ops.Change{change(5, "batch", 0, 1)}, "CHG-5 first app,db,batch 02-03")
 	f(0, c, []ops.Change{change(5, "web", 0, 1), change(4, "app", 0, 1)}, "CHG-4 first app 02-03")
 	f(1, c, []ops.Change{running(change(9, "db", 1, 1))}, "CHG-9 first app,db 03-06") // what runs is not over before it says so
-	f(1, running(c), []ops.Change{change(3, "db", -9, 99)}, "CHG-3 waits app,db 02-22")
+	f(1, running(c), []ops.Change{change(3, "db", -9, 99)}, "CHG-3 waits app,db 02-20")
 	f(1, c, []ops.Change{{ID: "x", State: ops.ChangeAuthorize, ResourceID: "app"}, {ID: "y", State: ops.ChangeScheduled, ResourceID: "app"}}, "")
 	f(1, change(7, "", 0, 4), []ops.Change{change(8, "", 0, 4)}, "") // nobody knows what they are about
 }
