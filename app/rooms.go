@@ -279,6 +279,9 @@ func (a *App) buildGate(ctx context.Context) error {
 		return err
 	}
 	a.Change.Register(a.Queue)
+	if a.Windows, err = windowBook(a.Config); err != nil {
+		return err
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read the host name: %w", err)
