@@ -42,7 +42,7 @@ func (x *Executor) planUpdate(ctx context.Context, c ops.Change, s stack) (ops.P
 	if err != nil {
 		return ops.Plan{}, err
 	}
-	if found.empty || len(found.list) == 0 {
+	if found.empty {
 		return ops.Plan{}, fmt.Errorf("cloudformation: nothing in stack %s depends on these values: %w", s.name, ops.ErrInvalid)
 	}
 	policy, err := x.policy(ctx, s.name)
@@ -359,6 +359,9 @@ func describe(p ops.Plan, s stack) string {
 				fmt.Fprintf(&b, "+   %s: %s\n", n, a.After[n])
 			}
 		}
+	}
+	if !slices.ContainsFunc(p.Actions, func(a ops.PlanAction) bool { _, ok := logicalID(s.name, a); return ok }) {
+		b.WriteString("! CloudFormation names no resource that would change\n")
 	}
 	if len(p.Rollback) == 0 {
 		b.WriteString("! cannot be undone: what is replaced or deleted does not come back\n")

@@ -243,6 +243,9 @@ func (r *run) forward(ctx context.Context) (string, error) {
 		case err != nil:
 			return "", r.abandon(ctx, err)
 		case empty:
+			if moved, err := r.reached(look); err != nil || moved != "" {
+				return "", r.abandon(ctx, errors.Join(err, fmt.Errorf("cloudformation: there is nothing to change in stack %s, and read back it does not have the wanted %s: %w", r.stack, moved, ops.ErrStalled)))
+			}
 			return "nothing was left to change", nil
 		}
 		if err := r.execute(ctx); err != nil {

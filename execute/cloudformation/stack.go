@@ -312,6 +312,9 @@ func (x *Executor) changeSet(ctx context.Context, s, name string) (c changes, re
 	in := &cloudformation.DescribeChangeSetInput{StackName: &s, ChangeSetName: &name, IncludePropertyValues: aws.Bool(true)}
 	for {
 		out, err := x.client.DescribeChangeSet(ctx, in)
+		if err != nil && strings.Contains(err.Error(), "does not exist") {
+			return c, "", fmt.Errorf("cloudformation: stack %s has no change set %s: %w", s, name, ops.ErrNotFound)
+		}
 		if err != nil {
 			return c, "", awsx.Read("cloudformation: describe a change set of "+s, err)
 		}
