@@ -191,7 +191,7 @@ func (x *Executor) Drift(ctx context.Context, p ops.Plan) (execute.Drift, error)
 	if err != nil {
 		return execute.Unknown, err
 	}
-	code, err := proc.wait(ctx, rule.Timeout, x.cfg.Grace, nil)
+	code, err := proc.Wait(ctx, x.cfg.manner(rule.Timeout), nil)
 	switch {
 	case err != nil:
 		return execute.Unknown, fmt.Errorf("command: check of rule %q: %w", rule.Name, err)
