@@ -236,7 +236,6 @@ func shorten(b []byte) string {
 // concealed collects every sensitive string of a draft, so that it can be taken
 // out of what Terraform and its provisioners say.
 func (r *reader) concealed(d draft) []string {
-	scratch := map[string]string{}
 	for _, c := range slices.Concat(d.ResourceChanges, d.ResourceDrift) {
 		if c.Change != nil {
 			r.conceal(c.Change.Before, c.Change.BeforeSensitive)
@@ -252,13 +251,8 @@ func (r *reader) concealed(d draft) []string {
 			r.conceal(v.Value, true)
 		}
 	}
-	for s := range r.hidden {
-		// A short word would be found everywhere and hide nothing.
-		if len(s) >= 4 {
-			scratch[s] = s
-		}
-	}
-	out := slices.Collect(maps.Keys(scratch))
+	// A short word would be found everywhere and hide nothing.
+	out := slices.DeleteFunc(slices.Collect(maps.Keys(r.hidden)), func(s string) bool { return len(s) < 4 })
 	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) }) // the longer first: one may hold the other
 	return out
 }

@@ -109,7 +109,7 @@ func (x *Executor) again(ctx context.Context, token execute.Token, e errand, m m
 	}
 	t := x.transcript(durable, token, e.digest, out)
 	left := max(e.rule.Timeout-x.env.Clock().Sub(m.At), 0)
-	still, why := worker.Await(ctx, m.ID, tokenVariable, string(token), x.manner(left), t.copy)
+	still, why := worker.Await(ctx, m.ID, tokenVariable, string(token), x.manner(left, t), t.copy)
 	if len(still) > 0 {
 		return execute.Result{}, hidden(fmt.Sprintf("it still runs as %v and could not be ended", still))
 	}
@@ -183,7 +183,7 @@ func (x *Executor) begin(ctx context.Context, token execute.Token, e errand, m m
 		x.env.Log.LogAttrs(ctx, slog.LevelWarn, "pid not recorded", slog.Int("pid", m.Pid), slog.String("error", x.env.Redact(err.Error())))
 	}
 	t := &transcript{dir: dir, out: out, mask: masked(append(rd.concealed(d), secrets...))}
-	code, err := proc.Wait(ctx, x.manner(e.rule.Timeout), t.copy)
+	code, err := proc.Wait(ctx, x.manner(e.rule.Timeout, t), t.copy)
 	if err != nil {
 		worker.KillMarked(tokenVariable, string(token))
 	}
@@ -192,8 +192,14 @@ func (x *Executor) begin(ctx context.Context, token execute.Token, e errand, m m
 	return x.conclude(durable, token, e, m, t, err)
 }
 
-func (x *Executor) manner(timeout time.Duration) worker.Manner {
-	return worker.Manner{Signal: syscall.SIGINT, Grace: x.cfg.Grace, Timeout: timeout}
+// manner is how an apply is ended. Terraform loses an interrupt that comes
+// before its walk of the resources has begun, and a second one makes it drop
+// the state.
+func (x *Executor) manner(timeout time.Duration, t *transcript) worker.Manner {
+	return worker.Manner{Signal: syscall.SIGINT, Grace: x.cfg.Grace, Timeout: timeout, Early: func() bool {
+		t.copy()
+		return !t.begun && !t.told()
+	}}
 }
 
 // spawn starts the apply of the saved plan.
@@ -305,6 +311,7 @@ type transcript struct {
 	at       int64
 	partial  []byte
 	said     bool
+	begun    bool // the first resource is being changed
 	complete bool
 	summary  string
 	faults   []diagnostic
@@ -368,6 +375,8 @@ func (t *transcript) line(raw []byte) {
 	switch l.Type {
 	case "planned_change", "resource_drift":
 		return // the plan has shown them
+	case "apply_start":
+		t.begun = true
 	case "provision_progress":
 		if t.mute {
 			return

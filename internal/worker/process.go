@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,6 +64,9 @@ type Manner struct {
 	Signal  syscall.Signal // what asks its process group to end
 	Grace   time.Duration  // between that and SIGKILL
 	Timeout time.Duration  // how long it may run
+	// Early reports that the worker has not come so far yet that it would heed
+	// the signal, which then waits: for half of the grace at most. Optional.
+	Early func() bool
 }
 
 // Wait follows the worker to its end and returns its exit code, -1 for a
@@ -90,7 +94,7 @@ func (p *Process) Wait(ctx context.Context, m Manner, each func()) (int, error) 
 		}
 		var err error
 		reaped := false
-		EndGroup(p.cmd.Process.Pid, m.Signal, m.Grace, func() bool {
+		gone := func() bool {
 			if !reaped {
 				select {
 				case err = <-p.done:
@@ -99,12 +103,32 @@ func (p *Process) Wait(ctx context.Context, m Manner, each func()) (int, error) 
 				}
 			}
 			return reaped
-		})
+		}
+		m.patience(gone)
+		EndGroup(p.cmd.Process.Pid, m.Signal, m.Grace, gone)
 		if !reaped {
 			err = <-p.done
 		}
 		code, _ := exitCode(err)
 		return code, why
+	}
+}
+
+// patience lets a worker come as far as it must be to heed the signal.
+func (m Manner) patience(gone func() bool) {
+	if m.Early == nil {
+		return
+	}
+	limit := time.NewTimer(m.Grace / 2)
+	defer limit.Stop()
+	tick := time.NewTicker(Every)
+	defer tick.Stop()
+	for !gone() && m.Early() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return
+		}
 	}
 }
 
@@ -232,15 +256,9 @@ func Await(ctx context.Context, id ID, variable, value string, m Manner, each fu
 		case <-ctx.Done():
 			why = fmt.Errorf("was ended with all its children: %w", context.Cause(ctx))
 		}
+		m.patience(func() bool { return len(Orphans(id, variable, value)) == 0 })
 		for _, pid := range pids {
-			EndGroup(pid, m.Signal, m.Grace, func() bool {
-				for _, p := range Orphans(id, variable, value) {
-					if p == pid {
-						return false
-					}
-				}
-				return true
-			})
+			EndGroup(pid, m.Signal, m.Grace, func() bool { return !slices.Contains(Orphans(id, variable, value), pid) })
 		}
 		KillMarked(variable, value)
 		return Orphans(id, variable, value), why

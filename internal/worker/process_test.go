@@ -97,3 +97,20 @@ func TestFoundAgain(t *testing.T) {
 		t.Errorf("await of what is gone returned %v, %v", still, why)
 	}
 }
+
+// A worker that would lose the signal is not asked before it is ready.
+func TestAskedWhenReady(t *testing.T) {
+	dir := t.TempDir()
+	p, _ := start(t, "trap '' INT; sleep 0.3; trap 'exit 5' INT; touch '"+dir+"/ready'; while :; do sleep 0.05; done")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	m := manner(time.Minute)
+	m.Grace = 20 * time.Second
+	m.Early = func() bool {
+		_, err := os.Stat(dir + "/ready")
+		return err != nil
+	}
+	if code, err := p.Wait(ctx, m, nil); code != 5 || err == nil {
+		t.Errorf("it ended with %d, %v; want its own answer to the signal", code, err)
+	}
+}
