@@ -31,8 +31,8 @@ type mark struct {
 	Host  string    `json:"host"`
 	At    time.Time `json:"at"`
 	worker.ID
-	Code  int       `json:"code,omitempty"`
-	Fault string    `json:"fault,omitempty"` // of an ended or refused run, empty when it worked
+	Code  int    `json:"code,omitempty"`
+	Fault string `json:"fault,omitempty"` // of an ended or refused run, empty when it worked
 }
 
 const (

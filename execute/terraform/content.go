@@ -25,6 +25,7 @@ const (
 
 const (
 	unknownValue    = "(known after apply)"
+	presentValue    = "(present value)" // of something whole that is computed anew
 	sensitivePrefix = "(sensitive value) "
 	outputPrefix    = "output."
 )
@@ -38,12 +39,8 @@ type reader struct {
 // hide returns what is shown of a sensitive value: a keyed hash, by which two
 // of them can be compared and neither can be guessed.
 func (r *reader) hide(v any) string {
-	b := canonical(v)
-	if s, ok := v.(string); ok {
-		r.hidden[s] = true
-	}
 	mac := hmac.New(sha256.New, r.key)
-	mac.Write(b)
+	mac.Write(canonical(v))
 	return sensitivePrefix + "#" + hex.EncodeToString(mac.Sum(nil)[:12])
 }
 
@@ -59,6 +56,7 @@ func canonical(v any) []byte {
 // stay as they are, are no actions.
 func (r *reader) actions(d draft) []ops.PlanAction {
 	var out []ops.PlanAction
+	r.concealed(d)
 	for _, c := range d.ResourceChanges {
 		if c.Change == nil || c.Mode == tfjson.DataResourceMode {
 			continue
@@ -137,7 +135,22 @@ func (r *reader) sides(c *tfjson.Change) (before, after map[string]string) {
 			delete(after, k)
 		}
 	}
+	for whole, v := range after {
+		if !isUnknown(v) {
+			continue
+		}
+		for k := range before {
+			if partOf(k, whole) {
+				delete(before, k)
+				before[whole] = presentValue
+			}
+		}
+	}
 	return before, after
+}
+
+func partOf(k, whole string) bool {
+	return strings.HasPrefix(k, whole+".") || strings.HasPrefix(k, whole+"[")
 }
 
 var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
@@ -199,10 +212,31 @@ func (r *reader) walk(to map[string]string, path string, v, unknown, sensitive a
 				r.walk(to, fmt.Sprintf("%s[%d]", path, i), nil, e, nil)
 			}
 		}
+	case string:
+		if r.leaks(v) {
+			to[at] = r.hide(v)
+			return
+		}
+		to[at] = shorten(canonical(v))
 	default:
 		to[at] = shorten(canonical(v))
 	}
 }
+
+// leaks reports whether a value holds one that is sensitive elsewhere: a
+// provider that computes an attribute of a secret does not always mark it.
+func (r *reader) leaks(v string) bool {
+	for s := range r.hidden {
+		if len(s) >= minHidden && strings.Contains(v, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// minHidden is the length from which a sensitive value is looked for elsewhere.
+// A shorter word would be found everywhere and hide nothing.
+const minHidden = 4
 
 func item(list []any, i int) any {
 	if i < len(list) {
@@ -251,8 +285,7 @@ func (r *reader) concealed(d draft) []string {
 			r.conceal(v.Value, true)
 		}
 	}
-	// A short word would be found everywhere and hide nothing.
-	out := slices.DeleteFunc(slices.Collect(maps.Keys(r.hidden)), func(s string) bool { return len(s) < 4 })
+	out := slices.DeleteFunc(slices.Collect(maps.Keys(r.hidden)), func(s string) bool { return len(s) < minHidden })
 	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) }) // the longer first: one may hold the other
 	return out
 }

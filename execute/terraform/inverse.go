@@ -40,7 +40,11 @@ func inverse(actions []ops.PlanAction) ([]ops.PlanAction, string) {
 	return out, ""
 }
 
-func isUnknown(v string) bool { return v == unknownValue || v == sensitivePrefix+unknownValue }
+// isUnknown reports whether v stands for a value that only an apply brings, or
+// that one took away.
+func isUnknown(v string) bool {
+	return v == unknownValue || v == sensitivePrefix+unknownValue || v == presentValue
+}
 
 // beyond says what a plan would do that was not approved; empty when nothing.
 // It may do less, because an apply that failed half-way has less to be undone,
@@ -59,7 +63,7 @@ func beyond(approved, now []ops.PlanAction) string {
 		if p.Verb != a.Verb && !half {
 			return fmt.Sprintf("it would %s %s; approved was to %s it", a.Verb, a.Resource, p.Verb)
 		}
-		if why := otherwise(a.Resource, p.After, a.After, a.Verb == "update"); why != "" {
+		if why := otherwise(a.Resource, p.After, a.After, a.Verb == p.Verb); why != "" {
 			return why
 		}
 		if a.Verb == p.Verb {
@@ -90,7 +94,7 @@ func otherwise(resource string, approved, now map[string]string, strict bool) st
 // within reports whether k is a part of a value that was not known.
 func within(approved map[string]string, k string) bool {
 	for path, v := range approved {
-		if isUnknown(v) && (strings.HasPrefix(k, path+".") || strings.HasPrefix(k, path+"[")) {
+		if isUnknown(v) && partOf(k, path) {
 			return true
 		}
 	}
