@@ -102,7 +102,7 @@ func (x *Executor) again(ctx context.Context, token execute.Token, e errand, m m
 	case ended, refused:
 		return m.answer()
 	case planning:
-		return x.beginAnew(ctx, token, e, m, out)
+		return x.beginAnew(ctx, token, e, out)
 	}
 	if m.Host != x.env.Host {
 		return execute.Result{}, hidden(fmt.Sprintf("it began on %s (pid %d) at %s; look there", m.Host, m.Pid, m.At.Format(time.RFC3339)))
@@ -115,7 +115,7 @@ func (x *Executor) again(ctx context.Context, token execute.Token, e errand, m m
 	}
 	t.copy()
 	if !t.said && m.State == starting {
-		return x.beginAnew(ctx, token, e, m, out) // not one word, and no process: the crash came before it
+		return x.beginAnew(ctx, token, e, out) // not one word, and no process: the crash came before it
 	}
 	if why == nil && !t.told() {
 		why = fmt.Errorf("it began at %s, the server was killed, and Terraform has ended since without telling how", m.At.Format(time.RFC3339))
@@ -124,8 +124,8 @@ func (x *Executor) again(ctx context.Context, token execute.Token, e errand, m m
 }
 
 // beginAnew begins a run whose earlier server was killed before the effect.
-func (x *Executor) beginAnew(ctx context.Context, token execute.Token, e errand, m mark, out io.Writer) (execute.Result, error) {
-	m = mark{State: planning, Host: x.env.Host, At: x.env.Clock().UTC()}
+func (x *Executor) beginAnew(ctx context.Context, token execute.Token, e errand, out io.Writer) (execute.Result, error) {
+	m := mark{State: planning, Host: x.env.Host, At: x.env.Clock().UTC()}
 	if ctx.Err() != nil {
 		return x.finish(ctx, token, m, refused, "not started: "+context.Cause(ctx).Error())
 	}
