@@ -330,13 +330,13 @@ exit 0
 func (r *remote) kill(ctx context.Context, signal string) error {
 	text := r.preamble() + fmt.Sprintf(`if [ -e "$d/pid" ]; then
   read -r p s < "$d/pid"
-  kill -%[1]s -- "-$p" 2>/dev/null
+  kill -s %[1]s -- "-$p" 2>/dev/null
 fi
 `, signal)
 	if signal == "KILL" {
-		text += "for p in $(marked); do kill -KILL \"$p\" 2>/dev/null; done\n"
+		text += "for p in $(marked); do kill -s KILL \"$p\" 2>/dev/null; done\n"
 	} else {
-		text += "[ -e \"$d/pid\" ] || for p in $(marked); do kill -TERM \"$p\" 2>/dev/null; done\n"
+		text += "[ -e \"$d/pid\" ] || for p in $(marked); do kill -s TERM \"$p\" 2>/dev/null; done\n"
 	}
 	_, _, err := r.ask(ctx, text+"exit 0\n")
 	return err
