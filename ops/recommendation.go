@@ -160,6 +160,7 @@ type Recommendation struct {
 	ResourceID string              `json:"resource_id,omitempty"`
 	Report     string              `json:"report,omitempty"` // digest of the artefact
 	Asked      int                 `json:"asked,omitempty"`  // how often the producer was asked for Wants
+	DueAt      time.Time           `json:"due_at,omitzero"`  // it is looked at again; zero: only when something comes
 	FirstSeen  time.Time           `json:"first_seen,omitzero"`
 	LastSeen   time.Time           `json:"last_seen,omitzero"`
 	UpdatedAt  time.Time           `json:"updated_at,omitzero"`
