@@ -70,7 +70,7 @@ func (r *Rules) count(x *ops.Recommendation, now time.Time, share float64, known
 	}
 	v.CountedBy = "all hours since, as if it always ran: nobody watches it"
 	if known {
-		v.CountedBy = "the minutes in which something was measured of it"
+		v.CountedBy = "the quarters of an hour in which something was measured of it"
 	}
 	v.Hours += now.Sub(v.Until).Hours() * share
 	v.Until = now
