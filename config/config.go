@@ -77,6 +77,10 @@ type Config struct {
 	Executors []Executor `yaml:"executors"`
 	// What to do about which alert. Default: none.
 	Runbooks []Runbook `yaml:"runbooks"`
+	// Which recommendations become changes.
+	Recommendations Recommendations `yaml:"recommendations"`
+	// What resources cost an hour, for the realised saving. Default: none, and it stays unknown.
+	Prices []Price `yaml:"prices"`
 
 	file   string
 	places map[string]strictyaml.Position

@@ -250,3 +250,64 @@ type Step struct {
 	// Arguments, passed one by one and never through a shell. Default: none.
 	Args []string `yaml:"args"`
 }
+
+// Recommendations is the section recommendations.
+type Recommendations struct {
+	// Tried in order; the first that matches makes the change. Default: none, recommendations are listed only.
+	Rules []RecommendationRule `yaml:"rules"`
+	// How long before its window a change is not given up any more for a later recommendation. Default: 5m.
+	CancellationThreshold Duration `yaml:"cancellation_threshold"`
+	// How long after its change the same recommendation is old news, and how long one whose change expired rests. Default: 7d.
+	Rest Duration `yaml:"rest"`
+}
+
+// Defaults sets both spans.
+func (r *Recommendations) Defaults() {
+	r.CancellationThreshold, r.Rest = unit.MustDuration("5m"), unit.MustDuration("7d")
+}
+
+// RecommendationRule is an entry of recommendations.rules.
+type RecommendationRule struct {
+	// Name, unique.
+	Name string `yaml:"name,required"`
+	// CEL over recommendation and resource.
+	Match string `yaml:"match,required"`
+	// Executor that carries it out.
+	Executor string `yaml:"executor,required"`
+	// What it does, in the executor's words.
+	Action string `yaml:"action,required"`
+	// Arguments, passed one by one; ${resource}, ${recommended}, ${stack} and the like stand for what the recommendation says. Default: none.
+	Args []string `yaml:"args"`
+	// Key of the parameter that carries the value, with the same words; ${icco_key} is the one ICCO uses. Default: none.
+	Parameter string `yaml:"parameter"`
+	// Type of the change. Default: normal.
+	Type string `yaml:"type" enum:"normal,standard"`
+	// How long verification may take. Default: 10m.
+	VerifyWithin Duration `yaml:"verify_within"`
+	// Team that owns the change. Default: none.
+	Team string `yaml:"team"`
+	// Risk of its changes from 0 to 1, for policies. Default: unknown, which counts as 1.
+	Risk *float64 `yaml:"risk"`
+}
+
+// Defaults asks for approval.
+func (r *RecommendationRule) Defaults() {
+	r.Type, r.VerifyWithin = "normal", unit.MustDuration("10m")
+}
+
+// Price is an entry of prices.
+type Price struct {
+	// Service whose type it is.
+	Service string `yaml:"service" enum:"ec2,rds,asg"`
+	// Instance type or class, for example m5.large.
+	Type string `yaml:"type,required"`
+	// Region it is the price of. Default: every region without a price of its own.
+	Region string `yaml:"region"`
+	// Price of one hour.
+	PerHour float64 `yaml:"per_hour,required"`
+	// Its currency, ISO 4217.
+	Currency string `yaml:"currency,required"`
+}
+
+// Defaults takes it for the price of a virtual machine.
+func (p *Price) Defaults() { p.Service = "ec2" }

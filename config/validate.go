@@ -19,7 +19,8 @@ type Checks struct {
 	Schedule func(schedule string) error
 	// Expression checks CEL. where is the key without indices, one of detect.rules.when,
 	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
-	// policies.approval.match, runbooks.trigger and runbooks.steps.when.
+	// policies.approval.match, runbooks.trigger, runbooks.steps.when and
+	// recommendations.rules.match.
 	Expression func(where, expression string) error
 	// Fetches reports whether a source fetches, so that its integrations have no
 	// senders to authenticate.
@@ -41,6 +42,7 @@ func (c *Config) check(k Checks) Faults {
 	v.tickets()
 	v.gate()
 	v.runbooks()
+	v.recommendations()
 	return v.faults
 }
 
@@ -404,6 +406,42 @@ func (v *validator) runbooks() {
 			if s.Action == "" {
 				v.add(sp+".action", "is empty; write what the executor does")
 			}
+		}
+	}
+}
+
+func (v *validator) recommendations() {
+	c := v.c.Recommendations
+	teams := names(v.c.Teams, func(t Team) string { return t.Name })
+	executors := names(v.c.Executors, func(e Executor) string { return e.Name })
+	v.positive("recommendations.cancellation_threshold", c.CancellationThreshold)
+	v.positive("recommendations.rest", c.Rest)
+	v.names("recommendations.rules", "name", names(c.Rules, func(r RecommendationRule) string { return r.Name }))
+	for i, r := range c.Rules {
+		path := at("recommendations.rules", i)
+		v.expression("recommendations.rules.match", path+".match", r.Match, true)
+		v.known(path+".executor", "executor", r.Executor, executors)
+		if r.Action == "" {
+			v.add(path+".action", "is empty; write what the executor does")
+		}
+		if r.Team != "" {
+			v.known(path+".team", "team", r.Team, teams)
+		}
+		v.positive(path+".verify_within", r.VerifyWithin)
+		if r.Risk != nil && !(*r.Risk >= 0 && *r.Risk <= 1) {
+			v.add(path+".risk", "must be from 0 to 1")
+		}
+	}
+	for i, p := range v.c.Prices {
+		path := at("prices", i)
+		if p.Type == "" {
+			v.add(path+".type", "is empty; write an instance type or class")
+		}
+		if !(p.PerHour >= 0) {
+			v.add(path+".per_hour", "must be 0 or more")
+		}
+		if len(p.Currency) != 3 {
+			v.add(path+".currency", "%q is no currency; write three letters such as USD", p.Currency)
 		}
 	}
 }
