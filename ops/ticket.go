@@ -71,6 +71,8 @@ type TicketWork struct {
 	Attached int      `json:"attached,omitempty"`
 	// Offered is the last window a person gave in the ticket that was told.
 	Offered string `json:"offered,omitempty"`
+	// Compared are the planned times last compared with the platform's calendar.
+	Compared string `json:"compared,omitempty"`
 	// Dirty tells that a SyncTicket command is queued or at work.
 	Dirty bool `json:"dirty"`
 }

@@ -35,6 +35,7 @@ type house struct {
 	snowDesk, ownDesk *desk.Desk
 	incidents         map[string]ops.Incident
 	changes           map[string]ops.Change
+	plans             map[string][]ops.Plan
 	members           map[string][]ops.Member
 	series            []ops.Series
 	seriesErr         error
@@ -83,7 +84,7 @@ func open(t *testing.T, s setup) *house {
 	}
 	st := store.New(d, time.Now)
 	h := &house{
-		T: t, db: d, store: st, incidents: map[string]ops.Incident{}, changes: map[string]ops.Change{}, members: map[string][]ops.Member{},
+		T: t, db: d, store: st, incidents: map[string]ops.Incident{}, changes: map[string]ops.Change{}, plans: map[string][]ops.Plan{}, members: map[string][]ops.Member{},
 		handlers: map[ops.CommandKind]job.Handler{}, listeners: map[ops.FactKind][]job.Listener{}, people: map[string]string{"snow/anna.s": "anna"},
 	}
 	platform := func(name string) (*desk.Desk, *connectortest.Faulty, *connector.Conn) {
@@ -116,9 +117,10 @@ func open(t *testing.T, s setup) *house {
 	h.room, err = ticket.New(ticket.Options{
 		Installation: "test", PublicURL: "http://fettle.test", Clock: time.Now, Log: slog.New(slog.DiscardHandler), DB: d, Store: st,
 		Cursors: st.Records("ticket"), Ask: h, Jobs: h, Routes: s.routes, Groups: map[string]string{"cloud": "Cloud operations"},
-		Platforms: []ticket.Platform{{Conn: snow, Conflict: s.conflict}, {Conn: own, Conflict: s.conflict}},
-		Match:     func(expr string, i ops.Incident) (bool, error) { return expr == string(i.Severity), nil },
-		Person:    func(platform, user string) string { return h.people[platform+"/"+user] },
+		Platforms:   []ticket.Platform{{Conn: snow, Conflict: s.conflict}, {Conn: own, Conflict: s.conflict}},
+		Match:       func(expr string, i ops.Incident) (bool, error) { return expr == string(i.Severity), nil },
+		MatchChange: func(expr string, c ops.Change) (bool, error) { return expr == string(c.Type), nil },
+		Person:      func(platform, user string) string { return h.people[platform+"/"+user] },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -300,6 +302,10 @@ func (h *house) Change(_ context.Context, id string) (ops.Change, error) {
 		return c, ops.ErrNotFound
 	}
 	return c, nil
+}
+
+func (h *house) Plans(_ context.Context, changeID string) ([]ops.Plan, error) {
+	return h.plans[changeID], nil
 }
 
 func (h *house) FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error) {
