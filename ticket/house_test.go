@@ -66,6 +66,8 @@ type setup struct {
 	conflict ticket.Conflict
 	careless time.Duration // snow without an idempotent create, with this settle time
 	routes   []ticket.Route
+	// snow, when set, is opened in place of the first desk.
+	snow func(env connector.Env) (connector.Platform, error)
 }
 
 var both = []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}, {Platform: "desk", Kind: ops.TicketEvent}}
@@ -89,6 +91,18 @@ func open(t *testing.T, s setup) *house {
 	}
 	platform := func(name string) (*desk.Desk, *connectortest.Faulty, *connector.Conn) {
 		env := connector.Env{Name: name, Clock: time.Now, Records: st.Records("platform/" + name), PublicURL: "http://fettle.test"}
+		if name == "snow" && s.snow != nil {
+			p, err := s.snow(env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &connectortest.Faulty{Platform: p}
+			return nil, f, connector.Wrap("real", struct {
+				*connectortest.Faulty
+				connector.Normaliser
+				kindSettler
+			}{f, p.(connector.Normaliser), kindSettler{p}}, env)
+		}
 		p, err := desk.Open(ctx, desk.Config{}, env)
 		if err != nil {
 			t.Fatal(err)
@@ -129,6 +143,19 @@ func open(t *testing.T, s setup) *house {
 	h.Hear("correlate", ops.TicketEdited, h.correlate)
 	h.run(time.Second) // the first pulls find out where now is
 	return h
+}
+
+// kindSettler gives the settle time of the platform behind a Faulty.
+type kindSettler struct{ behind connector.Platform }
+
+func (k kindSettler) SettleTimeOf(kind ops.TicketKind) time.Duration {
+	switch p := k.behind.(type) {
+	case connector.KindSettler:
+		return p.SettleTimeOf(kind)
+	case connector.Settler:
+		return p.SettleTime()
+	}
+	return 0
 }
 
 // The queue.

@@ -444,7 +444,7 @@ func (n nextStates) has(state string) bool { return slices.Contains(n.Available,
 func (n nextStates) names(now string) string {
 	var out []string
 	for _, a := range n.Available {
-		if string(a) == now {
+		if a == "" || string(a) == now {
 			continue
 		}
 		name := string(n.Labels[string(a)])
