@@ -113,8 +113,8 @@ func openChange(s *Suite) {
 		s.Errorf("opened %+v", got)
 	}
 	s.shows(got, s.changeFields(), connector.Fields...)
-	if got.Fields.Type != ops.ChangeNormal || got.Fields.Plan != Mark(1) {
-		s.Errorf("type %q, plan %q", got.Fields.Type, got.Fields.Plan)
+	if got.Fields.Plan != Mark(1) {
+		s.Errorf("plan %q", got.Fields.Plan)
 	}
 	if got.Asked || len(got.Decisions) > 0 {
 		s.Errorf("nobody was asked, and it shows asked %v, decisions %v", got.Asked, got.Decisions)
