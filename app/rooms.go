@@ -65,7 +65,11 @@ func compileRoutes(c *config.Config) (routes, error) {
 	var out routes
 	var faults []error
 	for i, r := range c.Routes {
-		p, err := policy.Compile(policy.Incident, r.Match)
+		word := policy.Incident
+		if r.OfChange() {
+			word = policy.Change
+		}
+		p, err := policy.Compile(word, r.Match)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("routes[%d].match: %w", i, err))
 		}
@@ -77,7 +81,7 @@ func compileRoutes(c *config.Config) (routes, error) {
 // TeamOf returns the team of the first route with a team that an incident meets.
 func (r routes) TeamOf(i ops.Incident) string {
 	for _, route := range r {
-		if route.Team == "" {
+		if route.Team == "" || route.OfChange() {
 			continue
 		}
 		if ok, err := route.match.Match(policy.Vars{Incident: &i}); err == nil && ok {
@@ -89,9 +93,18 @@ func (r routes) TeamOf(i ops.Incident) string {
 
 // Match tells whether an incident meets the route with this condition.
 func (r routes) Match(expr string, i ops.Incident) (bool, error) {
+	return r.holds(expr, false, policy.Vars{Incident: &i})
+}
+
+// MatchChange tells whether a change meets the route for changes with this condition.
+func (r routes) MatchChange(expr string, c ops.Change) (bool, error) {
+	return r.holds(expr, true, policy.Vars{Change: &c, Resource: &ops.Resource{ID: c.ResourceID, Name: c.Resource}})
+}
+
+func (r routes) holds(expr string, ofChange bool, v policy.Vars) (bool, error) {
 	for _, route := range r {
-		if route.Route.Match == expr {
-			return route.match.Match(policy.Vars{Incident: &i})
+		if route.Route.Match == expr && route.OfChange() == ofChange {
+			return route.match.Match(v)
 		}
 	}
 	return false, fmt.Errorf("no route has the condition %q: %w", expr, ops.ErrInternal)
@@ -161,7 +174,7 @@ func (a *App) buildTicket(ctx context.Context) error {
 	a.Ticket, err = ticket.New(ticket.Options{
 		Installation: installation, PublicURL: a.publicURL(), Clock: a.Clock, Log: a.Logger, DB: a.DB, Store: a.Store,
 		Cursors: a.Store.Records("ticket"), Ask: questions{a}, Jobs: a.Queue, Platforms: platforms, Routes: rs, Groups: groups,
-		Match: compiled.Match, Person: a.person,
+		Match: compiled.Match, MatchChange: compiled.MatchChange, Person: a.person,
 	})
 	if err != nil {
 		return err
@@ -191,6 +204,11 @@ func (q questions) Incident(ctx context.Context, id string) (ops.Incident, error
 // Members returns the alerts of an incident.
 func (q questions) Members(ctx context.Context, incidentID string) ([]ops.Member, error) {
 	return q.app.Store.Members(ctx, incidentID)
+}
+
+// Plans returns every plan a change ever had.
+func (q questions) Plans(ctx context.Context, changeID string) ([]ops.Plan, error) {
+	return q.app.Store.PlansOfChange(ctx, changeID)
 }
 
 // Change returns a change.

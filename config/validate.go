@@ -18,9 +18,9 @@ type Checks struct {
 	// Schedule checks the schedule of a window.
 	Schedule func(schedule string) error
 	// Expression checks CEL. where is the key without indices, one of detect.rules.when,
-	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
-	// policies.approval.match, runbooks.trigger, runbooks.steps.when and
-	// recommendations.rules.match.
+	// detect.rules.clear, routes.match, routes.change.match (of a route for changes),
+	// windows.applies, freezes.applies, policies.approval.match, runbooks.trigger,
+	// runbooks.steps.when and recommendations.rules.match.
 	Expression func(where, expression string) error
 	// Fetches reports whether a source fetches, so that its integrations have no
 	// senders to authenticate.
@@ -286,7 +286,11 @@ func (v *validator) tickets() {
 	teams := names(v.c.Teams, func(t Team) string { return t.Name })
 	for i, r := range v.c.Routes {
 		path := at("routes", i)
-		v.expression("routes.match", path+".match", r.Match, true)
+		where := "routes.match"
+		if r.OfChange() {
+			where = "routes.change.match"
+		}
+		v.expression(where, path+".match", r.Match, true)
 		v.known(path+".platform", "platform", r.Platform, v.platforms())
 		if r.Team != "" {
 			v.known(path+".team", "team", r.Team, teams)
