@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -222,7 +223,7 @@ func (m *move) withdrawn(e Withdrawn) error {
 	if !ops.CanMoveChange(c.State, ops.ChangeCancelled) {
 		return fmt.Errorf("%s is %s and can no longer be cancelled: %w", c.Key(), c.State, ops.ErrConflict)
 	}
-	m.end(ops.Withdrawn, strings.TrimSpace("cancelled by "+e.By.Name+" "+e.Why))
+	m.end(cmp.Or(e.Outcome, ops.Withdrawn), strings.TrimSpace("cancelled by "+e.By.Name+" "+e.Why))
 	return nil
 }
 

@@ -187,7 +187,7 @@ func (m *move) blocked() (why string, until time.Time) {
 	if m.w.Holder != "" {
 		return m.w.Holder + " is working on the same resource", m.recheck()
 	}
-	if c.Runbook == "" {
+	if !c.Automated() {
 		return "", time.Time{}
 	}
 	var oldest time.Time

@@ -45,6 +45,7 @@ var bodies = []FactBody{
 	ChangeEditedBody{},
 	ChangeReviewedBody{},
 	ChangeEndedBody{},
+	RecommendationMovedBody{},
 	PlanMadeBody{},
 	PlanFailedBody{},
 	PlanMovedBody{},
