@@ -89,7 +89,7 @@ func TestCalibration(t *testing.T) {
 	}
 	const observed = 60
 	r := rand.New(rand.NewPCG(seed, 7))
-	var made, short, worse, better, seen int
+	var made, short, worse, better, seen, rare, rarer int
 	for made < wanted {
 		tr := all[r.IntN(len(all))]
 		at := 300 + r.IntN(max(1, len(tr.points)-300-observed))
@@ -112,6 +112,12 @@ func TestCalibration(t *testing.T) {
 		if q.Move == shift.Down {
 			better++
 		}
+		if min(q.Up, q.Down) <= 0.005 {
+			rare++
+		}
+		if min(q.Up, q.Down) <= 0.001 {
+			rarer++
+		}
 		planted, err := shift.Compare(before, add(after, q.Scale), shift.Options{Day: tr.day})
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +129,7 @@ func TestCalibration(t *testing.T) {
 	share := func(n int) float64 { return float64(n) / float64(made) }
 	t.Logf("%d changes without effect: %.1f %% called worse, %.1f %% better; moved by one robust standard deviation: %.1f %% called worse (%d more had too short a past)",
 		made, 100*share(worse), 100*share(better), 100*share(seen), short)
+	t.Logf("p-values: %.2f %% are at most 0.005 one way or the other (wanted: 1 %%), %.2f %% at most 0.001 (wanted: 0.2 %%)", 100*share(rare), 100*share(rarer))
 	// The quick run allows for its smaller sample: two standard errors of 200.
 	slack := 0.0
 	if wanted < 2000 {
@@ -130,6 +137,9 @@ func TestCalibration(t *testing.T) {
 	}
 	if share(worse) > 0.05+slack {
 		t.Errorf("%.3f of changes without effect are called worse, at most 0.05 may be", share(worse))
+	}
+	if share(rare) > 0.015+slack {
+		t.Errorf("%.4f of changes without effect have a p-value of at most 0.005 one way or the other, at most 0.015 may", share(rare))
 	}
 	if share(seen) < 0.80-slack {
 		t.Errorf("%.3f of planted moves are seen, at least 0.80 must be", share(seen))

@@ -3,8 +3,8 @@
 // It compares the points observed afterwards with what the series' own past
 // leads to expect, and judges the difference by a placebo test: the same
 // comparison is made at many times of the past at which nothing was done. The
-// share of placebos that moved as far is the p-value, and their quantiles give
-// the interval of the effect. Nothing is assumed about the shape of the noise
+// share of placebos that moved as far gives the p-value (beyond them all, their
+// tail does), and their quantiles give the interval of the effect. Nothing is assumed about the shape of the noise
 // or how long it remembers; a series that wanders by itself makes its own
 // placebos wide. (Abadie, Diamond, Hainmueller 2010, JASA 105(490), placebo
 // tests; Chernozhukov, Wüthrich, Zhu 2021, JASA 116(536), exact conformal
@@ -59,7 +59,13 @@ const (
 	// the changes without effect were called worse at an Alpha of 5 %.
 	choice      = 0.5
 	maxSiblings = 16
-	maxDays     = 7 // earlier days that make the expectation of a time of day
+	// minTail is the thinnest a tail is thought to be: recorded series hold events
+	// of their own, more often than the tail of their moves says. Measured
+	// (TestCalibration): with 0.1, 3.3 % of the changes without effect had a
+	// p-value of at most 0.005 one way or the other; with 0.5, 2.3 %; with 1,
+	// 1.2 %, where 1 % is wanted.
+	minTail = 1.0
+	maxDays = 7 // earlier days that make the expectation of a time of day
 )
 
 // ErrShort is the error of a past or an observation with too few points.
@@ -73,7 +79,7 @@ type Result struct {
 	Effect   float64 // of the move, in robust standard deviations
 	Low      float64 // interval of Effect at 1-2*Alpha
 	High     float64
-	Up, Down float64 // p-values of a move up and of one down
+	Up, Down float64 // p-values of a move up and of one down: the least Alpha that calls it
 	Placebos int
 	Points   int // observed after
 	Move     Move
@@ -183,6 +189,7 @@ type judged struct {
 // work holds the buffers of a comparison.
 type work struct {
 	window, span []float64
+	mirror       []float64
 	placebos     [len(quantiles)][]float64
 }
 
@@ -232,12 +239,45 @@ func (w *work) judge(v view, n, m, span int, alpha float64) [len(quantiles)]judg
 		j := judged{level: level[q], move: move[q], low: p[k], high: p[len(p)-1-k], placebos: len(p)}
 		j.width = j.high - j.low
 		at, _ := slices.BinarySearch(p, j.move)
-		j.up = float64(len(p)-at+1) / float64(len(p)+1)
+		j.up = chance(p, len(p)-at, j.move, n)
 		above, _ := slices.BinarySearch(p, math.Nextafter(j.move, math.Inf(1)))
-		j.down = float64(above+1) / float64(len(p)+1)
+		w.mirror = w.mirror[:0]
+		for _, d := range slices.Backward(p) {
+			w.mirror = append(w.mirror, -d)
+		}
+		j.down = chance(w.mirror, above, -j.move, n)
 		out[q] = j
 	}
 	return out
+}
+
+// chance is the p-value of a move that as far were reached by beyond of the
+// sorted placebos. It is the least Alpha at which the interval excludes zero,
+// so the cost of choosing is in it.
+//
+// Placebos alone give nothing below one in their number, which is too coarse
+// where several series are judged together. A move beyond them all is judged by
+// the Pareto tail through the farthest of them (Hill 1975, Annals of
+// Statistics 3(5)); where these never moved, by the n points of the past.
+func chance(placebos []float64, beyond int, move float64, n int) float64 {
+	count := len(placebos)
+	if beyond > 0 {
+		return min(1, float64(beyond)/(choice*float64(count)))
+	}
+	k := max(5, count/8)
+	if k >= count {
+		return min(1, 1/(choice*float64(count)))
+	}
+	mid, far := median(placebos), placebos[count-1-k]
+	if far <= mid {
+		return min(1, 1/(choice*float64(max(count, n))))
+	}
+	index := 0.0
+	for _, d := range placebos[count-k:] {
+		index += math.Log((d-mid)/(far-mid)) / float64(k)
+	}
+	tail := float64(k) / float64(count) * math.Pow((move-mid)/(far-mid), -1/max(index, minTail))
+	return min(1, min(tail, 1/float64(count))/choice)
 }
 
 // move returns, by quantile, the level before at and how far the m points from
