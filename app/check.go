@@ -22,6 +22,7 @@ import (
 var words = map[string]policy.Word{
 	"routes.match": policy.Incident, "routes.change.match": policy.Change, "windows.applies": policy.Change, "freezes.applies": policy.Change, "policies.approval.match": policy.Change,
 	"runbooks.trigger": policy.Alert, "runbooks.steps.when": policy.Step,
+	"verify.metrics.match": policy.Effect, "verify.checks.match": policy.Change,
 	"recommendations.rules.match": policy.Recommendation,
 }
 
@@ -41,7 +42,7 @@ func CheckConfig(c *config.Config) error {
 			return err
 		},
 		Expression: func(where, text string) error {
-			if strings.HasPrefix(where, "detect.") {
+			if strings.HasPrefix(where, "detect.") || where == "verify.checks.metric" {
 				_, err := policy.CompileCondition(text)
 				return err
 			}
@@ -84,7 +85,8 @@ func CheckConfig(c *config.Config) error {
 	if c.Server.ListenGRPC != "" && !used[otlp.Driver.Name] {
 		note(fmt.Errorf("server.listen_grpc: no integration has the source %s, so nobody could send there; add one, or remove listen_grpc", otlp.Driver.Name))
 	}
-	if len(faults) == 0 { // the gate repeats what was said above
+	if len(faults) == 0 { // both repeat what was said above
+		note(checkVerification(c))
 		gate, err := gateConfig(c, Tune{})
 		note(err)
 		if err == nil {

@@ -327,7 +327,16 @@ func (a *App) buildGate(ctx context.Context) error {
 		NewID: a.Store.NewID, Artefacts: a.Blobs, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
 	})
 	a.Execute.Register(a.Queue)
+	metrics, err := metricRules(a.Config)
+	if err != nil {
+		return err
+	}
+	checks, err := a.healthRules(ctx)
+	if err != nil {
+		return err
+	}
 	a.Verify = verify.New(verify.Options{
+		Inventory: estate{a.Store}, Metrics: metrics, Checks: checks,
 		DB: a.DB, Journal: a.Store, Facts: a.Store, Queue: a.Queue, Changes: a.Store, Causes: causes{a.Store}, Samples: a.History,
 		Clock: a.Clock, Log: a.Logger, Poll: a.Tune.VerifyPoll, Hold: a.Tune.VerifyHold,
 	})

@@ -112,6 +112,22 @@ func TestRunsEnd(t *testing.T) {
 		applied(h, c)
 		verdict(h, c, ops.Worse)
 	}, ops.ChangeClosed, ops.RunFailed, ops.Unsuccessful)
+	f("unchanged rolls back where a cause had to go away", true, func(h *house, c ops.Change) {
+		applied(h, c)
+		verdict(h, c, ops.Unchanged)
+	}, ops.ChangeImplement, ops.RunRollingBack, "")
+	f("worse that cannot be rolled back now says why, and asks", true, func(h *house, c ops.Change) {
+		applied(h, c)
+		if err := h.room.StopExecution(h.ctx, manager, "smoke"); err != nil {
+			t.Fatal(err)
+		}
+		h.tell(c.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{RunID: c.Run.ID, Word: ops.Worse, Why: "latency rose"}})
+		for _, part := range []string{"worse", "latency rose", "cannot be rolled back now", "smoke", "a change manager must say"} {
+			if w := h.change(c.ID).Waiting; !strings.Contains(w, part) {
+				h.t.Errorf("it waits for %q, which does not say %q", w, part)
+			}
+		}
+	}, ops.ChangeImplement, ops.RunHeld, "")
 	f("a failed run is rolled back", true, func(h *house, c ops.Change) {
 		h.tell(c.Subject(), ops.RunFailedBody{Run: ops.Run{ID: c.Run.ID}, Error: "exit 1"})
 	}, ops.ChangeImplement, ops.RunRollingBack, "")
@@ -322,6 +338,33 @@ func TestMeasuredAgain(t *testing.T) {
 	f(0.97, ops.ChangeImplement, "scale", "")
 	f(0.85, ops.ChangeAssess, "kill", "")
 	f(0.20, ops.ChangeCancelled, "scale", ops.Superseded)
+}
+
+// TestUnchangedWithoutACauseDidNoHarm: an optimisation has nothing that must go away.
+func TestUnchangedWithoutACauseDidNoHarm(t *testing.T) {
+	f := func(word ops.VerdictWord, incident string, run ops.RunState, outcome ops.Outcome) {
+		t.Helper()
+		h := newHouse(t, testConfig())
+		c, err := h.room.Raise(h.ctx, manager, change.Request{Title: "grow", ResourceID: "r3", IncidentID: incident, Executor: "host", Action: "grow"}, "api")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c = h.planned(c, true)
+		if _, err := h.room.Decide(h.ctx, second, c.ID, ops.Approved, c.PlanDigest, "", "api"); err != nil {
+			t.Fatal(err)
+		}
+		h.wakeDue()
+		c = h.want(c, ops.ChangeImplement, ops.RunQueued)
+		h.tell(c.Subject(), ops.RunAppliedBody{Run: *c.Run})
+		h.tell(c.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{RunID: c.Run.ID, Word: word}})
+		if c = h.change(c.ID); c.Run.State != run || c.Outcome != outcome {
+			t.Errorf("%s with incident %q: run %s, outcome %q; want %s, %q", word, incident, c.Run.State, c.Outcome, run, outcome)
+		}
+	}
+	f(ops.Unchanged, "", ops.RunSucceeded, ops.Successful)
+	f(ops.Unchanged, "i1", ops.RunRollingBack, "")
+	f(ops.Worse, "", ops.RunRollingBack, "")
+	f(ops.Inconclusive, "", ops.RunHeld, "")
 }
 
 func TestOneRunPerResource(t *testing.T) {

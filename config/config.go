@@ -77,6 +77,8 @@ type Config struct {
 	Executors []Executor `yaml:"executors"`
 	// What to do about which alert. Default: none.
 	Runbooks []Runbook `yaml:"runbooks"`
+	// How it is judged whether a change helped.
+	Verify Verification `yaml:"verify"`
 	// Which recommendations become changes.
 	Recommendations Recommendations `yaml:"recommendations"`
 	// What resources cost an hour, for the realised saving. Default: none, and it stays unknown.

@@ -3,6 +3,7 @@ package config
 import (
 	"time"
 
+	"github.com/fettleops/fettle/internal/secret"
 	"github.com/fettleops/fettle/internal/unit"
 )
 
@@ -311,3 +312,73 @@ type Price struct {
 
 // Defaults takes it for the price of a virtual machine.
 func (p *Price) Defaults() { p.Service = "ec2" }
+
+// Verification is the section verify.
+type Verification struct {
+	// Which moves of which metrics are for the worse; the first that matches decides. Default: by the words of the metric's name.
+	Metrics []VerifyMetric `yaml:"metrics"`
+	// Health checks, asked from the run on until the verdict. Default: none.
+	Checks []VerifyCheck `yaml:"checks"`
+}
+
+// VerifyMetric is an entry of verify.metrics.
+type VerifyMetric struct {
+	// Name of the metric, in which * stands for any characters but a slash. Default: any.
+	Name string `yaml:"name"`
+	// CEL over metric (name, unit, labels), change and resource. Default: any.
+	Match string `yaml:"match"`
+	// Which move is for the worse; none: the metric is not judged.
+	Worse string `yaml:"worse,required" enum:"up,down,both,none"`
+}
+
+// VerifyCheck is an entry of verify.checks. It asks exactly one of http, metric and alarm.
+type VerifyCheck struct {
+	// Name, unique.
+	Name string `yaml:"name,required"`
+	// CEL over change and resource: what it is for. Default: every change.
+	Match string `yaml:"match"`
+	// How many times in a row it must fail before the verdict is worse. Default: 3.
+	Times int `yaml:"times"`
+	// What no answer counts as: failing, or inconclusive at the end. Default: inconclusive.
+	NoAnswer string `yaml:"no_answer" enum:"failing,inconclusive"`
+	// An address that must answer.
+	HTTP *VerifyHTTP `yaml:"http"`
+	// CEL over the newest values of the resource's metrics that must hold, for example 'error_ratio < 0.01'.
+	Metric string `yaml:"metric"`
+	// A CloudWatch alarm that must be OK.
+	Alarm *VerifyAlarm `yaml:"alarm"`
+}
+
+// Defaults sets three failures in a row.
+func (c *VerifyCheck) Defaults() { c.Times, c.NoAnswer = 3, "inconclusive" }
+
+// VerifyHTTP is the section http of a check.
+type VerifyHTTP struct {
+	// Address that is asked with GET.
+	URL string `yaml:"url,required"`
+	// Expected status. Default: any from 200 to 299.
+	ExpectStatus int `yaml:"expect_status"`
+	// Text that the answer must contain. Default: any.
+	ExpectBody string `yaml:"expect_body"`
+	// How long an answer is waited for, up to 30s. Default: 5s.
+	Timeout Duration `yaml:"timeout"`
+	// Networks inside that may be asked, such as 10.0.0.0/8; this machine and private networks are refused else. Default: none.
+	Allow []string `yaml:"allow"`
+}
+
+// Defaults waits five seconds.
+func (h *VerifyHTTP) Defaults() { h.Timeout = unit.MustDuration("5s") }
+
+// VerifyAlarm is the section alarm of a check.
+type VerifyAlarm struct {
+	// Name of the alarm, metric or composite.
+	Name string `yaml:"name,required"`
+	// AWS region. Default: as every AWS tool finds it.
+	Region string `yaml:"region"`
+	// Role to assume, an ARN. Default: none.
+	Role string `yaml:"role"`
+	// External id that the role asks for, as a secret reference. Default: none.
+	ExternalID secret.Ref `yaml:"external_id"`
+	// Another address of CloudWatch, such as that of a test double. Default: the public one.
+	Endpoint string `yaml:"endpoint"`
+}

@@ -20,7 +20,8 @@ type Checks struct {
 	// Expression checks CEL. where is the key without indices, one of detect.rules.when,
 	// detect.rules.clear, routes.match, routes.change.match (of a route for changes),
 	// windows.applies, freezes.applies, policies.approval.match, runbooks.trigger,
-	// runbooks.steps.when and recommendations.rules.match.
+	// runbooks.steps.when, recommendations.rules.match, verify.metrics.match,
+	// verify.checks.match and verify.checks.metric.
 	Expression func(where, expression string) error
 	// Fetches reports whether a source fetches, so that its integrations have no
 	// senders to authenticate.
@@ -42,6 +43,7 @@ func (c *Config) check(k Checks) Faults {
 	v.tickets()
 	v.gate()
 	v.runbooks()
+	v.verification()
 	v.recommendations()
 	return v.faults
 }

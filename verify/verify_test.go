@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,7 @@ import (
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 	"github.com/fettleops/fettle/verify"
+	"github.com/fettleops/fettle/verify/check"
 )
 
 // world is what the verify room asks: one change and how its cause stands.
@@ -24,6 +27,27 @@ type world struct {
 	goneAt   time.Time // zero: it fires for ever
 	unknown  bool
 	series   []ops.Series
+	others   map[string][]ops.Series // of the siblings
+	checks   []verify.HealthRule
+}
+
+func (w *world) Resource(_ context.Context, id string) (ops.Resource, error) {
+	return ops.Resource{ID: id, Kind: "host", Labels: map[string]string{"env": "prod"}}, nil
+}
+
+func (w *world) Siblings(_ context.Context, id string, from, to time.Time, limit int) ([]string, error) {
+	if id != "r1" || !from.Before(to) || limit < 1 {
+		return nil, fmt.Errorf("siblings of %s in %s to %s, at most %d: %w", id, from, to, limit, ops.ErrInternal)
+	}
+	return slices.Sorted(maps.Keys(w.others)), nil
+}
+
+// answers is a health check that answers by the time since the run was applied.
+type answers func(since time.Duration) check.Health
+
+func (a answers) Look(_ context.Context, s check.Subject) (check.Health, string) {
+	h := a(s.Now.Sub(s.Since))
+	return h, "it is " + string(h)
 }
 
 func (w *world) Change(context.Context, string) (ops.Change, error)     { return w.change, nil }
@@ -39,9 +63,13 @@ func (w *world) Cause(context.Context, ops.Change) (bool, time.Time, string, err
 	return true, time.Time{}, "the host rule", nil
 }
 
-func (w *world) Recent(_ context.Context, _ string, from, to time.Time) ([]ops.Series, error) {
+func (w *world) Recent(_ context.Context, id string, from, to time.Time) ([]ops.Series, error) {
 	var out []ops.Series
-	for _, s := range w.series {
+	series := w.series
+	if id != "r1" {
+		series = w.others[id]
+	}
+	for _, s := range series {
 		cut := s
 		cut.Points = nil
 		for _, p := range s.Points {
@@ -49,7 +77,9 @@ func (w *world) Recent(_ context.Context, _ string, from, to time.Time) ([]ops.S
 				cut.Points = append(cut.Points, p)
 			}
 		}
-		out = append(out, cut)
+		if len(cut.Points) > 0 {
+			out = append(out, cut)
+		}
 	}
 	return out, nil
 }
@@ -91,8 +121,9 @@ func play(t *testing.T, edit func(s *scene)) []ops.Verdict {
 		s.change.Run = &run
 		edit(s)
 		room := verify.New(verify.Options{
-			DB: d, Journal: st, Facts: st, Queue: s.queue, Changes: s, Causes: s, Samples: s,
-			Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+			DB: d, Journal: st, Facts: st, Queue: s.queue, Changes: s, Causes: s, Samples: s, Inventory: s,
+			Checks: s.checks,
+			Clock:  time.Now, Log: slog.New(slog.DiscardHandler),
 		})
 		room.Register(s.queue)
 		s.tell(ops.RunAppliedBody{Run: run, Change: s.change})
