@@ -107,6 +107,11 @@ runbooks:
     window: sunday-night
     steps:
       - {when: 'value > 0.90', executor: host, action: restart, args: [shop]}
+verify:
+  metrics: [{name: 'queue_*', match: 'change.risk > 0.5', worse: up}]
+  checks:
+    - {name: shop, match: 'true', http: {url: https://shop.example/}}
+    - {name: errors, metric: 'errors < 0.01'}
 `
 
 func TestLoad(t *testing.T) {
@@ -140,6 +145,9 @@ func TestLoad(t *testing.T) {
 	f("rate", c.Policies.Limits.AutomatedChanges, config.Rate{Count: 5, Per: 30 * time.Minute})
 	f("share", c.Policies.Limits.BlastRadius.Fraction(), 0.025)
 	f("freeze", c.Freezes[0].To.UTC(), time.Date(2027, 1, 3, 0, 0, 0, 0, time.UTC))
+	f("failures in a row", c.Verify.Checks[1].Times, 3)
+	f("no answer", c.Verify.Checks[1].NoAnswer, "inconclusive")
+	f("timeout", c.Verify.Checks[0].HTTP.Timeout.D, 5*time.Second)
 	f("verify", c.Runbooks[0].Verify.Within.D, 10*time.Minute)
 
 	if p, ok := c.Platform("desk"); !ok || p.Connector != "desk" || p.Sync.Every.D != 30*time.Second {
@@ -211,7 +219,7 @@ fettle.yaml:33:36: windows[0].schedule: no schedule: cron(0 2 ? * SUN *)`
 	}
 	slices.Sort(asked)
 	asked = slices.Compact(asked)
-	if got := strings.Join(asked, " "); got != "detect.rules.clear detect.rules.when policies.approval.match routes.match runbooks.steps.when runbooks.trigger windows.applies" {
+	if got := strings.Join(asked, " "); got != "detect.rules.clear detect.rules.when policies.approval.match routes.match runbooks.steps.when runbooks.trigger verify.checks.match verify.checks.metric verify.metrics.match windows.applies" {
 		t.Errorf("asked for %s", got)
 	}
 	var fs config.Faults

@@ -341,11 +341,11 @@ type VerifyCheck struct {
 	Times int `yaml:"times"`
 	// What no answer counts as: failing, or inconclusive at the end. Default: inconclusive.
 	NoAnswer string `yaml:"no_answer" enum:"failing,inconclusive"`
-	// An address that must answer.
+	// An address that must answer. Default: none.
 	HTTP *VerifyHTTP `yaml:"http"`
-	// CEL over the newest values of the resource's metrics that must hold, for example 'error_ratio < 0.01'.
+	// CEL over the newest values of the resource's metrics that must hold, for example 'error_ratio < 0.01'. Default: none.
 	Metric string `yaml:"metric"`
-	// A CloudWatch alarm that must be OK.
+	// A CloudWatch alarm that must be OK. Default: none.
 	Alarm *VerifyAlarm `yaml:"alarm"`
 }
 

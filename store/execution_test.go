@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -234,4 +235,25 @@ func TestExecutionTablesGoDownAndUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.must(j.take("apply:a", "one"))
+}
+
+func TestHealthLooksAreKeptByCheck(t *testing.T) {
+	j := newJournal(t)
+	v := ops.Verification{RunID: "r1", ChangeID: "c1", AppliedAt: j.now, Until: j.now.Add(time.Minute)}
+	look := func(name string, failures int, text string) ops.HealthLook {
+		return ops.HealthLook{RunID: "r1", Check: name, Health: "failing", Failures: failures, Text: text, At: j.now}
+	}
+	err := j.write(func(ctx context.Context, tx db.Tx) error {
+		return errors.Join(j.BeginVerification(ctx, tx, v), j.NoteHealth(ctx, tx, look("b", 1, "x")), j.NoteHealth(ctx, tx, look("a", 1, "x")), j.NoteHealth(ctx, tx, look("b", 2, "y")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []ops.HealthLook{look("a", 1, "x"), look("b", 2, "y")}
+	if got, err := j.HealthLooks(t.Context(), "r1"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	if got, err := j.HealthLooks(t.Context(), "another"); err != nil || len(got) != 0 {
+		t.Errorf("of another run: %+v, %v", got, err)
+	}
 }

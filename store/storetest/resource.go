@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
@@ -24,6 +25,11 @@ var resourceRules = []rule{
 		name:  "resource/merge",
 		why:   "locks and limits hang on a resource's id, so two become one by an explicit, recorded rule only, and the old id must still lead there",
 		check: merges,
+	},
+	{
+		name:  "resource/siblings",
+		why:   "a changed resource is compared with those like it that nothing was done to; one that was changed too would hide the harm",
+		check: siblings,
 	},
 	{
 		name:  "setting/installation",
@@ -153,4 +159,66 @@ func installation(t *testing.T, h *house) {
 	if slices.Sort(ids); ids[0] == "" || ids[0] != ids[crowd-1] {
 		t.Errorf("installations %q and %q", ids[0], ids[crowd-1])
 	}
+}
+
+func siblings(t *testing.T, h *house) {
+	labels := []map[string]string{
+		{"team": "web", "service": "shop"}, {"team": "web", "service": "shop", "env": "test"}, {"team": "web", "service": "mail"},
+		{"team": "web"}, nil, nil, {"team": "web", "service": "shop"},
+	}
+	var refs []ops.ResourceRef
+	for i := range labels {
+		kind := "host"
+		if i == 6 {
+			kind = "database"
+		}
+		refs = append(refs, ops.ResourceRef{Kind: kind, Name: fmt.Sprint("x", i), Aliases: []string{fmt.Sprint("host:x", i)}})
+	}
+	ids := h.resolve(refs...)
+	h.write(func(tx db.Tx) error {
+		for i, id := range ids {
+			if err := h.store.DescribeResource(h.ctx, tx, ops.Resource{ID: id, Labels: labels[i]}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	like := func(i int, want ...string) {
+		t.Helper()
+		own, err := h.store.Resource(h.ctx, ids[i])
+		must(t, err)
+		got, err := h.store.ResourcesLike(h.ctx, own)
+		must(t, err)
+		if !slices.Equal(got, want) {
+			t.Errorf("like x%d are %v, want %v", i, got, want)
+		}
+	}
+	like(0, ids[1])
+	like(1, ids[0])
+	like(2)
+	like(3)
+	like(4) // two without labels have nothing in common
+	like(6)
+
+	now := h.clock()
+	touched := func(from, to time.Time, want bool) {
+		t.Helper()
+		got, err := h.store.ResourcesTouched(h.ctx, from, to)
+		must(t, err)
+		if got["r1"] != want || got[""] {
+			t.Errorf("touched in %s to %s: %v, want r1 %v", from, to, got, want)
+		}
+	}
+	touched(now.Add(-time.Hour), now.Add(time.Hour), false)
+	c, p := h.aChange(1, "r1")
+	c.Run = &ops.Run{ID: "run1", PlanID: p.ID, State: ops.RunRunning, StartedAt: now}
+	must(t, h.saveChange(c, p))
+	touched(now.Add(-time.Hour), now.Add(time.Hour), true)
+	touched(now.Add(time.Hour), now.Add(2*time.Hour), true) // it has not ended
+	done := h.readChange("c1")
+	done.State, done.Run.State = ops.ChangeClosed, ops.RunSucceeded
+	must(t, h.saveChange(done, p))
+	touched(now, now.Add(time.Hour), true)
+	touched(now.Add(time.Hour), now.Add(2*time.Hour), false)
+	touched(now.Add(-time.Hour), now, false)
 }
