@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,7 +98,7 @@ func TestCalibration(t *testing.T) {
 				worse++
 			}
 			plant := in.Series[0]
-			scale := spread(plant.Points)
+			scale := verify.Compare(verify.Compared{StartedAt: in.StartedAt, AppliedAt: in.AppliedAt, Now: in.Now, Series: in.Series[:1]}).Scale
 			in.Series[0].Points = nil
 			for _, p := range plant.Points {
 				if !p.At.Before(t0) {
@@ -122,21 +121,4 @@ func TestCalibration(t *testing.T) {
 			t.Errorf("%.3f of planted moves are seen, at least 0.80 must be", share(seen))
 		}
 	}
-}
-
-// spread is the robust standard deviation of the points before t0.
-func spread(points []ops.Point) float64 {
-	var v []float64
-	for _, p := range points {
-		if p.At.Before(t0) {
-			v = append(v, p.Value)
-		}
-	}
-	slices.Sort(v)
-	mid := v[len(v)/2]
-	for i := range v {
-		v[i] = math.Abs(v[i] - mid)
-	}
-	slices.Sort(v)
-	return 1.4826 * v[len(v)/2]
 }

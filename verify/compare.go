@@ -48,7 +48,8 @@ type Comparison struct {
 	Series    ops.SeriesID
 	Metric    string
 	Statistic string
-	Effect    float64
+	Scale     float64 // the robust standard deviation before, in the metric's unit
+	Effect    float64 // in Scale
 	Low, High float64
 	P         float64
 	Points    int
@@ -116,11 +117,12 @@ func Compare(in Compared) Comparison {
 		c.Why += fmt.Sprintf(" (%d more could not be judged)", short+left)
 	}
 	c.Series, c.Metric, c.P = shown.SeriesID, name(shown.SeriesID), shown.p
-	c.Effect, c.Low, c.High, c.Points = shown.r.Effect, shown.r.Low, shown.r.High, shown.r.Points
+	c.Scale, c.Effect, c.Low, c.High, c.Points = shown.r.Scale, shown.r.Effect, shown.r.Low, shown.r.High, shown.r.Points
 	c.Statistic = fmt.Sprintf("placebo test with %d placebos, %s, steps of %s", shown.r.Placebos, shown.r.View, shown.step)
 	if len(all) > 1 {
 		c.Statistic += fmt.Sprintf(", Holm's correction over %d metrics", len(all))
 	}
+	c.Why += ", by a " + c.Statistic
 	return c
 }
 
