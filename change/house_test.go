@@ -31,6 +31,8 @@ type house struct {
 	value  *float64 // what the senses measure
 
 	resources map[string]ops.Resource
+	people    map[string]ops.Principal // by name
+	needs     map[string][]string      // what a resource depends on
 	listeners map[ops.FactKind]job.Listener
 	handlers  map[ops.CommandKind]job.Handler
 	sweep     func(context.Context) error
@@ -60,7 +62,10 @@ func openDB(t testing.TB) *db.DB {
 
 func newHouse(t testing.TB, c change.Config) *house {
 	t.Helper()
-	h := &house{t: t, ctx: context.Background(), config: c, now: at("2026-11-21T10:00:00Z"), resources: map[string]ops.Resource{}}
+	h := &house{t: t, ctx: context.Background(), config: c, now: at("2026-11-21T10:00:00Z"), resources: map[string]ops.Resource{}, people: map[string]ops.Principal{}, needs: map[string][]string{}}
+	for _, p := range []ops.Principal{owner, manager, second, robot, viewer} {
+		h.people[p.Name] = p
+	}
 	for i := range 4 {
 		id := fmt.Sprintf("r%d", i)
 		env := "prod"
@@ -80,7 +85,7 @@ func (h *house) restart() {
 	h.t.Helper()
 	h.listeners, h.handlers = map[ops.FactKind]job.Listener{}, map[ops.CommandKind]job.Handler{}
 	room, err := change.New(h.config, change.Deps{
-		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h,
+		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h, People: h, Graph: h,
 		Clock: func() time.Time { return h.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -108,6 +113,17 @@ func (h *house) Resource(_ context.Context, id string) (ops.Resource, error) {
 	}
 	return r, nil
 }
+
+func (h *house) Principal(_ context.Context, idOrName string) (ops.Principal, error) {
+	p, ok := h.people[idOrName]
+	if !ok {
+		return p, fmt.Errorf("principal %s: %w", idOrName, ops.ErrNotFound)
+	}
+	return p, nil
+}
+
+func (h *house) Needs(_ context.Context, id string) ([]string, error) { return h.needs[id], nil }
+
 func (h *house) CountResources(context.Context) (int, error) { return len(h.resources), nil }
 func (h *house) Measure(context.Context, ops.Alert) (float64, bool) {
 	if h.value == nil {

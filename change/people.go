@@ -36,6 +36,20 @@ func (r *Room) DecideHeld(ctx context.Context, by ops.Principal, idOrKey string,
 	return r.act(ctx, idOrKey, Settled{By: by, Word: word, Why: why})
 }
 
+// BreakGlass asks for the overriding of a freeze for one change that waits, or
+// confirms it when another person has asked for the same. Both need one of the
+// freeze's break_glass roles and neither may have requested or edited the
+// change (ops.ErrDenied). A new plan ends it.
+func (r *Room) BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error) {
+	return r.act(ctx, idOrKey, GlassBroken{By: by, Freeze: freeze, Reason: reason})
+}
+
+// SignReview closes a change for which glass was broken, for a change manager
+// who neither requested it nor broke the glass.
+func (r *Room) SignReview(ctx context.Context, by ops.Principal, idOrKey, note string) (ops.Change, error) {
+	return r.act(ctx, idOrKey, Signed{By: by, Note: note})
+}
+
 // StopExecution stops all execution: nothing starts and nothing is rolled
 // back until it is resumed. Stopping what is stopped changes nothing.
 func (r *Room) StopExecution(ctx context.Context, by ops.Principal, reason string) error {

@@ -36,6 +36,10 @@ const (
 	RunStarted        FactKind = "RunStarted"
 	RunMoved          FactKind = "RunMoved"
 	ChangeEdited      FactKind = "ChangeEdited"
+	PlatformWordVoid  FactKind = "PlatformWordVoid"
+	WindowTaken       FactKind = "WindowTaken"
+	BreakGlassAsked   FactKind = "BreakGlassAsked"
+	GlassBroken       FactKind = "GlassBroken"
 	ChangeReviewed    FactKind = "ChangeReviewed"
 	ChangeEnded       FactKind = "ChangeEnded"
 
@@ -94,6 +98,10 @@ var Facts = []Route{
 	{RunStarted, []string{"change"}, []string{"ticket", "detect"}},
 	{RunMoved, []string{"change"}, []string{"detect"}},
 	{ChangeEdited, []string{"change"}, nil},
+	{PlatformWordVoid, []string{"change"}, []string{"ticket"}},
+	{WindowTaken, []string{"change"}, []string{"ticket"}},
+	{BreakGlassAsked, []string{"change"}, []string{"ticket"}},
+	{GlassBroken, []string{"change"}, []string{"ticket"}},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
 	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect"}},
 
@@ -363,6 +371,41 @@ type ChangeEditedBody struct {
 	Why    string `json:"why"`
 }
 
+// PlatformWordVoidBody tells that what somebody said in a platform does not
+// count, and why. It changes nothing.
+type PlatformWordVoidBody struct {
+	ChangeID string `json:"change_id"`
+	Platform string `json:"platform"`
+	Display  string `json:"display"`
+	User     string `json:"user"`
+	Person   string `json:"person,omitempty"` // empty when unmapped
+	What     string `json:"what"`             // approval, denial, withdrawal or window
+	Why      string `json:"why"`
+	// Approval is the decision as it was seen, void from the beginning; nil for other words.
+	Approval *Approval `json:"approval,omitempty"`
+}
+
+// WindowTakenBody tells that a change runs in the time that cloud operations offered.
+type WindowTakenBody struct {
+	Change Change `json:"change"` // with Offered
+	Why    string `json:"why"`
+}
+
+// BreakGlassAskedBody tells that a person wants a freeze overridden for one
+// change and that a second person must confirm it.
+type BreakGlassAskedBody struct {
+	Change Change     `json:"change"`
+	Glass  BreakGlass `json:"glass"`
+	Roles  []Role     `json:"roles"` // whose holders may confirm
+}
+
+// GlassBrokenBody tells that a second person confirmed it: the freeze denies
+// the change no longer, and its review must be signed.
+type GlassBrokenBody struct {
+	Change Change     `json:"change"`
+	Glass  BreakGlass `json:"glass"`
+}
+
 // RunAppliedBody tells that the tool did what the plan said.
 type RunAppliedBody struct {
 	Run    Run    `json:"run"`
@@ -466,6 +509,10 @@ func (ChangeWaitingBody) FactKind() FactKind     { return ChangeWaiting }
 func (RunStartedBody) FactKind() FactKind        { return RunStarted }
 func (RunMovedBody) FactKind() FactKind          { return RunMoved }
 func (ChangeEditedBody) FactKind() FactKind      { return ChangeEdited }
+func (PlatformWordVoidBody) FactKind() FactKind  { return PlatformWordVoid }
+func (WindowTakenBody) FactKind() FactKind       { return WindowTaken }
+func (BreakGlassAskedBody) FactKind() FactKind   { return BreakGlassAsked }
+func (GlassBrokenBody) FactKind() FactKind       { return GlassBroken }
 func (RunAppliedBody) FactKind() FactKind        { return RunApplied }
 func (RunFailedBody) FactKind() FactKind         { return RunBroke }
 func (RunRolledBackBody) FactKind() FactKind     { return RunUndone }

@@ -88,6 +88,22 @@ func (r *Room) readChange(ctx context.Context, f ops.Fact) (news, error) {
 		err = about(told(f, func(b ops.ApprovalVoidedBody) news {
 			return news{why: lines("approval of plan "+b.Digest+" no longer counts", b.Why)}
 		}))
+	case ops.PlatformWordVoid:
+		err = about(told(f, func(b ops.PlatformWordVoidBody) news {
+			return news{why: lines(fmt.Sprintf("the %s by %s in %s does not count", b.What, b.User, b.Platform), b.Why)}
+		}))
+	case ops.WindowTaken:
+		err = about(told(f, func(b ops.WindowTakenBody) news {
+			return news{why: lines("will run"+windowText(b.Change.Offered), b.Why)}
+		}))
+	case ops.BreakGlassAsked:
+		err = about(told(f, func(b ops.BreakGlassAskedBody) news {
+			return news{why: lines(fmt.Sprintf("%s wants the freeze %s overridden; a second person must confirm it", b.Glass.ByName, b.Glass.Freeze), b.Glass.Reason)}
+		}))
+	case ops.GlassBroken:
+		err = about(told(f, func(b ops.GlassBrokenBody) news {
+			return news{why: lines(fmt.Sprintf("the freeze %s is overridden by %s and %s; its review must be signed", b.Glass.Freeze, b.Glass.ByName, b.Glass.SecondName), b.Glass.Reason)}
+		}))
 	case ops.ChangeScheduledAt:
 		err = about(told(f, func(b ops.ChangeScheduledBody) news {
 			c = b.Change
