@@ -218,7 +218,28 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 			Name: w.Name, Schedule: w.Schedule, Duration: w.Duration.D, Cutoff: w.Cutoff.D, TimeZone: w.TimeZone.String(), Applies: w.Applies, Mute: w.Mute,
 		})
 	}
+	p := c.Policies
+	out.FourEyesFrom, out.WindowRole = &p.FourEyesFrom, ops.Role(p.WindowRole)
+	out.Concurrency = change.Concurrency{
+		Total: p.Concurrency.Total, PerService: p.Concurrency.PerService, PerAccount: p.Concurrency.PerAccount,
+		ServiceLabel: p.Concurrency.ServiceLabel, AccountLabel: p.Concurrency.AccountLabel,
+	}
 	var faults []error
+	for i, p := range c.People {
+		d := p.Delegate
+		if d == nil {
+			continue
+		}
+		from, err := window.ParseLocal(d.From.String(), d.TimeZone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("people[%d].delegate.from: %w", i, err))
+		}
+		until, err := window.ParseLocal(d.Until.String(), d.TimeZone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("people[%d].delegate.until: %w", i, err))
+		}
+		out.Delegations = append(out.Delegations, change.Delegation{Of: p.Name, To: d.To, From: from, Until: until})
+	}
 	for i, f := range c.Freezes {
 		from, err := window.ParseLocal(f.From.String(), f.TimeZone.String())
 		if err != nil {
@@ -236,8 +257,12 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 	}
 	for _, r := range c.Policies.Approval {
 		rule := change.ApprovalRule{Match: r.Match, Automatically: r.Approve != "", Expires: r.Expires.D}
+		steps := r.Then
 		if r.Approvers != nil {
-			rule.Approvers = []ops.Approvers{{Role: ops.Role(r.Approvers.Role), Count: r.Approvers.Count}}
+			steps = append([]config.Approvers{*r.Approvers}, r.Then...)
+		}
+		for _, s := range steps {
+			rule.Approvers = append(rule.Approvers, ops.Approvers{Role: ops.Role(s.Role), People: s.People, Count: s.Count})
 		}
 		out.Approval = append(out.Approval, rule)
 	}
