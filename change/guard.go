@@ -20,7 +20,6 @@ const (
 	guardFourEyes   guard = "high risk needs two persons"
 	guardSpan       guard = "a delegate decides within the span"
 	guardAbsent     guard = "a delegate does not decide for who requested or edited it"
-	guardMapped     guard = "a platform user without a person does not count"
 	guardOnce       guard = "a platform's decision counts once"
 	guardOnTicket   guard = "a platform's decision is about the digest that stands"
 	guardRevision   guard = "a platform's decision is about the revision that stands"

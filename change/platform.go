@@ -73,7 +73,7 @@ func (m *move) countable(b ops.ApprovalSeenBody) (by, absent ops.Principal, why 
 func (m *move) mapped(platform, user, person string) (ops.Principal, string) {
 	p, found := m.w.People[person]
 	switch {
-	case found || !m.g.on(guardMapped):
+	case found && p.ID != "":
 		return p, ""
 	case person == "":
 		return p, fmt.Sprintf("nobody is mapped to the user %q of %s; name the user under people[].platforms", user, platform)

@@ -55,7 +55,9 @@ func TestPlatformApproval(t *testing.T) {
 	f("is not that of the plan that stands", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Digest = b.Digest[:12] })
 	f("is not that of the plan that stands", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Digest = "" })
 	f("about revision 2", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Revision = 2 })
-	f("before the plan stood on the ticket", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.DecidedAt = b.WrittenAt.Add(-time.Millisecond) })
+	f("before the plan stood on the ticket", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) {
+		b.DecidedAt = b.WrittenAt.Add(-time.Millisecond)
+	})
 	f("before the plan stood on the ticket", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.WrittenAt = time.Time{} })
 	f("no id", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Approval = "" })
 	f("neither approved nor denied", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Decision = "cancelled" })
