@@ -34,6 +34,7 @@ type memory struct {
 
 type kept struct {
 	body    []byte
+	decoded *ops.Change // of body, until the process dies
 	wake    time.Time
 	version int64
 	state   ops.ChangeState
@@ -108,9 +109,20 @@ func (m *memory) find(idOrKey string) (*kept, error) {
 }
 
 func (k *kept) change() (c ops.Change, err error) {
+	if k.decoded != nil {
+		return *k.decoded, nil
+	}
 	err = json.Unmarshal(k.body, &c)
 	c.Version = k.version
+	k.decoded = &c
 	return c, err
+}
+
+// forget is what the death of the process does: only what is written stays.
+func (m *memory) forget() {
+	for _, k := range m.changes {
+		k.decoded = nil
+	}
 }
 
 func (m *memory) LoadChange(_ context.Context, _ db.Tx, idOrKey string) (ops.Change, ops.Plan, time.Time, error) {
@@ -150,7 +162,7 @@ func (m *memory) SaveChange(_ context.Context, _ db.Tx, c ops.Change, p ops.Plan
 		m.order = append(m.order, c.ID)
 		m.undo = append(m.undo, func() { delete(m.changes, c.ID); m.order = m.order[:len(m.order)-1] })
 	}
-	m.changes[c.ID] = &kept{body, wake, c.Version, c.State}
+	m.changes[c.ID] = &kept{body, nil, wake, c.Version, c.State}
 	if _, stored := m.plans[p.ID]; p.ID != "" && !stored {
 		if m.plans[p.ID], err = json.Marshal(p); err != nil {
 			return err
@@ -251,6 +263,7 @@ func (m *memory) WakeScheduled(_ context.Context, _ db.Tx, now time.Time) (ids [
 			ids = append(ids, id)
 			m.undo = append(m.undo, func() { m.changes[id] = before })
 			woken := *before
+			woken.decoded = nil
 			woken.wake = now
 			m.changes[id] = &woken
 		}

@@ -61,7 +61,7 @@ type Oracle struct {
 	applied map[string]int // ApplyPlan orders by run
 	ended   map[string]ops.ChangeEndedBody
 	spoken  map[string][]ops.ApprovalSeenBody // decisions in platforms by change and reference
-	refs    map[string]bool                 // of them, those that were answered
+	refs    map[string]bool                   // of them, those that were answered
 }
 
 type start struct {
