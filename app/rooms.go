@@ -285,7 +285,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		return err
 	}
 	a.Change, err = change.New(gate, change.Deps{
-		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Clock: a.Clock, Log: a.Logger,
+		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Graph: needs{a.Store}, Clock: a.Clock, Log: a.Logger,
 	})
 	if err != nil {
 		return err
@@ -314,7 +314,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		}
 	}
 	a.Execute = execute.New(execute.Options{
-		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Executors: tools, Measurer: a.Detect,
+		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Gate: a.Change, Executors: tools, Measurer: a.Detect,
 		NewID: a.Store.NewID, Artefacts: a.Blobs, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
 	})
 	a.Execute.Register(a.Queue)
@@ -324,6 +324,29 @@ func (a *App) buildGate(ctx context.Context) error {
 	})
 	a.Verify.Register(a.Queue)
 	return nil
+}
+
+// needs answers from the configured and discovered dependencies.
+type needs struct{ store *store.Store }
+
+// Needs returns the ids of everything a resource depends on, nearest first.
+func (n needs) Needs(ctx context.Context, resourceID string) ([]string, error) {
+	out := []string{resourceID}
+	for i := 0; i < len(out); i++ {
+		r, err := n.store.Resource(ctx, out[i])
+		if errors.Is(err, ops.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range r.DependsOn {
+			if !slices.Contains(out, id) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out[1:], nil
 }
 
 // measure answers the gate's question with the newest value of our own senses.
