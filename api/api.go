@@ -55,6 +55,8 @@ type Desk interface {
 type Gate interface {
 	Decide(ctx context.Context, by ops.Principal, idOrKey string, d ops.Decision, digest, comment, via string) (ops.Change, error)
 	Cancel(ctx context.Context, by ops.Principal, idOrKey, why, via string) (ops.Change, error)
+	BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error)
+	SignReview(ctx context.Context, by ops.Principal, idOrKey, note string) (ops.Change, error)
 	StopExecution(ctx context.Context, by ops.Principal, reason string) error
 	ResumeExecution(ctx context.Context, by ops.Principal, reason string) error
 }

@@ -25,6 +25,8 @@ var bodies = map[string]any{
 	"move-incident":    map[string]string{"state": "resolved", "why": "x"},
 	"comment-incident": map[string]string{"text": "x"},
 	"decide-change":    map[string]string{"decision": "approved", "digest": "0123456789abcdef"},
+	"break-glass":      map[string]string{"freeze": "x", "reason": "x"},
+	"sign-review":      map[string]string{"note": "x"},
 	"cancel-change":    map[string]string{"why": "x"},
 	"set-execution":    map[string]any{"stopped": true, "reason": "x"},
 	"create-token":     map[string]any{"for": "eve", "roles": []string{"admin"}},

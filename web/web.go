@@ -41,6 +41,7 @@ type Record interface {
 // Gate is what people decide about changes; the change room satisfies it.
 type Gate interface {
 	changes.Gate
+	chrome.Absences
 	stop.Switch
 }
 
@@ -76,7 +77,7 @@ type page interface{ Routes(mux *http.ServeMux) }
 // static file.
 func New(d Deps) (*Web, error) {
 	c, err := chrome.New(chrome.Options{
-		Sessions: d.Sessions, Record: d.Record, Switch: d.Gate, Feed: d.Record, Clock: d.Clock, Logger: d.Logger,
+		Sessions: d.Sessions, Record: d.Record, Switch: d.Gate, Absences: d.Gate, Feed: d.Record, Clock: d.Clock, Logger: d.Logger,
 		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style},
 	})
 	if err != nil {

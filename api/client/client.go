@@ -171,6 +171,16 @@ func (c *Client) CancelChange(ctx context.Context, id, why string) (ops.Change, 
 	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/cancel", map[string]string{"why": why})
 }
 
+// BreakGlass overrides a freeze for one change, or confirms it.
+func (c *Client) BreakGlass(ctx context.Context, id, freeze, reason string) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/break-glass", map[string]string{"freeze": freeze, "reason": reason})
+}
+
+// SignReview signs the review of a change and closes it.
+func (c *Client) SignReview(ctx context.Context, id, note string) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/review", map[string]string{"note": note})
+}
+
 // Trail returns the story of an incident or a change.
 func (c *Client) Trail(ctx context.Context, id string, verify bool) (api.TrailView, error) {
 	q := url.Values{}
