@@ -71,7 +71,7 @@ func TestHostileRecords(t *testing.T) {
 		if err := h.Store.SaveChange(ctx, tx, c, p, time.Time{}); err != nil {
 			return err
 		}
-		c.ID, c.Number, c.State, c.PlanID = "c-y", 901, ops.ChangeScheduled, ""
+		c.ID, c.Number, c.State, c.PlanID, c.Runbook = "c-y", 901, ops.ChangeScheduled, "", ""
 		c.Window.End = now.Add(time.Hour)
 		return h.Store.SaveChange(ctx, tx, c, ops.Plan{}, time.Time{})
 	})
