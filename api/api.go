@@ -111,6 +111,10 @@ type Deps struct {
 	Platforms  Platforms
 	Senses     Senses
 	Bootstraps Bootstraps
+
+	Recommendations Recommendations
+	Dismisser       Dismisser
+
 	// Bearer returns the principal a token belongs to, ErrDenied for none.
 	Bearer func(ctx context.Context, token string) (ops.Principal, error)
 	// Session returns the principal of the web pages' session, if there is one.

@@ -18,6 +18,7 @@ import (
 	"github.com/fettleops/fettle/web/page/incidents"
 	"github.com/fettleops/fettle/web/page/login"
 	"github.com/fettleops/fettle/web/page/overview"
+	"github.com/fettleops/fettle/web/page/recommendations"
 	"github.com/fettleops/fettle/web/page/search"
 	"github.com/fettleops/fettle/web/page/series"
 	"github.com/fettleops/fettle/web/page/stop"
@@ -34,6 +35,7 @@ type Record interface {
 	changes.Record
 	incidents.Record
 	overview.Record
+	recommendations.Record
 	search.Record
 	trail.Record
 }
@@ -52,10 +54,11 @@ type Deps struct {
 	Senses    series.Senses     // what detection sees; nil: no pages of series
 	Incidents incidents.Actions // the correlate room
 	Gate      Gate              // the change room
-	Analytics backlog.Answers   // the analytics room
-	Desk      desk.Desk         // nil: no desk pages
-	DeskName  string            // configured platform name of the desk, whose tickets link to its pages
-	Pulse     overview.Pulse    // nil: not measured
+	Advice    recommendations.Actions
+	Analytics backlog.Answers // the analytics room
+	Desk      desk.Desk       // nil: no desk pages
+	DeskName  string          // configured platform name of the desk, whose tickets link to its pages
+	Pulse     overview.Pulse  // nil: not measured
 	Clock     clock.Clock
 	Logger    *slog.Logger
 	Version   string
@@ -90,6 +93,7 @@ func New(d Deps) (*Web, error) {
 		func() (page, error) { return incidents.New(c, d.Record, d.Series, d.Incidents, d.DeskName) },
 		func() (page, error) { return changes.New(c, d.Record, d.Gate, d.DeskName) },
 		func() (page, error) { return approvals.New(c, d.Record) },
+		func() (page, error) { return recommendations.New(c, d.Record, d.Advice) },
 		func() (page, error) { return backlog.New(c, d.Record, d.Analytics) },
 		func() (page, error) { return trail.New(c, d.Record) },
 		func() (page, error) { return stop.New(c, d.Record, d.Gate) },
@@ -141,6 +145,7 @@ func navigation(d Deps) []chrome.Group {
 		{URL: "/incidents", Icon: "incident", Name: "Incidents", Core: true, Count: "incidents"},
 		{URL: "/changes", Icon: "change", Name: "Changes", Core: true},
 		{URL: "/approvals", Icon: "approve", Name: "Approvals", Core: true, Count: "approvals"},
+		{URL: "/recommendations", Icon: "signal", Name: "Recommendations"},
 	}}
 	learn := chrome.Group{Name: "Learn", Links: []chrome.Link{{URL: "/backlog", Icon: "backlog", Name: "Backlog"}}}
 	system := chrome.Group{Name: "System", Links: []chrome.Link{
