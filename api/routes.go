@@ -191,6 +191,7 @@ func (a *API) routes() {
 	a.platformRoutes()
 	a.bootstrapRoutes()
 	a.recommendationRoutes()
+	a.windowRoutes()
 	a.backlogCSV()
 }
 

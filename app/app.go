@@ -22,6 +22,7 @@ import (
 	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/change/recommend"
+	"github.com/fettleops/fettle/change/window"
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/correlate"
@@ -86,6 +87,7 @@ type App struct {
 	Correlate *correlate.Room
 	Ticket    *ticket.Room
 	Change    *change.Room
+	Windows   *window.Book // all windows and freezes
 	Recommend *recommend.Placer
 	Execute   *execute.Room
 	Verify    *verify.Room

@@ -20,7 +20,7 @@ import (
 
 // words says what each expression of the configuration is about.
 var words = map[string]policy.Word{
-	"routes.match": policy.Incident, "windows.applies": policy.Change, "freezes.applies": policy.Change, "policies.approval.match": policy.Change,
+	"routes.match": policy.Incident, "routes.change.match": policy.Change, "windows.applies": policy.Change, "freezes.applies": policy.Change, "policies.approval.match": policy.Change,
 	"runbooks.trigger": policy.Alert, "runbooks.steps.when": policy.Step,
 	"recommendations.rules.match": policy.Recommendation,
 }

@@ -95,7 +95,7 @@ var Facts = []Route{
 	{ChangeWaiting, []string{"change"}, []string{"ticket"}},
 	{RunStarted, []string{"change"}, []string{"ticket", "detect"}},
 	{RunMoved, []string{"change"}, []string{"detect"}},
-	{ChangeEdited, []string{"change"}, nil},
+	{ChangeEdited, []string{"change"}, []string{"ticket"}},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
 	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect"}},
 
