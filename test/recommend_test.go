@@ -76,7 +76,7 @@ func TestRecommendationBecomesAChange(t *testing.T) {
 		Between(20*sec, 40*sec, WantRecommendation("REC-2", ops.RecommendationUnplaced, "none of 1 rules matches")),
 		Throughout(40*sec, 5*minute, WantChange(ops.ChangeAuthorize, ""), WantRuns(0, 0), WantRecommendations(2)),
 		At(5*minute, Approve("ann")),
-		Between(5*minute, 5*minute+30*sec, WantRuns(1, 0), WantRun(ops.RunVerifying)),
+		Between(5*minute, 5*minute+30*sec, WantRuns(1, 0)),
 		At(6*minute, Advise("i-1", "m5.xlarge", "m5.2xlarge", "Downsize")),
 		Between(6*minute, 6*minute+20*sec, WantRecommendation("REC-3", ops.RecommendationNew, "it waits until CHG-1 has ended")),
 		At(7*minute, WantRuns(1, 0), WantRecommendation("REC-1", ops.RecommendationPlaced, "")),
