@@ -19,6 +19,7 @@ import (
 	"github.com/fettleops/fettle/web/page/incidents"
 	"github.com/fettleops/fettle/web/page/login"
 	"github.com/fettleops/fettle/web/page/overview"
+	"github.com/fettleops/fettle/web/page/recommendations"
 	"github.com/fettleops/fettle/web/page/search"
 	"github.com/fettleops/fettle/web/page/series"
 	"github.com/fettleops/fettle/web/page/stop"
@@ -36,6 +37,7 @@ type Record interface {
 	changes.Record
 	incidents.Record
 	overview.Record
+	recommendations.Record
 	search.Record
 	trail.Record
 }
@@ -56,10 +58,11 @@ type Deps struct {
 	Incidents incidents.Actions // the correlate room
 	Gate      Gate              // the change room
 	Windows   calendar.Windows  // when changes may run; nil: no calendar
-	Analytics backlog.Answers   // the analytics room
-	Desk      desk.Desk         // nil: no desk pages
-	DeskName  string            // configured platform name of the desk, whose tickets link to its pages
-	Pulse     overview.Pulse    // nil: not measured
+	Advice    recommendations.Actions
+	Analytics backlog.Answers // the analytics room
+	Desk      desk.Desk       // nil: no desk pages
+	DeskName  string          // configured platform name of the desk, whose tickets link to its pages
+	Pulse     overview.Pulse  // nil: not measured
 	Clock     clock.Clock
 	Logger    *slog.Logger
 	Version   string
@@ -94,6 +97,7 @@ func New(d Deps) (*Web, error) {
 		func() (page, error) { return incidents.New(c, d.Record, d.Series, d.Incidents, d.DeskName) },
 		func() (page, error) { return changes.New(c, d.Record, d.Gate, d.DeskName) },
 		func() (page, error) { return approvals.New(c, d.Record) },
+		func() (page, error) { return recommendations.New(c, d.Record, d.Advice) },
 		func() (page, error) { return backlog.New(c, d.Record, d.Analytics) },
 		func() (page, error) { return trail.New(c, d.Record) },
 		func() (page, error) { return stop.New(c, d.Record, d.Gate) },
@@ -152,6 +156,7 @@ func navigation(d Deps) []chrome.Group {
 		{URL: "/incidents", Icon: "incident", Name: "Incidents", Core: true, Count: "incidents"},
 		{URL: "/changes", Icon: "change", Name: "Changes", Core: true},
 		{URL: "/approvals", Icon: "approve", Name: "Approvals", Core: true, Count: "approvals"},
+		{URL: "/recommendations", Icon: "signal", Name: "Recommendations"},
 	}}
 	if d.Windows != nil {
 		loop.Links = append(loop.Links, chrome.Link{URL: "/calendar", Icon: "calendar", Name: "Calendar"})
