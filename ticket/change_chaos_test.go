@@ -37,8 +37,12 @@ func whateverChanges(t *testing.T, r *rand.Rand) {
 	}
 	h := open(t, s)
 	faults := []connectortest.Fault{
-		{Err: connectortest.Unavailable()}, {Err: connectortest.Unknown()}, {Err: connectortest.Unknown(), After: true},
-		{Err: connectortest.Throttled(20 * time.Second)}, {Delay: time.Minute}, {Err: fmt.Errorf("401: %w", ops.ErrDenied)},
+		{Err: connectortest.Unavailable()},
+		{Err: connectortest.Unknown()},
+		{Err: connectortest.Unknown(), After: true},
+		{Err: connectortest.Throttled(20 * time.Second)},
+		{Delay: time.Minute},
+		{Err: fmt.Errorf("401: %w", ops.ErrDenied)},
 	}
 	operations := []string{"create", "update", "add_note", "get", "find", "changes", "request_approval", "withdraw_approval", "attach"}
 	var all []ops.Change
