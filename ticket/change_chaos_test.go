@@ -173,4 +173,11 @@ func personDecides(h *house, ref string, r *rand.Rand, truth map[string]decided)
 			truth[d.ID] = decided{before.Fields.Plan, what}
 		}
 	}
+	// Other platforms move on by themselves once they count enough approvals.
+	if what == ops.Approved && r.IntN(2) == 0 && ops.CanMoveChange(ops.ChangeState(after.Fields.State), ops.ChangeScheduled) {
+		f := ops.TicketFields{State: string(ops.ChangeScheduled)}
+		if _, err := h.snowDesk.Edit(ctx, ref, "carl", []connector.Field{connector.State}, f, ""); err != nil {
+			h.Fatal(err)
+		}
+	}
 }
