@@ -143,7 +143,7 @@ func Rooms() []Room {
 		},
 		{Path: "execute/*/...", May: with(floor, "execute", "execute/parameter", "job/..."), Purpose: "one execution tool", Why: whyDriver},
 		{
-			Path: "verify/...", May: with(floor, "job/...", "policy/..."),
+			Path: "verify/...", May: with(floor, "detect/kernel/...", "job/...", "policy/..."),
 			Purpose: "compares health before and after, gives a verdict, asks for rollback", Why: whyRoom,
 		},
 		{
