@@ -55,6 +55,8 @@ type Desk interface {
 type Gate interface {
 	Decide(ctx context.Context, by ops.Principal, idOrKey string, d ops.Decision, digest, comment, via string) (ops.Change, error)
 	Cancel(ctx context.Context, by ops.Principal, idOrKey, why, via string) (ops.Change, error)
+	BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error)
+	SignReview(ctx context.Context, by ops.Principal, idOrKey, note string) (ops.Change, error)
 	StopExecution(ctx context.Context, by ops.Principal, reason string) error
 	ResumeExecution(ctx context.Context, by ops.Principal, reason string) error
 }
@@ -111,9 +113,13 @@ type Deps struct {
 	Platforms  Platforms
 	Senses     Senses
 	Bootstraps Bootstraps
-	Windows    Windows
-	Conflicts  Conflicts
-	Resources  Resources
+
+	Recommendations Recommendations
+	Dismisser       Dismisser
+
+	Windows   Windows
+	Conflicts Conflicts
+	Resources Resources
 	// Bearer returns the principal a token belongs to, ErrDenied for none.
 	Bearer func(ctx context.Context, token string) (ops.Principal, error)
 	// Session returns the principal of the web pages' session, if there is one.

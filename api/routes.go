@@ -91,6 +91,21 @@ type cancelInput struct {
 	}
 }
 
+type glassInput struct {
+	ByID
+	Body struct {
+		Freeze string `json:"freeze" minLength:"1" maxLength:"200" doc:"name of the freeze"`
+		Reason string `json:"reason" minLength:"1" maxLength:"4000" doc:"why it cannot be waited for"`
+	}
+}
+
+type reviewInput struct {
+	ByID
+	Body struct {
+		Note string `json:"note" minLength:"1" maxLength:"4000" doc:"what the review found"`
+	}
+}
+
 type trailQuery struct {
 	ByID
 	Verify bool `query:"verify" doc:"check the hash chain too"`
@@ -131,6 +146,14 @@ func (a *API) routes() {
 	op(a, http.MethodPost, "/changes/{id}/cancel", "cancel-change", "Withdraw a change that has not started", ops.MayRead,
 		func(ctx context.Context, by ops.Principal, in *cancelInput) (ops.Change, error) {
 			return a.Gate.Cancel(ctx, by, in.ID, in.Body.Why, "api")
+		})
+	op(a, http.MethodPost, "/changes/{id}/break-glass", "break-glass", "Override a freeze for one change, or confirm that another person does", ops.MayRead,
+		func(ctx context.Context, by ops.Principal, in *glassInput) (ops.Change, error) {
+			return a.Gate.BreakGlass(ctx, by, in.ID, in.Body.Freeze, in.Body.Reason)
+		})
+	op(a, http.MethodPost, "/changes/{id}/review", "sign-review", "Sign the review that a broken freeze demands, which closes the change", ops.MayRead,
+		func(ctx context.Context, by ops.Principal, in *reviewInput) (ops.Change, error) {
+			return a.Gate.SignReview(ctx, by, in.ID, in.Body.Note)
 		})
 	op(a, http.MethodGet, "/trail/{id}", "get-trail", "Every fact and command of an incident or a change, in order", ops.MayRead, a.trail)
 	op(a, http.MethodGet, "/execution", "get-execution", "Whether all execution is stopped", ops.MayRead,
@@ -190,6 +213,7 @@ func (a *API) routes() {
 	a.senseRoutes()
 	a.platformRoutes()
 	a.bootstrapRoutes()
+	a.recommendationRoutes()
 	a.windowRoutes()
 	a.backlogCSV()
 }

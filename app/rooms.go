@@ -255,6 +255,27 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 			From: local(fmt.Sprintf("windows[%d].from", i), w.From, w.TimeZone), To: local(fmt.Sprintf("windows[%d].to", i), w.To, w.TimeZone),
 		})
 	}
+	p := c.Policies
+	out.FourEyesFrom, out.WindowRole = &p.FourEyesFrom, ops.Role(p.WindowRole)
+	out.Concurrency = change.Concurrency{
+		Total: p.Concurrency.Total, PerService: p.Concurrency.PerService, PerAccount: p.Concurrency.PerAccount,
+		ServiceLabel: p.Concurrency.ServiceLabel, AccountLabel: p.Concurrency.AccountLabel,
+	}
+	for i, p := range c.People {
+		d := p.Delegate
+		if d == nil {
+			continue
+		}
+		from, err := window.ParseLocal(d.From.String(), d.TimeZone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("people[%d].delegate.from: %w", i, err))
+		}
+		until, err := window.ParseLocal(d.Until.String(), d.TimeZone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("people[%d].delegate.until: %w", i, err))
+		}
+		out.Delegations = append(out.Delegations, change.Delegation{Of: p.Name, To: d.To, From: from, Until: until})
+	}
 	for i, f := range c.Freezes {
 		w := ops.Window{
 			Name: f.Name, Deny: true, TimeZone: f.TimeZone.String(), Applies: f.Applies, Schedule: f.Schedule, RRule: f.RRule, Start: start(f.Start), ICal: f.ICal, Duration: f.Duration.D,
@@ -267,8 +288,12 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 	}
 	for _, r := range c.Policies.Approval {
 		rule := change.ApprovalRule{Match: r.Match, Automatically: r.Approve != "", Expires: r.Expires.D}
+		steps := r.Then
 		if r.Approvers != nil {
-			rule.Approvers = []ops.Approvers{{Role: ops.Role(r.Approvers.Role), Count: r.Approvers.Count}}
+			steps = append([]config.Approvers{*r.Approvers}, r.Then...)
+		}
+		for _, s := range steps {
+			rule.Approvers = append(rule.Approvers, ops.Approvers{Role: ops.Role(s.Role), People: s.People, Count: s.Count})
 		}
 		out.Approval = append(out.Approval, rule)
 	}
@@ -291,7 +316,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		return err
 	}
 	a.Change, err = change.New(gate, change.Deps{
-		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, Clock: a.Clock, Log: a.Logger,
+		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Graph: needs{a.Store}, Clock: a.Clock, Log: a.Logger,
 	})
 	if err != nil {
 		return err
@@ -323,7 +348,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		}
 	}
 	a.Execute = execute.New(execute.Options{
-		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Executors: tools, Measurer: a.Detect,
+		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Gate: a.Change, Executors: tools, Measurer: a.Detect,
 		NewID: a.Store.NewID, Artefacts: a.Blobs, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
 	})
 	a.Execute.Register(a.Queue)
@@ -342,6 +367,29 @@ func (a *App) buildGate(ctx context.Context) error {
 	})
 	a.Verify.Register(a.Queue)
 	return nil
+}
+
+// needs answers from the configured and discovered dependencies.
+type needs struct{ store *store.Store }
+
+// Needs returns the ids of everything a resource depends on, nearest first.
+func (n needs) Needs(ctx context.Context, resourceID string) ([]string, error) {
+	out := []string{resourceID}
+	for i := 0; i < len(out); i++ {
+		r, err := n.store.Resource(ctx, out[i])
+		if errors.Is(err, ops.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range r.DependsOn {
+			if !slices.Contains(out, id) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out[1:], nil
 }
 
 // measure answers the gate's question with the newest value of our own senses.

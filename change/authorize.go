@@ -43,7 +43,7 @@ func (m *move) planned(p ops.Plan) {
 	if c.State != ops.ChangeAssess || p.ChangeID != c.ID || p.Revision != c.Revision {
 		return
 	}
-	if p.Digest == "" || p.Digest != p.ComputeDigest() {
+	if m.g.on(guardPlan) && (p.Digest == "" || p.Digest != p.ComputeDigest()) {
 		m.end(ops.Withdrawn, fmt.Sprintf("the plan of revision %d does not match its digest", p.Revision))
 		return
 	}
@@ -68,35 +68,69 @@ func (m *move) planned(p ops.Plan) {
 // A rule that cannot be evaluated matches nothing.
 func (g *Gate) rule(c ops.Change, r ops.Resource) (rule ApprovalRule, why string, automatic bool) {
 	var trouble []string
+	high := c.Risk >= *g.FourEyesFrom && g.on(guardFourEyes)
 	for i, rule := range g.Approval {
 		holds, err := g.rules[i].Match(policy.Vars{Change: &c, Resource: &r})
 		if err != nil {
 			trouble = append(trouble, err.Error())
 			continue
 		}
-		if !holds || (rule.Automatically && c.Type != ops.ChangeStandard) {
+		if !holds || (rule.Automatically && c.Type != ops.ChangeStandard && g.on(guardStandard)) {
 			continue
 		}
 		if rule.Expires == 0 {
 			rule.Expires = DefaultExpires
 		}
+		because := rule.Match + " matches"
 		if rule.Automatically {
-			return rule, fmt.Sprintf("approved automatically: a standard change that matches %s", rule.Match), true
+			if !high {
+				return rule, fmt.Sprintf("pre-approved by policy: a standard change that matches %s is approved automatically", rule.Match), true
+			}
+			rule.Automatically = false
 		}
-		return rule, fmt.Sprintf("needs %s, because %s matches", people(rule.Approvers), rule.Match), false
+		rule.Approvers, because = g.asked(rule.Approvers, c, because, high)
+		return rule, fmt.Sprintf("needs %s, because %s", people(rule.Approvers), because), false
 	}
-	rule = ApprovalRule{Approvers: []ops.Approvers{{Role: ops.ChangeManager, Count: 1}}, Expires: DefaultExpires}
-	why = fmt.Sprintf("needs %s, because no approval rule matches", people(rule.Approvers))
+	rule = ApprovalRule{Expires: DefaultExpires}
+	because := "no approval rule matches"
+	rule.Approvers, because = g.asked([]ops.Approvers{{Role: ops.ChangeManager, Count: 1}}, c, because, high)
+	why = fmt.Sprintf("needs %s, because %s", people(rule.Approvers), because)
 	if len(trouble) > 0 {
 		why += "; " + strings.Join(trouble, "; ")
 	}
 	return rule, why, false
 }
 
+// asked names the steps of a rule for one change: its owners, and a second
+// pair of eyes where the risk is high.
+func (g *Gate) asked(steps []ops.Approvers, c ops.Change, because string, high bool) ([]ops.Approvers, string) {
+	out, n := slices.Clone(steps), 0
+	for i, a := range out {
+		n += a.Count
+		switch {
+		case a.Role != Owner:
+		case c.Team == "":
+			out[i].Role = ops.ChangeManager
+			because += "; no team owns it, so a change manager is asked"
+		default:
+			out[i].Role = ops.ApplicationOwner
+		}
+	}
+	if !high || n >= 2 {
+		return out, because
+	}
+	because += fmt.Sprintf("; at a risk of %.2g two different persons must approve", c.Risk)
+	if last := len(out) - 1; last >= 0 && len(out[last].People) == 0 {
+		out[last].Count = 2
+		return out, because
+	}
+	return append(out, ops.Approvers{Role: ops.ChangeManager, Count: 2 - n}), because
+}
+
 func people(in []ops.Approvers) string {
 	out := make([]string, len(in))
 	for i, a := range in {
-		out[i] = fmt.Sprintf("%d × %s", a.Count, a.Role)
+		out[i] = a.String()
 	}
 	return strings.Join(out, ", then ")
 }
@@ -105,54 +139,123 @@ func people(in []ops.Approvers) string {
 // they saw.
 func (m *move) decided(e Decided) error {
 	c := m.s.Change
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%s: %w: %w", c.Key(), fmt.Errorf(format, args...), ops.ErrDenied)
-	}
-	if e.Decision != ops.Approved && e.Decision != ops.Refused {
-		return fmt.Errorf("%s: decision %q is neither approved nor denied: %w", c.Key(), e.Decision, ops.ErrInvalid)
-	}
-	if c.State != ops.ChangeAuthorize {
-		return fmt.Errorf("%s is %s and waits for no approval: %w", c.Key(), c.State, ops.ErrConflict)
-	}
-	if !m.w.Now.Before(c.ExpiresAt) {
-		return fmt.Errorf("%s: the request expired at %s: %w", c.Key(), c.ExpiresAt.UTC().Format(time.RFC3339), ops.ErrConflict)
-	}
-	if e.By.Kind != ops.Person || e.By.ID == "" {
-		return refuse("only a person decides, %s is a %s", e.By.Name, e.By.Kind)
-	}
-	if err := e.By.Require(ops.MayApprove); err != nil {
-		return fmt.Errorf("%s: %w", c.Key(), err)
-	}
-	if e.By.ID == c.RequestedBy {
-		return refuse("%s requested it; somebody else must decide", e.By.Name)
-	}
-	if slices.Contains(c.EditedBy, e.By.ID) {
-		return refuse("%s edited it; somebody else must decide", e.By.Name)
-	}
-	role, progress := awaited(c)
-	if !e.By.Has(role) {
-		return refuse("waits for the role %s (%s), which %s does not hold", role, progress, e.By.Name)
-	}
-	if err := inScope(e.By, role, c); err != nil {
-		return refuse("%w", err)
-	}
-	for _, a := range standing(c) {
-		if a.Principal == e.By.ID {
-			return refuse("%s has approved it already; another person must", e.By.Name)
-		}
-	}
-	if err := sameDigest(e.Digest, c); err != nil {
+	if err := known(e.Decision, c); err != nil {
 		return err
 	}
-	m.tell(ops.ApprovalGivenBody{Approval: ops.Approval{
-		ChangeID: c.ID, Principal: e.By.ID, Name: e.By.Name, Decision: e.Decision, Digest: c.PlanDigest, Revision: c.Revision,
-		Comment: e.Comment, At: m.w.Now, Via: e.Via,
-	}})
+	absent, err := m.mayDecide(e.By, m.w.Now)
+	if err != nil {
+		return err
+	}
+	if err := m.sameDigest(e.Digest, c); err != nil {
+		return err
+	}
+	m.decision(e.By, absent, ops.Approval{Decision: e.Decision, Comment: e.Comment, At: m.w.Now, Via: e.Via})
+	return nil
+}
+
+func known(d ops.Decision, c ops.Change) error {
+	if d == ops.Approved || d == ops.Refused {
+		return nil
+	}
+	return fmt.Errorf("%s: decision %q is neither approved nor denied: %w", c.Key(), d, ops.ErrInvalid)
+}
+
+// decision records what a person who may decide said about the plan that
+// stands, and does what follows. absent is in whose name, zero: their own.
+func (m *move) decision(by, absent ops.Principal, a ops.Approval) {
+	c := m.s.Change
+	a.ChangeID, a.Principal, a.Name, a.Digest, a.Revision = c.ID, by.ID, by.Name, c.PlanDigest, c.Revision
+	if absent.ID != "" {
+		a.Name, a.For = by.Name+" for "+absent.Name, absent.ID
+	}
+	m.tell(ops.ApprovalGivenBody{Approval: a})
 	switch {
-	case e.Decision == ops.Refused:
-		m.end(ops.Denied, strings.TrimSpace("denied by "+e.By.Name+" "+e.Comment))
+	case a.Decision == ops.Refused:
+		m.end(ops.Denied, strings.TrimSpace("denied by "+a.Name+" "+a.Comment))
 	case Approved(m.s.Change):
-		m.schedule("approved by " + e.By.Name)
+		m.schedule("approved by " + a.Name)
+	}
+}
+
+// mayDecide returns in whose name a person may decide about the plan that
+// stands: zero in their own. at is when they decided.
+func (m *move) mayDecide(by ops.Principal, at time.Time) (absent ops.Principal, err error) {
+	c := m.s.Change
+	refuse := func(format string, args ...any) (ops.Principal, error) {
+		return absent, fmt.Errorf("%s: %w: %w", c.Key(), fmt.Errorf(format, args...), ops.ErrDenied)
+	}
+	switch {
+	case c.State != ops.ChangeAuthorize:
+		return absent, fmt.Errorf("%s is %s and waits for no approval: %w", c.Key(), c.State, ops.ErrConflict)
+	case m.g.on(guardExpired) && !m.w.Now.Before(c.ExpiresAt):
+		return absent, fmt.Errorf("%s: the request expired at %s: %w", c.Key(), c.ExpiresAt.UTC().Format(time.RFC3339), ops.ErrConflict)
+	case m.g.on(guardPerson) && (by.Kind != ops.Person || by.ID == ""):
+		return refuse("only a person decides, %s is a %s", by.Name, by.Kind)
+	case m.g.on(guardRequester) && by.ID == c.RequestedBy:
+		return refuse("%s requested it; somebody else must decide", by.Name)
+	case m.g.on(guardEditor) && slices.Contains(c.EditedBy, by.ID):
+		return refuse("%s edited it; somebody else must decide", by.Name)
+	}
+	absent, err = m.inWhoseName(by, at)
+	if err != nil {
+		return absent, err
+	}
+	if !m.g.on(guardTwice) {
+		return absent, nil
+	}
+	for _, a := range standing(c) {
+		switch {
+		case a.Principal == by.ID:
+			return refuse("%s has approved it already; another person must", by.Name)
+		case a.For == by.ID || (absent.ID != "" && (a.Principal == absent.ID || a.For == absent.ID)):
+			return refuse("it is approved by %s already; another person must", a.Name)
+		}
+	}
+	return absent, nil
+}
+
+// inWhoseName returns whose right to decide a person uses: the own one, or
+// that of somebody absent who has delegated it.
+func (m *move) inWhoseName(by ops.Principal, at time.Time) (absent ops.Principal, err error) {
+	c := m.s.Change
+	own := m.g.mayGive(by, c)
+	if own == nil {
+		return absent, nil
+	}
+	for _, d := range m.g.Delegations {
+		p, found := m.w.People[d.Of]
+		switch {
+		case d.To != by.Name || !found || p.Kind != ops.Person:
+		case m.g.on(guardSpan) && (at.Before(d.From) || !at.Before(d.Until)):
+		case m.g.on(guardAbsent) && (p.ID == c.RequestedBy || slices.Contains(c.EditedBy, p.ID)):
+		case m.g.mayGive(p, c) == nil:
+			return p, nil
+		}
+	}
+	return absent, own
+}
+
+// mayGive returns why a person's rights do not suffice for the decision that
+// is awaited next.
+func (g *Gate) mayGive(p ops.Principal, c ops.Change) error {
+	step, progress := awaited(c)
+	if len(step.People) > 0 {
+		if g.on(guardRole) && !slices.Contains(step.People, p.Name) {
+			return fmt.Errorf("%s: waits for %s (%s), who %s is not: %w", c.Key(), strings.Join(step.People, " or "), progress, p.Name, ops.ErrDenied)
+		}
+		return nil
+	}
+	if !g.on(guardRole) {
+		return nil
+	}
+	if err := p.Require(ops.MayApprove); err != nil {
+		return fmt.Errorf("%s: %w", c.Key(), err)
+	}
+	if !p.Has(step.Role) {
+		return fmt.Errorf("%s: waits for the role %s (%s), which %s does not hold: %w", c.Key(), step.Role, progress, p.Name, ops.ErrDenied)
+	}
+	if err := inScope(p, step.Role, c); err != nil && g.on(guardTeam) {
+		return fmt.Errorf("%s: %w: %w", c.Key(), err, ops.ErrDenied)
 	}
 	return nil
 }
@@ -169,7 +272,10 @@ func inScope(p ops.Principal, role ops.Role, c ops.Change) error {
 	return nil
 }
 
-func sameDigest(given string, c ops.Change) error {
+func (m *move) sameDigest(given string, c ops.Change) error {
+	if !m.g.on(guardShown) {
+		return nil
+	}
 	digest, revision, has := strings.Cut(strings.ToLower(strings.TrimSpace(given)), "@")
 	if len(digest) < minDigest {
 		return fmt.Errorf("%s: digest %q is too short, give at least %d letters of the plan you saw: %w", c.Key(), given, minDigest, ops.ErrInvalid)
@@ -201,7 +307,9 @@ func (m *move) edited(e Edited) error {
 		c.EditedBy = append(slices.Clone(c.EditedBy), e.By.ID)
 	}
 	c.Action, c.Args = e.Action, e.Args
-	c.Type, c.Risk = notStandard(c.Type), 1 // what was judged before is no longer what is done
+	if m.g.on(guardEdited) {
+		c.Type, c.Risk = notStandard(c.Type), 1 // what was judged before is no longer what is done
+	}
 	c = again(c, "edited by "+e.By.Name)
 	m.tell(ops.ChangeEditedBody{Change: c, Why: e.Why})
 	m.plan()
@@ -216,14 +324,21 @@ func notStandard(t ops.ChangeType) ops.ChangeType {
 }
 
 func (m *move) withdrawn(e Withdrawn) error {
+	if err := m.mayWithdraw(e.By); err != nil {
+		return err
+	}
+	m.end(cmp.Or(e.Outcome, ops.Withdrawn), strings.TrimSpace("cancelled by "+e.By.Name+" "+e.Why))
+	return nil
+}
+
+func (m *move) mayWithdraw(by ops.Principal) error {
 	c := m.s.Change
-	if e.By.ID != c.RequestedBy && !e.By.May(ops.MayManageChanges) {
+	if m.g.on(guardWithdrawer) && by.ID != c.RequestedBy && !by.May(ops.MayManageChanges) {
 		return fmt.Errorf("%s: only who requested it or a change manager may cancel it: %w", c.Key(), ops.ErrDenied)
 	}
 	if !ops.CanMoveChange(c.State, ops.ChangeCancelled) {
 		return fmt.Errorf("%s is %s and can no longer be cancelled: %w", c.Key(), c.State, ops.ErrConflict)
 	}
-	m.end(cmp.Or(e.Outcome, ops.Withdrawn), strings.TrimSpace("cancelled by "+e.By.Name+" "+e.Why))
 	return nil
 }
 
@@ -245,5 +360,7 @@ func (m *move) woken() {
 		m.startOrWait()
 	case ops.ChangeImplement:
 		m.overdue()
+	case ops.ChangeReview:
+		m.wake = m.w.Now.Add(m.g.HeldFor) // it ends by a person's word only
 	}
 }

@@ -16,12 +16,15 @@ import (
 
 // Config is everything that decides what may happen to a change.
 type Config struct {
-	Windows   []ops.Window // with Mute: maintenance windows, which allow nothing
-	Freezes   []ops.Window
-	Approval  []ApprovalRule
-	Limits    Limits
-	Executors []Executor
-	Runbooks  []runbook.Config
+	Windows  []ops.Window // with Mute: maintenance windows, which allow nothing
+	Freezes  []ops.Window
+	Approval []ApprovalRule
+	Limits   Limits
+	// Concurrency bounds what runs at the same time, beside the one run that a
+	// resource may have.
+	Concurrency Concurrency
+	Executors   []Executor
+	Runbooks    []runbook.Config
 
 	// MaxMissed is how many windows may pass without a start before a change
 	// is cancelled. Default: 3.
@@ -46,7 +49,34 @@ type Config struct {
 	// when verification could not tell. Default: only standard changes are
 	// closed that way; every other is held for a person.
 	CloseInconclusive bool
+	// FourEyesFrom is the risk from which at least two different persons must
+	// approve, whatever the rule says; above 1: never. Default: 0.7.
+	FourEyesFrom *float64
+	// WindowRole is the role of cloud operations, whose holders may give a
+	// change its window in a ticket. Default: change-manager.
+	WindowRole ops.Role
+	// Delegations let one person decide in the name of another.
+	Delegations []Delegation
 }
+
+// Delegation lets To decide in the name of Of from From until Until.
+type Delegation struct {
+	Of, To      string // names of persons
+	From, Until time.Time
+}
+
+// Concurrency bounds how many changes run at the same time. Zero is no limit.
+type Concurrency struct {
+	Total      int
+	PerService int // of the resources with the same value of ServiceLabel
+	PerAccount int // of the resources with the same value of AccountLabel
+	// The labels. Resources without the label are not counted. Defaults:
+	// service and account.
+	ServiceLabel, AccountLabel string
+}
+
+// DefaultFourEyes is the risk from which two persons must approve.
+const DefaultFourEyes = 0.7
 
 // ApprovalRule says who approves the changes it matches. The first rule that
 // matches decides. A rule that approves automatically is passed over for
@@ -55,9 +85,15 @@ type Config struct {
 type ApprovalRule struct {
 	Match         string // CEL over change and resource
 	Automatically bool
-	Approvers     []ops.Approvers // in this order
-	Expires       time.Duration   // default: 72 hours
+	// Approvers are asked in this order. The role Owner stands for the
+	// application owners of the change's team, and for a change manager where
+	// no team owns it.
+	Approvers []ops.Approvers
+	Expires   time.Duration // default: 72 hours
 }
+
+// Owner is the role, in a rule, of who owns the changed application.
+const Owner ops.Role = "owner"
 
 // Limits bound automated remediation: the changes that runbooks raise.
 type Limits struct {
@@ -99,6 +135,19 @@ func (c *Config) defaults() {
 	if c.Limits.Count == 0 {
 		c.Limits.Count = 10
 	}
+	if c.FourEyesFrom == nil {
+		risk := DefaultFourEyes
+		c.FourEyesFrom = &risk
+	}
+	if c.WindowRole == "" {
+		c.WindowRole = ops.ChangeManager
+	}
+	if c.Concurrency.ServiceLabel == "" {
+		c.Concurrency.ServiceLabel = "service"
+	}
+	if c.Concurrency.AccountLabel == "" {
+		c.Concurrency.AccountLabel = "account"
+	}
 	if c.Limits.BlastRadius == 0 {
 		c.Limits.BlastRadius = 5
 	}
@@ -115,6 +164,7 @@ type Gate struct {
 	rules     []*policy.Program
 	executors map[string]Executor
 	runbooks  []*runbook.Runbook
+	off       map[guard]bool // filled by tests only
 }
 
 // NewGate compiles a configuration. The error wraps ops.ErrInvalid and holds
@@ -158,9 +208,20 @@ func NewGate(c Config) (*Gate, error) {
 			fault(fmt.Errorf("policies.approval[%d]: write either approve: automatically or approvers: %w", i, ops.ErrInvalid))
 		}
 		for _, a := range r.Approvers {
-			if _, err := ops.ParseRole(string(a.Role)); err != nil || a.Count < 1 || !(ops.Principal{Roles: []ops.Role{a.Role}}).May(ops.MayApprove) {
-				fault(fmt.Errorf("policies.approval[%d].approvers: %q, %d: needs a role that may approve and a count of at least 1: %w", i, a.Role, a.Count, ops.ErrInvalid))
+			if err := checkApprovers(a); err != nil {
+				fault(fmt.Errorf("policies.approval[%d].approvers: %w", i, err))
 			}
+		}
+	}
+	if *c.FourEyesFrom < 0 {
+		fault(fmt.Errorf("policies.four_eyes_from: %v is negative: %w", *c.FourEyesFrom, ops.ErrInvalid))
+	}
+	if _, err := ops.ParseRole(string(c.WindowRole)); err != nil {
+		fault(fmt.Errorf("policies.window_role: %w", err))
+	}
+	for _, d := range c.Delegations {
+		if d.Of == "" || d.To == "" || d.Of == d.To || !d.From.Before(d.Until) {
+			fault(fmt.Errorf("people: %q delegates to %q from %s until %s: needs two persons and a span: %w", d.Of, d.To, d.From, d.Until, ops.ErrInvalid))
 		}
 	}
 	for _, r := range c.Runbooks {
@@ -177,6 +238,27 @@ func NewGate(c Config) (*Gate, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// checkApprovers returns what is wrong with one step of a rule.
+func checkApprovers(a ops.Approvers) error {
+	switch {
+	case a.Count < 1:
+		return fmt.Errorf("count %d: needs at least 1: %w", a.Count, ops.ErrInvalid)
+	case len(a.People) > 0 && a.Role != "":
+		return fmt.Errorf("both %s and %v are asked; keep one: %w", a.Role, a.People, ops.ErrInvalid)
+	case len(a.People) > 0 && len(a.People) < a.Count:
+		return fmt.Errorf("%d of the persons %v: there are not so many: %w", a.Count, a.People, ops.ErrInvalid)
+	case len(a.People) > 0 || a.Role == Owner:
+		return nil
+	}
+	if _, err := ops.ParseRole(string(a.Role)); err != nil {
+		return err
+	}
+	if !(ops.Principal{Roles: []ops.Role{a.Role}}).May(ops.MayApprove) {
+		return fmt.Errorf("the role %s may not approve; name one that may approve: %w", a.Role, ops.ErrInvalid)
+	}
+	return nil
 }
 
 // digestOf identifies the policy a decision was made under.
@@ -200,6 +282,20 @@ type World struct {
 	Starts    []Start
 	Resources int      // how many resources are known
 	Value     *float64 // of the triggering alert's metric, measured now; nil: unknown
+	// People are the persons, by name, whom the event is about and in whose
+	// name they may decide. Who is not here is nobody.
+	People map[string]ops.Principal
+	// Running are the resources on which other changes run now.
+	Running []ops.Resource
+	// Before are the other changes, running or scheduled, of what the
+	// resource depends on.
+	Before []Before
+}
+
+// Before is a change of something that another change's resource depends on.
+type Before struct {
+	Change ops.Change
+	Mutual bool // what it changes depends on the other's resource as well
 }
 
 // Start is when an automated run started, and on what.
@@ -209,7 +305,7 @@ type Start struct {
 }
 
 // Event is what happened to a change: exactly one of Raised, Heard, Woken,
-// Decided, Edited, Settled or Withdrawn.
+// Decided, Edited, Settled, Withdrawn, GlassBroken or Signed.
 type Event interface{ event() }
 
 type (
@@ -246,6 +342,17 @@ type (
 		Word Resolution
 		Why  string
 	}
+	// GlassBroken is a person's wish to override a freeze for this change, or
+	// another person's confirmation of it.
+	GlassBroken struct {
+		By             ops.Principal
+		Freeze, Reason string
+	}
+	// Signed is a person's note that ends a review.
+	Signed struct {
+		By   ops.Principal
+		Note string
+	}
 	// Withdrawn is a person's wish not to go on.
 	Withdrawn struct {
 		By  ops.Principal
@@ -256,13 +363,15 @@ type (
 	}
 )
 
-func (Raised) event()    {}
-func (Heard) event()     {}
-func (Woken) event()     {}
-func (Decided) event()   {}
-func (Edited) event()    {}
-func (Settled) event()   {}
-func (Withdrawn) event() {}
+func (Raised) event()      {}
+func (Heard) event()       {}
+func (Woken) event()       {}
+func (Decided) event()     {}
+func (Edited) event()      {}
+func (Settled) event()     {}
+func (Withdrawn) event()   {}
+func (GlassBroken) event() {}
+func (Signed) event()      {}
 
 // Resolution is what a person says about a held run.
 type Resolution string
@@ -311,6 +420,12 @@ func (g *Gate) Next(s State, w World, e Event) (Result, error) {
 	case Withdrawn:
 		m.by = e.By
 		err = m.withdrawn(e)
+	case GlassBroken:
+		m.by = e.By
+		err = m.breakGlass(e)
+	case Signed:
+		m.by = e.By
+		err = m.signed(e)
 	}
 	if err == nil {
 		err = m.fault

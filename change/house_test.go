@@ -23,18 +23,29 @@ import (
 type house struct {
 	t      testing.TB
 	ctx    context.Context
-	db     *db.DB
-	store  *store.Store
+	db     change.Transactor
+	store  record
 	room   *change.Room
 	config change.Config
 	now    time.Time
 	value  *float64 // what the senses measure
 
 	resources map[string]ops.Resource
+	people    map[string]ops.Principal // by name
+	needs     map[string][]string      // what a resource depends on
 	listeners map[ops.FactKind]job.Listener
 	handlers  map[ops.CommandKind]job.Handler
 	sweep     func(context.Context) error
 	commands  []ops.Command // every command ever given
+}
+
+// record is where the house keeps everything: the store, or memory.
+type record interface {
+	change.Rows
+	change.Ledger
+	Changes(ctx context.Context, f ops.ChangeFilter) ([]ops.Change, error)
+	FactsAfter(ctx context.Context, after int64, limit int, kinds ...ops.FactKind) ([]ops.Fact, error)
+	FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error)
 }
 
 func at(s string) time.Time {
@@ -60,7 +71,19 @@ func openDB(t testing.TB) *db.DB {
 
 func newHouse(t testing.TB, c change.Config) *house {
 	t.Helper()
-	h := &house{t: t, ctx: context.Background(), config: c, now: at("2026-11-21T10:00:00Z"), resources: map[string]ops.Resource{}}
+	h := newEmptyHouse(t, c)
+	d := openDB(t)
+	h.db, h.store = d, store.New(d, func() time.Time { return h.now })
+	h.restart()
+	return h
+}
+
+// newEmptyHouse has no store and no room yet.
+func newEmptyHouse(t testing.TB, c change.Config) *house {
+	h := &house{t: t, ctx: context.Background(), config: c, now: at("2026-11-21T10:00:00Z"), resources: map[string]ops.Resource{}, people: map[string]ops.Principal{}, needs: map[string][]string{}}
+	for _, p := range []ops.Principal{owner, manager, second, robot, viewer} {
+		h.people[p.Name] = p
+	}
 	for i := range 4 {
 		id := fmt.Sprintf("r%d", i)
 		env := "prod"
@@ -69,25 +92,27 @@ func newHouse(t testing.TB, c change.Config) *house {
 		}
 		h.resources[id] = ops.Resource{ID: id, Name: "host" + id, Labels: map[string]string{"env": env}}
 	}
-	h.db = openDB(t)
-	h.store = store.New(h.db, func() time.Time { return h.now })
-	h.restart()
 	return h
 }
 
 // restart builds the room anew on what the store holds.
 func (h *house) restart() {
 	h.t.Helper()
-	h.listeners, h.handlers = map[ops.FactKind]job.Listener{}, map[ops.CommandKind]job.Handler{}
-	room, err := change.New(h.config, change.Deps{
-		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h,
-		Clock: func() time.Time { return h.now }, Log: slog.New(slog.DiscardHandler),
-	})
+	g, err := change.NewGate(h.config)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.room = room
-	room.Register(h)
+	h.restartOn(g)
+}
+
+// restartOn is restart with a gate that is compiled already.
+func (h *house) restartOn(g *change.Gate) {
+	h.listeners, h.handlers = map[ops.FactKind]job.Listener{}, map[ops.CommandKind]job.Handler{}
+	h.room = change.NewRoomOn(g, change.Deps{
+		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h, People: h, Graph: h,
+		Clock: func() time.Time { return h.now }, Log: slog.New(slog.DiscardHandler),
+	})
+	h.room.Register(h)
 }
 
 func (h *house) Enqueue(_ context.Context, tx db.Tx, commands ...ops.Command) error {
@@ -108,6 +133,17 @@ func (h *house) Resource(_ context.Context, id string) (ops.Resource, error) {
 	}
 	return r, nil
 }
+
+func (h *house) Principal(_ context.Context, idOrName string) (ops.Principal, error) {
+	p, ok := h.people[idOrName]
+	if !ok {
+		return p, fmt.Errorf("principal %s: %w", idOrName, ops.ErrNotFound)
+	}
+	return p, nil
+}
+
+func (h *house) Needs(_ context.Context, id string) ([]string, error) { return h.needs[id], nil }
+
 func (h *house) CountResources(context.Context) (int, error) { return len(h.resources), nil }
 func (h *house) Measure(context.Context, ops.Alert) (float64, bool) {
 	if h.value == nil {

@@ -2,7 +2,9 @@ package change
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fettleops/fettle/internal/db"
@@ -34,6 +36,66 @@ func (r *Room) Edit(ctx context.Context, by ops.Principal, idOrKey, action strin
 // DecideHeld says, for a change manager, what became of a held run.
 func (r *Room) DecideHeld(ctx context.Context, by ops.Principal, idOrKey string, word Resolution, why string) (ops.Change, error) {
 	return r.act(ctx, idOrKey, Settled{By: by, Word: word, Why: why})
+}
+
+// BreakGlass asks for the overriding of a freeze for one change that waits, or
+// confirms it when another person has asked for the same. Both need one of the
+// freeze's break_glass roles and neither may have requested or edited the
+// change (ops.ErrDenied). A new plan ends it.
+func (r *Room) BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error) {
+	return r.act(ctx, idOrKey, GlassBroken{By: by, Freeze: freeze, Reason: reason})
+}
+
+// SignReview closes a change for which glass was broken, for a change manager
+// who neither requested it nor broke the glass.
+func (r *Room) SignReview(ctx context.Context, by ops.Principal, idOrKey, note string) (ops.Change, error) {
+	return r.act(ctx, idOrKey, Signed{By: by, Note: note})
+}
+
+// Breakable names the freezes about a change that waits which a person may
+// override, or confirm the overriding of.
+func (r *Room) Breakable(ctx context.Context, by ops.Principal, c ops.Change) ([]string, error) {
+	g := r.gate.Load()
+	took := by.ID == c.RequestedBy || slices.Contains(c.EditedBy, by.ID)
+	if by.Kind != ops.Person || took || (c.State != ops.ChangeAuthorize && c.State != ops.ChangeScheduled) {
+		return nil, nil
+	}
+	found, err := r.resource(ctx, c.ResourceID, c.Resource)
+	if err != nil {
+		return nil, err
+	}
+	_, freezes := g.applicable(c, found)
+	var out []string
+	for _, f := range freezes {
+		asked := slices.ContainsFunc(c.BreakGlass, func(b ops.BreakGlass) bool { return b.Freeze == f.Name && b.Void == "" && b.By == by.ID })
+		if !asked && slices.ContainsFunc(f.BreakGlass, by.Has) {
+			out = append(out, f.Name)
+		}
+	}
+	return out, nil
+}
+
+// InNameOf returns the persons in whose name somebody may decide now.
+func (r *Room) InNameOf(ctx context.Context, by ops.Principal) ([]ops.Principal, error) {
+	if r.People == nil || by.Kind != ops.Person {
+		return nil, nil
+	}
+	now := r.now()
+	var out []ops.Principal
+	for _, d := range r.gate.Load().Delegations {
+		if d.To != by.Name || now.Before(d.From) || !now.Before(d.Until) {
+			continue
+		}
+		p, err := r.People.Principal(ctx, d.Of)
+		if errors.Is(err, ops.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // StopExecution stops all execution: nothing starts and nothing is rolled

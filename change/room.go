@@ -14,10 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/fettleops/fettle/change/window"
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/job"
@@ -36,6 +38,12 @@ type Rows interface {
 	Change(ctx context.Context, idOrKey string) (ops.Change, error)
 	RunbookHistory(ctx context.Context, tx db.Tx, runbook, resourceID string) (live string, ended time.Time, err error)
 	LockHolder(ctx context.Context, tx db.Tx, lock, exceptChange string) (key string, err error)
+	// RunningResources returns the ids of the resources on which other changes
+	// have an unfinished run.
+	RunningResources(ctx context.Context, tx db.Tx, exceptChange string) (ids []string, err error)
+	// UnderWay returns the other changes of these resources that are scheduled
+	// or run.
+	UnderWay(ctx context.Context, tx db.Tx, resourceIDs []string, exceptChange string) ([]ops.Change, error)
 	AutomatedStarts(ctx context.Context, tx db.Tx, since time.Time) (at []time.Time, resources []string, err error)
 	WakeScheduled(ctx context.Context, tx db.Tx, now time.Time) (ids []string, err error)
 	OverdueChanges(ctx context.Context, before time.Time, limit int) (map[string]time.Time, error)
@@ -65,15 +73,36 @@ type Senses interface {
 	Measure(ctx context.Context, a ops.Alert) (float64, bool)
 }
 
-// Deps is what the room works with. All but Senses are needed; without it
-// runbooks take the value the alert came with.
+// People is what the room asks about persons.
+type People interface {
+	// Principal returns the principal of this id or name, or ops.ErrNotFound.
+	Principal(ctx context.Context, idOrName string) (ops.Principal, error)
+}
+
+// Graph is what the room asks about how resources depend on each other.
+type Graph interface {
+	// Needs returns the ids of everything a resource depends on, directly or
+	// through others, without the resource itself.
+	Needs(ctx context.Context, resourceID string) ([]string, error)
+}
+
+// Transactor runs transactions. *db.DB is one.
+type Transactor interface {
+	Write(ctx context.Context, f func(tx db.Tx) error) error
+}
+
+// Deps is what the room works with. Senses, People and Graph may be nil: then
+// runbooks take the value the alert came with, nothing said in a platform
+// counts and nobody is delegated, and changes keep no order.
 type Deps struct {
-	DB        *db.DB
+	DB        Transactor
 	Rows      Rows
 	Ledger    Ledger
 	Queue     job.Enqueuer
 	Inventory Inventory
 	Senses    Senses
+	People    People
+	Graph     Graph
 	Clock     clock.Clock
 	Log       *slog.Logger
 }
@@ -208,6 +237,9 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 	if err != nil {
 		return s.Change, err
 	}
+	if w.People, err = r.people(ctx, g, e); err != nil {
+		return s.Change, err
+	}
 	next, err := g.Next(s, w, e)
 	if err != nil || len(next.Facts) == 0 && len(next.Commands) == 0 && next.Wake.IsZero() {
 		return s.Change, err
@@ -270,6 +302,9 @@ func (r *Room) world(ctx context.Context, tx db.Tx, g *Gate, c ops.Change) (Worl
 	if w.Holder, err = r.Rows.LockHolder(ctx, tx, c.Lock(), c.ID); err != nil {
 		return w, err
 	}
+	if err := r.others(ctx, tx, g, c, &w); err != nil {
+		return w, err
+	}
 	if !c.Automated() {
 		return w, nil
 	}
@@ -301,4 +336,109 @@ func (r *Room) resource(ctx context.Context, id, name string) (ops.Resource, err
 		return ops.Resource{ID: id, Name: name}, nil
 	}
 	return found, err
+}
+
+// people returns the persons an event is about: who spoke in a platform, and
+// in whose name they or who presses the button may decide.
+func (r *Room) people(ctx context.Context, g *Gate, e Event) (map[string]ops.Principal, error) {
+	name := ""
+	var names []string
+	switch e := e.(type) {
+	case Decided:
+		name = e.By.Name
+	case Heard:
+		var err error
+		if name, err = spoke(e.Fact); err != nil || name == "" {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	for _, d := range g.Delegations {
+		if name != "" && d.To == name {
+			names = append(names, d.Of)
+		}
+	}
+	if r.People == nil || len(names) == 0 {
+		return nil, nil
+	}
+	out := make(map[string]ops.Principal, len(names))
+	for _, n := range names {
+		p, err := r.People.Principal(ctx, n)
+		switch {
+		case errors.Is(err, ops.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case p.Name == n:
+			out[n] = p
+		}
+	}
+	return out, nil
+}
+
+// spoke returns the name of the person whose word in a platform a fact tells,
+// empty for every other fact.
+func spoke(f ops.Fact) (string, error) {
+	switch f.Kind {
+	case ops.ApprovalSeen:
+		b, err := ops.Body[ops.ApprovalSeenBody](f)
+		return b.Person, err
+	case ops.WithdrawalSeen:
+		b, err := ops.Body[ops.WithdrawalSeenBody](f)
+		return b.Person, err
+	case ops.WindowOffered:
+		b, err := ops.Body[ops.WindowOfferedBody](f)
+		return b.Person, err
+	}
+	return "", nil
+}
+
+// others reads what else runs, and what must go before this change.
+func (r *Room) others(ctx context.Context, tx db.Tx, g *Gate, c ops.Change, w *World) error {
+	if limits := g.Concurrency; limits.Total > 0 || limits.PerService > 0 || limits.PerAccount > 0 {
+		ids, err := r.Rows.RunningResources(ctx, tx, c.ID)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			found, err := r.resource(ctx, id, "")
+			if err != nil {
+				return err
+			}
+			w.Running = append(w.Running, found)
+		}
+	}
+	if r.Graph == nil || c.ResourceID == "" {
+		return nil
+	}
+	needs, err := r.Graph.Needs(ctx, c.ResourceID)
+	if err != nil || len(needs) == 0 {
+		return err
+	}
+	under, err := r.Rows.UnderWay(ctx, tx, needs, c.ID)
+	if err != nil {
+		return err
+	}
+	for _, other := range under {
+		back, err := r.Graph.Needs(ctx, other.ResourceID)
+		if err != nil {
+			return err
+		}
+		w.Before = append(w.Before, Before{Change: other, Mutual: slices.Contains(back, c.ResourceID)})
+	}
+	return nil
+}
+
+// MayAct looks again, right before a tool acts for a run, whether the gate
+// still lets it: the freezes as they are configured now and the glass broken
+// for the change. Empty: it does.
+func (r *Room) MayAct(ctx context.Context, c ops.Change, need time.Duration) (why string, err error) {
+	found, err := r.resource(ctx, c.ResourceID, c.Resource)
+	if err != nil {
+		return "", err
+	}
+	_, freezes := r.gate.Load().applicable(c, found)
+	if f, frozen := window.Frozen(r.now(), need, freezes); frozen {
+		return "the freeze " + f.Window + " denies it", nil
+	}
+	return "", nil
 }

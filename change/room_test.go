@@ -350,8 +350,10 @@ func TestUnchangedWithoutACauseDidNoHarm(t *testing.T) {
 			t.Fatal(err)
 		}
 		c = h.planned(c, true)
-		if _, err := h.room.Decide(h.ctx, second, c.ID, ops.Approved, c.PlanDigest, "", "api"); err != nil {
-			t.Fatal(err)
+		for _, p := range []ops.Principal{second, person("tom", ops.ChangeManager)} { // unknown risk: four eyes
+			if _, err := h.room.Decide(h.ctx, p, c.ID, ops.Approved, c.PlanDigest, "", "api"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		h.wakeDue()
 		c = h.want(c, ops.ChangeImplement, ops.RunQueued)
@@ -375,8 +377,10 @@ func TestOneRunPerResource(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = h.planned(c, true)
-	if _, err := h.room.Decide(h.ctx, second, c.ID, ops.Approved, c.PlanDigest, "", "api"); err != nil {
-		t.Fatal(err)
+	for _, p := range []ops.Principal{second, person("tom", ops.ChangeManager)} { // unknown risk: four eyes
+		if _, err := h.room.Decide(h.ctx, p, c.ID, ops.Approved, c.PlanDigest, "", "api"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h.wakeDue()
 	c = h.want(c, ops.ChangeScheduled, "")

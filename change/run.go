@@ -60,6 +60,24 @@ func (m *move) hear(f ops.Fact) error {
 			return err
 		}
 		m.judged(b.Verdict)
+	case ops.ApprovalSeen:
+		b, err := ops.Body[ops.ApprovalSeenBody](f)
+		if err != nil {
+			return err
+		}
+		m.approvalSeen(b)
+	case ops.WithdrawalSeen:
+		b, err := ops.Body[ops.WithdrawalSeenBody](f)
+		if err != nil {
+			return err
+		}
+		m.withdrawalSeen(b)
+	case ops.WindowOffered:
+		b, err := ops.Body[ops.WindowOfferedBody](f)
+		if err != nil {
+			return err
+		}
+		m.windowOffered(b)
 	}
 	return nil
 }
@@ -216,18 +234,18 @@ func (m *move) rollBack(why string, note func(*ops.Run)) {
 // runs under the same switch, window and freezes as applying.
 func (m *move) cannotRollBack() string {
 	c := m.s.Change
-	if m.w.Stopped != "" {
+	if m.w.Stopped != "" && m.g.on(guardUndoSwitch) {
 		return "execution is stopped: " + m.w.Stopped
 	}
 	e, err := m.g.estimate(c, m.s.Plan)
 	if err != nil {
 		return err.Error()
 	}
-	if c.Window == nil || m.w.Now.Before(c.Window.Start) || m.w.Now.Add(e.rollback).After(c.Window.End) {
+	if late := c.Window == nil || m.w.Now.Before(c.Window.Start) || m.w.Now.Add(e.rollback).After(c.Window.End); late && m.g.on(guardUndoWindow) {
 		return "it would not be over when the window ends"
 	}
 	_, freezes := m.g.applicable(c, m.w.Resource)
-	if f, frozen := window.Frozen(m.w.Now, e.rollback, freezes); frozen {
+	if f, frozen := window.Frozen(m.w.Now, e.rollback, freezes); frozen && m.g.on(guardUndoFreeze) {
 		return "the freeze " + f.Window
 	}
 	return ""
@@ -247,11 +265,17 @@ func (m *move) hold(why string, note func(*ops.Run)) {
 func (m *move) finish(run ops.RunState, outcome ops.Outcome, why string, note func(*ops.Run)) {
 	m.run(run, why, note)
 	c := m.s.Change
-	c.State = ops.ChangeReview
+	c.State, c.Outcome = ops.ChangeReview, outcome
+	broken := brokenFreezes(c)
+	if len(broken) > 0 && m.g.on(guardReview) {
+		c.Review = &ops.Review{Why: "the freeze " + strings.Join(broken, ", ") + " was overridden"}
+		c.Waiting = c.Review.Why + "; a change manager who had no part in it must sign the review"
+		m.tell(ops.ChangeReviewedBody{Change: c, Why: why + "; " + c.Waiting})
+		m.wake = m.w.Now.Add(m.g.HeldFor)
+		return
+	}
 	m.tell(ops.ChangeReviewedBody{Change: c, Why: why})
-	c = m.s.Change
-	c.State, c.Outcome, c.ClosedAt, c.Waiting = ops.ChangeClosed, outcome, m.w.Now, ""
-	m.tell(ops.ChangeEndedBody{Change: c, Why: why})
+	m.closed(m.s.Change, why)
 }
 
 // overdue is the end of patience with a run.

@@ -54,6 +54,9 @@ func (g *Gate) applicable(c ops.Change, r ops.Resource) (windows, freezes []*win
 		}
 	}
 	for _, f := range g.freezes {
+		if overridden(c, f.Name) || !g.on(guardFreeze) {
+			continue
+		}
 		if holds, err := f.For(c, r); err != nil || holds {
 			freezes = append(freezes, f)
 		}
@@ -78,7 +81,18 @@ func (m *move) when() window.Decision {
 		return window.Decision{Why: err.Error()}
 	}
 	windows, freezes := m.g.applicable(c, m.w.Resource)
-	return window.Decide(m.w.Now, e.need(), windows, freezes)
+	if offer := m.standingOffer(); offer != nil {
+		windows = []*window.Window{offer}
+	}
+	need := e.need()
+	if !m.g.on(guardFits) {
+		need = e.apply
+	}
+	d := window.Decide(m.w.Now, need, windows, freezes)
+	if !d.Start && !m.g.on(guardWindow) {
+		d = window.Decision{Start: true, In: ops.Occurrence{Start: m.w.Now, End: m.w.Now.Add(need), Cutoff: m.w.Now.Add(need)}}
+	}
+	return d
 }
 
 // schedule puts an approved change into its window.
@@ -115,7 +129,7 @@ func (m *move) startOrWait() {
 		m.end(ops.MissedWindow, fmt.Sprintf("not started within %s of being raised", m.g.MaxAge))
 		return
 	}
-	if !Approved(c) {
+	if m.g.on(guardApproved) && !Approved(c) {
 		m.void("the approvals no longer cover the plan")
 		return
 	}
@@ -127,7 +141,7 @@ func (m *move) startOrWait() {
 		m.later(d)
 		return
 	}
-	if why, until := m.blocked(); why != "" {
+	if why, until := m.blocked(d.In); why != "" {
 		m.wait(why, until)
 		return
 	}
@@ -176,41 +190,6 @@ func (m *move) later(d window.Decision) {
 		return
 	}
 	m.wait(d.Why, d.Until)
-}
-
-// blocked returns what else forbids a start now, and when to look again.
-func (m *move) blocked() (why string, until time.Time) {
-	c, limits := m.s.Change, m.g.Limits
-	if m.w.Stopped != "" {
-		return "execution is stopped: " + m.w.Stopped, m.recheck()
-	}
-	if m.w.Holder != "" {
-		return m.w.Holder + " is working on the same resource", m.recheck()
-	}
-	if !c.Automated() {
-		return "", time.Time{}
-	}
-	var oldest time.Time
-	count, touched := 0, []string{c.ResourceID}
-	for _, s := range m.w.Starts {
-		if m.w.Now.Sub(s.At) >= limits.Per {
-			continue
-		}
-		count++
-		if oldest.IsZero() || s.At.Before(oldest) {
-			oldest = s.At
-		}
-		if !slices.Contains(touched, s.Resource) {
-			touched = append(touched, s.Resource)
-		}
-	}
-	if count >= limits.Count {
-		return fmt.Sprintf("%d automated changes have started within %s, which is the limit", limits.Count, limits.Per), oldest.Add(limits.Per)
-	}
-	if most := max(1, int(float64(m.w.Resources)*limits.BlastRadius/100)); len(touched) > most {
-		return fmt.Sprintf("automated changes may touch %d of %d resources within %s, which is the limit", most, m.w.Resources, limits.Per), oldest.Add(limits.Per)
-	}
-	return "", time.Time{}
 }
 
 // superseded plans again, or gives up, when the value measured now asks for

@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fettleops/fettle/ops"
@@ -67,6 +68,21 @@ func fold(c ops.Change, f ops.Fact) (ops.Change, error) {
 		b, err := ops.Body[ops.ChangeWaitingBody](f)
 		c.Waiting = b.Why
 		return stamped(c, f), err
+	case ops.PlatformWordVoid:
+		b, err := ops.Body[ops.PlatformWordVoidBody](f)
+		if b.Approval != nil && len(c.Approvals) < maxApprovals {
+			c.Approvals = append(append([]ops.Approval{}, c.Approvals...), *b.Approval)
+		}
+		return stamped(c, f), err
+	case ops.WindowTaken:
+		b, err := ops.Body[ops.WindowTakenBody](f)
+		return stamped(b.Change, f), err
+	case ops.BreakGlassAsked:
+		b, err := ops.Body[ops.BreakGlassAskedBody](f)
+		return stamped(b.Change, f), err
+	case ops.GlassBroken:
+		b, err := ops.Body[ops.GlassBrokenBody](f)
+		return stamped(b.Change, f), err
 	case ops.RunStarted:
 		b, err := ops.Body[ops.RunStartedBody](f)
 		c.State, c.Run, c.Window, c.Waiting = ops.ChangeImplement, &b.Run, &b.Window, ""
@@ -75,13 +91,18 @@ func fold(c ops.Change, f ops.Fact) (ops.Change, error) {
 	return c, nil
 }
 
+// maxApprovals bounds how many decisions that do not count are kept beside
+// those that do, so that a platform gone wild cannot fill a change.
+const maxApprovals = 100
+
 func stamped(c ops.Change, f ops.Fact) ops.Change {
 	c.UpdatedAt = f.At
 	return c
 }
 
 // again sends a change back to be planned anew: no approval given so far
-// counts any more.
+// counts any more, and no freeze is overridden. An offered window stands: it
+// is about the time and not about the plan.
 func again(c ops.Change, why string) ops.Change {
 	approvals := append([]ops.Approval{}, c.Approvals...)
 	for i := range approvals {
@@ -92,6 +113,13 @@ func again(c ops.Change, why string) ops.Change {
 	if len(approvals) > 0 {
 		c.Approvals = approvals
 	}
+	glass := slices.Clone(c.BreakGlass)
+	for i := range glass {
+		if glass[i].Void == "" {
+			glass[i].Void = why
+		}
+	}
+	c.BreakGlass = glass
 	c.State, c.PlanID, c.PlanDigest, c.Window, c.Waiting = ops.ChangeAssess, "", "", nil, ""
 	c.Approvers, c.Approve, c.ExpiresAt = nil, "", time.Time{}
 	c.Revision++
@@ -134,14 +162,14 @@ func wanted(c ops.Change) int {
 	return n
 }
 
-// awaited returns the role that must approve next, and how far it has come.
-func awaited(c ops.Change) (ops.Role, string) {
+// awaited returns who must approve next, and how far it has come.
+func awaited(c ops.Change) (ops.Approvers, string) {
 	have := len(standing(c))
 	for _, a := range c.Approvers {
 		if have < a.Count {
-			return a.Role, fmt.Sprintf("%d of %d", have, a.Count)
+			return a, fmt.Sprintf("%d of %d", have, a.Count)
 		}
 		have -= a.Count
 	}
-	return "", ""
+	return ops.Approvers{}, ""
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func newChanges() *cobra.Command {
-	var list, show, approve, deny, cancel remote
+	var list, show, approve, deny, cancel, glass, review remote
 	var states, text string
 	lc := list.command("list", "List changes, newest first", cobra.NoArgs, func(cmd *cobra.Command, c *client.Client, _ []string) error {
 		found, err := c.Changes(cmd.Context(), query("state", states, "q", text))
@@ -78,9 +78,50 @@ func newChanges() *cobra.Command {
 		})
 	})
 	xc.Flags().IntVar(&hops, "hops", 1, "how many edges of the graph may lie between the resources")
+	var freeze, reason, note string
+	gc := glass.command("break-glass ID --freeze NAME --reason REASON", "Override a freeze for one change; a second person does the same to confirm", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
+		switch {
+		case freeze == "":
+			return usageError{errors.New("--freeze is missing: name the freeze that is to be overridden")}
+		case reason == "":
+			return usageError{errors.New("--reason is missing: say why the freeze cannot be waited for")}
+		}
+		x, err := c.BreakGlass(cmd.Context(), args[0], freeze, reason)
+		if err != nil {
+			return err
+		}
+		return glass.print(cmd.OutOrStdout(), x, x.Key()+"\t"+glassWords(x, freeze), func(io.Writer) {})
+	})
+	gc.Flags().StringVar(&freeze, "freeze", "", "name of the freeze")
+	gc.Flags().StringVar(&reason, "reason", "", "why it cannot be waited for")
+	rc := review.command("review ID --note NOTE", "Sign the review that a broken freeze demands, which closes the change", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
+		if note == "" {
+			return usageError{errors.New("--note is missing: write what the review found")}
+		}
+		x, err := c.SignReview(cmd.Context(), args[0], note)
+		if err != nil {
+			return err
+		}
+		return review.print(cmd.OutOrStdout(), x, x.Key()+"\t"+string(x.State)+"\t"+string(x.Outcome), func(io.Writer) {})
+	})
+	rc.Flags().StringVar(&note, "note", "", "what the review found")
 	return noun("changes", "Changes to infrastructure, each behind the gate", lc, sc,
 		decide(&approve, "approve", "Approve exactly the plan with this digest", ops.Approved),
-		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc, xc)
+		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc, gc, rc, xc)
+}
+
+// glassWords says how far the overriding of a freeze has come.
+func glassWords(x ops.Change, freeze string) string {
+	for _, b := range x.BreakGlass {
+		switch {
+		case b.Freeze != freeze || b.Void != "":
+		case b.InForce():
+			return fmt.Sprintf("the freeze %s is overridden by %s and %s; the review must be signed", freeze, plain(b.ByName), plain(b.SecondName))
+		default:
+			return fmt.Sprintf("the freeze %s is overridden once a second person confirms it with the same command", freeze)
+		}
+	}
+	return ""
 }
 
 func describeChange(w io.Writer, x client.ChangeView) {
@@ -99,6 +140,16 @@ func describeChange(w io.Writer, x client.ChangeView) {
 	if x.Window != nil {
 		row("window", fmt.Sprintf("%s %s to %s", x.Window.Window, when(x.Window.Start), when(x.Window.End)))
 	}
+	if o := x.Offered; o != nil {
+		row("window given", fmt.Sprintf("%s %s to %s", o.Window, when(o.Start), when(o.End)))
+	}
+	for _, b := range x.BreakGlass {
+		row("break-glass", strings.TrimSpace(fmt.Sprintf("freeze %s by %s %s %s %s", b.Freeze, b.ByName, b.SecondName, b.Reason, b.Void)))
+	}
+	if r := x.Review; r != nil {
+		row("review", strings.TrimSpace(r.Why+" "+r.Name+" "+r.Note))
+	}
+	row("revision", strconv.Itoa(x.Revision))
 	for _, a := range x.Approvals {
 		row(string(a.Decision), fmt.Sprintf("%s %s via %s %s", a.Name, when(a.At), a.Via, a.Void))
 	}

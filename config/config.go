@@ -146,6 +146,21 @@ type Person struct {
 	Teams []string `yaml:"teams"`
 	// User name of the person by platform; an approval by any other user does not count. Default: none.
 	Platforms map[string]string `yaml:"platforms"`
+	// Who decides in this person's name while they are away. Default: nobody.
+	Delegate *Delegate `yaml:"delegate"`
+}
+
+// Delegate is the section delegate of a person. The delegate decides with the
+// rights of the absent person, and never about what either of them requested.
+type Delegate struct {
+	// Name of the person who decides.
+	To string `yaml:"to,required"`
+	// Local date and time it begins.
+	From Civil `yaml:"from,required"`
+	// Local date and time it ends.
+	Until Civil `yaml:"until,required"`
+	// IANA time zone of both. Default: UTC.
+	TimeZone Zone `yaml:"time_zone"`
 }
 
 // Resource is an entry of resources.

@@ -164,18 +164,46 @@ type Freeze struct {
 type Policies struct {
 	// Who approves what; the first match wins, and what matches none is never approved automatically. Default: none.
 	Approval []Approval `yaml:"approval"`
+	// Risk from which at least two different persons must approve, whatever the rule says and also where it approves automatically; unknown risk is 1, and above 1 means never. Default: 0.7.
+	FourEyesFrom float64 `yaml:"four_eyes_from"`
+	// Role of cloud operations, whose holders may give a change its window in a ticket. Default: change-manager.
+	WindowRole string `yaml:"window_role"`
 	// How much may happen without a person.
 	Limits Limits `yaml:"limits"`
+	// How many changes may run at the same time; a resource has one at most.
+	Concurrency Concurrency `yaml:"concurrency"`
 }
+
+// Defaults asks for four eyes at high risk.
+func (p *Policies) Defaults() { p.FourEyesFrom, p.WindowRole = 0.7, "change-manager" }
+
+// Concurrency is the section policies.concurrency.
+type Concurrency struct {
+	// Of all resources together. Default: no limit.
+	Total int `yaml:"total"`
+	// Of the resources of one service. Default: no limit.
+	PerService int `yaml:"per_service"`
+	// Of the resources in one account. Default: no limit.
+	PerAccount int `yaml:"per_account"`
+	// Label that names the service of a resource; without it a resource does not count. Default: service.
+	ServiceLabel string `yaml:"service_label"`
+	// Label that names the account of a resource; without it a resource does not count. Default: account.
+	AccountLabel string `yaml:"account_label"`
+}
+
+// Defaults names the labels.
+func (c *Concurrency) Defaults() { c.ServiceLabel, c.AccountLabel = "service", "account" }
 
 // Approval is an entry of policies.approval.
 type Approval struct {
-	// CEL over change.
+	// CEL over change and resource, for example change.risk and change.saving_monthly.
 	Match string `yaml:"match,required"`
 	// Write automatically to ask nobody. Default: the approvers are asked.
 	Approve string `yaml:"approve" enum:"automatically"`
 	// Who is asked. Needed unless approve is automatically.
 	Approvers *Approvers `yaml:"approvers"`
+	// Who is asked after them, in this order. Default: nobody.
+	Then []Approvers `yaml:"then"`
 	// How long an answer is waited for; after that the change is cancelled as expired. Default: 72h.
 	Expires Duration `yaml:"expires"`
 }
@@ -185,8 +213,10 @@ func (a *Approval) Defaults() { a.Expires = unit.MustDuration("72h") }
 
 // Approvers is the section approvers of an approval.
 type Approvers struct {
-	// Role whose holders may approve.
-	Role string `yaml:"role,required"`
+	// Role whose holders may approve; owner means the application owners of the change's team, or a change manager where it has none. Needed unless people are named.
+	Role string `yaml:"role"`
+	// Names of the persons who may approve, instead of a role. Default: whoever holds the role.
+	People []string `yaml:"people"`
 	// How many different persons must. Default: 1.
 	Count int `yaml:"count"`
 }

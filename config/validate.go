@@ -179,7 +179,7 @@ func (v *validator) url(path, s string) {
 
 func (v *validator) owners() {
 	teams := v.names("teams", "name", names(v.c.Teams, func(t Team) string { return t.Name }))
-	v.names("people", "name", names(v.c.People, func(p Person) string { return p.Name }))
+	people := v.names("people", "name", names(v.c.People, func(p Person) string { return p.Name }))
 	users := map[[2]string]string{}
 	for i, p := range v.c.People {
 		for j, team := range p.Teams {
@@ -198,6 +198,16 @@ func (v *validator) owners() {
 				v.add(path, "%q is already the user of %s; each person needs an own one", user, other)
 			}
 			users[[2]string{platform, user}] = p.Name
+		}
+		if d := p.Delegate; d != nil {
+			path := at("people", i) + ".delegate"
+			v.known(path+".to", "person", d.To, people)
+			if d.To == p.Name {
+				v.add(path+".to", "is %q themselves; name another person", d.To)
+			}
+			if !d.Until.UTC().After(d.From.UTC()) {
+				v.add(path+".until", "%s is not after from (%s)", d.Until, d.From)
+			}
 		}
 	}
 	ids := v.names("resources", "id", names(v.c.Resources, func(r Resource) string { return r.ID }))
@@ -344,15 +354,50 @@ func (v *validator) gate() {
 		case !automatic && a.Approvers == nil:
 			v.add(path, "names nobody; write approvers: {role: ...} or approve: automatically")
 		}
+		if automatic && len(a.Then) > 0 {
+			v.add(path, "says both approve: automatically and then; keep one")
+		}
 		if p := a.Approvers; p != nil {
-			if p.Count < 1 {
-				v.add(path+".approvers.count", "must be 1 or more; write approve: automatically to ask nobody")
-			}
-			if strings.TrimSpace(p.Role) == "" {
-				v.add(path+".approvers.role", "is empty; write a role")
-			}
+			v.approvers(path+".approvers", *p)
+		}
+		for j, p := range a.Then {
+			v.approvers(at(path+".then", j), p)
 		}
 		v.positive(path+".expires", a.Expires)
+	}
+	p := v.c.Policies
+	if p.FourEyesFrom < 0 {
+		v.add("policies.four_eyes_from", "must not be negative; write a risk from 0 to 1, or more than 1 for never")
+	}
+	for _, l := range []struct {
+		name  string
+		value int
+	}{{"total", p.Concurrency.Total}, {"per_service", p.Concurrency.PerService}, {"per_account", p.Concurrency.PerAccount}} {
+		if l.value < 0 {
+			v.add("policies.concurrency."+l.name, "must be 1 or more; leave it out for no limit")
+		}
+	}
+}
+
+// approvers checks one step of an approval.
+func (v *validator) approvers(path string, p Approvers) {
+	if p.Count < 1 {
+		v.add(path+".count", "must be 1 or more; write approve: automatically to ask nobody")
+	}
+	switch {
+	case strings.TrimSpace(p.Role) == "" && len(p.People) == 0:
+		v.add(path+".role", "is empty; write a role")
+	case p.Role != "" && len(p.People) > 0:
+		v.add(path, "says both role and people; keep one")
+	case len(p.People) > 0 && len(p.People) < p.Count:
+		v.add(path+".count", "asks for %d of %d people", p.Count, len(p.People))
+	}
+	people := names(v.c.People, func(p Person) string { return p.Name })
+	for i, name := range p.People {
+		v.known(at(path+".people", i), "person", name, people)
+		if slices.Contains(p.People[:i], name) {
+			v.add(at(path+".people", i), "%q is named twice; one person counts once", name)
+		}
 	}
 }
 

@@ -202,12 +202,29 @@ func (r *Room) mayStart(ctx context.Context, ch ops.Change, p *ops.Plan) (wait, 
 	case now.Before(w.Start):
 		return fmt.Sprintf("window %s opens at %s", w.Window, w.Start.Format(time.RFC3339)), "", nil
 	}
+	if refuse, err = r.denied(ctx, ch, need); err != nil || refuse != "" {
+		return "", refuse, err
+	}
 	return r.stopped(ctx)
+}
+
+// denied asks the gate once more.
+func (r *Room) denied(ctx context.Context, ch ops.Change, need time.Duration) (why string, err error) {
+	if r.Gate == nil {
+		return "", nil
+	}
+	if why, err = r.Gate.MayAct(ctx, ch, need); err != nil {
+		return "", fmt.Errorf("execute: ask the gate about %s: %w", ch.Key(), err)
+	}
+	return why, nil
 }
 
 func (r *Room) mayRollBack(ctx context.Context, ch ops.Change) (wait, refuse string, err error) {
 	if ch.State != ops.ChangeImplement || ch.Run.State != ops.RunRollingBack {
 		return "", fmt.Sprintf("the change is in %s and its run %s", ch.State, ch.Run.State), nil
+	}
+	if wait, err = r.denied(ctx, ch, 0); err != nil || wait != "" {
+		return wait, "", err
 	}
 	return r.stopped(ctx)
 }
@@ -234,7 +251,7 @@ func unapproved(ch ops.Change) string {
 	switch {
 	case of(ops.Refused):
 		return "the plan was denied"
-	case of(ops.Approved), ch.Type == ops.ChangeStandard && ch.Approve != "":
+	case of(ops.Approved), ch.Type == ops.ChangeStandard && ch.Approve != "" && len(ch.Approvers) == 0:
 		return ""
 	}
 	return "the plan's digest is not approved"

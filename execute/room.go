@@ -31,6 +31,14 @@ type Switch interface {
 	ExecutionStopped(ctx context.Context) (reason string, stopped bool, err error)
 }
 
+// Gate answers, right before a tool acts, whether a change may still act: what
+// forbids it may have been configured since its run was started.
+type Gate interface {
+	// MayAct returns why the change may not act for as long as it needs, empty
+	// when it may.
+	MayAct(ctx context.Context, c ops.Change, need time.Duration) (why string, err error)
+}
+
 // Journal keeps executions; *store.Store satisfies it and documents it.
 type Journal interface {
 	Execution(ctx context.Context, id string) (ops.Execution, error)
@@ -61,11 +69,13 @@ type Artefacts interface {
 // Options are what a Room is made of. Fields without a comment that says
 // otherwise are required.
 type Options struct {
-	DB        *db.DB
-	Journal   Journal
-	Facts     Facts
-	Changes   Changes
-	Switch    Switch
+	DB      *db.DB
+	Journal Journal
+	Facts   Facts
+	Changes Changes
+	Switch  Switch
+	// Gate is optional: without it freezes hold only as of the run's start.
+	Gate      Gate
 	Executors map[string]Executor // by configured name
 	// Measurer is optional: without it no value is measured again.
 	Measurer Measurer

@@ -24,6 +24,11 @@ type gate struct {
 	changes map[string]ops.Change
 	plans   map[string]ops.Plan
 	stopped string
+	denied  string // what the gate says right before a tool acts
+}
+
+func (g *gate) MayAct(context.Context, ops.Change, time.Duration) (string, error) {
+	return g.denied, nil
 }
 
 func (g *gate) Change(_ context.Context, id string) (ops.Change, error) {
@@ -80,7 +85,7 @@ func openHouse(t *testing.T, dir string, cfg dryrun.Config, holder string) *hous
 		t.Fatal(err)
 	}
 	h.opts = execute.Options{
-		DB: d, Journal: s, Facts: s, Changes: h.gate, Switch: h.gate,
+		DB: d, Journal: s, Facts: s, Changes: h.gate, Switch: h.gate, Gate: h.gate,
 		Executors: map[string]execute.Executor{"rehearsal": x}, NewID: s.NewID, Redact: redact,
 		Clock: time.Now, Log: slog.New(slog.DiscardHandler), Holder: holder,
 	}
@@ -322,6 +327,7 @@ func TestActuatorRefuses(t *testing.T) {
 		p.Target = "elsewhere"
 		h.gate.plans[c.PlanID] = p
 	})
+	f("frozen since", "the freeze year-end denies it", func(h *house, _ *ops.Change) { h.gate.denied = "the freeze year-end denies it" })
 	f("stopped until the window is over", "nothing starts", func(h *house, _ *ops.Change) { h.gate.stopped = "storm" })
 }
 

@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -146,13 +147,24 @@ type Change struct {
 	Waiting      string        `json:"waiting,omitempty"`   // why it does not go on, as last told
 	Missed       int           `json:"missed,omitempty"`    // windows that passed without a start
 	VerifyWithin time.Duration `json:"verify_within"`       // the cause must be gone this long after the run
-	Run          *Run          `json:"run,omitempty"`
-	Verdict      *Verdict      `json:"verdict,omitempty"`
-	Approvals    []Approval    `json:"approvals,omitempty"`
-	CreatedAt    time.Time     `json:"created_at"`
-	UpdatedAt    time.Time     `json:"updated_at"`
-	ClosedAt     time.Time     `json:"closed_at,omitzero"`
-	Version      int64         `json:"version"`
+	// Offered is the time cloud operations gave exactly this change. Until it is
+	// over the change starts in it and in no other window.
+	Offered *Occurrence `json:"offered,omitempty"`
+	// BreakGlass lists the freezes that persons override for this change.
+	BreakGlass []BreakGlass `json:"break_glass,omitempty"`
+	// Review is what a person must sign before the change is closed; nil: nothing.
+	Review *Review `json:"review,omitempty"`
+	// SavingMonthly and CostMonthly are money per month, as who raised the
+	// change says; nil: unknown, and a policy that reads it matches nothing.
+	SavingMonthly *float64   `json:"saving_monthly,omitempty"`
+	CostMonthly   *float64   `json:"cost_monthly,omitempty"`
+	Run           *Run       `json:"run,omitempty"`
+	Verdict       *Verdict   `json:"verdict,omitempty"`
+	Approvals     []Approval `json:"approvals,omitempty"`
+	CreatedAt     time.Time  `json:"created_at"`
+	UpdatedAt     time.Time  `json:"updated_at"`
+	ClosedAt      time.Time  `json:"closed_at,omitzero"`
+	Version       int64      `json:"version"`
 }
 
 // Key returns the number people use, CHG-42.
@@ -191,8 +203,10 @@ const (
 // Approval is one person's decision about exactly one plan.
 type Approval struct {
 	ChangeID  string    `json:"change_id"`
-	Principal string    `json:"principal"` // id
-	Name      string    `json:"name"`      // for people
+	Principal string    `json:"principal"`     // id
+	Name      string    `json:"name"`          // for people; a delegate's is "bob for anna"
+	For       string    `json:"for,omitempty"` // id of the absent person in whose name it was decided
+	Ref       string    `json:"ref,omitempty"` // the platform's id of the decision, PLATFORM:ID
 	Decision  Decision  `json:"decision"`
 	Digest    string    `json:"digest"`   // of the plan that was shown
 	Revision  int       `json:"revision"` // of the plan that was shown
@@ -202,10 +216,49 @@ type Approval struct {
 	Void      string    `json:"void,omitempty"` // why it no longer counts
 }
 
-// Approvers asks for Count different persons who hold Role.
+// Approvers asks for Count different persons: those named in People or, where
+// nobody is named, those who hold Role.
 type Approvers struct {
-	Role  Role `json:"role"`
-	Count int  `json:"count"`
+	Role   Role     `json:"role"` // empty where people are named
+	People []string `json:"people,omitempty"`
+	Count  int      `json:"count"`
+}
+
+// String returns what is asked in words, 2 × change-manager.
+func (a Approvers) String() string {
+	who := string(a.Role)
+	if len(a.People) > 0 {
+		who = "of " + strings.Join(a.People, ", ")
+	}
+	return fmt.Sprintf("%d × %s", a.Count, who)
+}
+
+// BreakGlass is the overriding of one freeze for one plan of one change. It is
+// in force once a second person has confirmed it, and while Void is empty.
+type BreakGlass struct {
+	Freeze      string    `json:"freeze"`
+	Reason      string    `json:"reason"`
+	By          string    `json:"by"` // id
+	ByName      string    `json:"by_name"`
+	At          time.Time `json:"at"`
+	Second      string    `json:"second,omitempty"` // id of who confirmed it; empty: nobody yet
+	SecondName  string    `json:"second_name,omitempty"`
+	SecondAt    time.Time `json:"second_at,omitzero"`
+	SecondWords string    `json:"second_reason,omitempty"`
+	Revision    int       `json:"revision"`       // of the plan it was asked for
+	Void        string    `json:"void,omitempty"` // why it is no longer in force
+}
+
+// InForce reports whether the freeze does not deny the change.
+func (b BreakGlass) InForce() bool { return b.Second != "" && b.Void == "" }
+
+// Review is a look back at a change that a person must sign.
+type Review struct {
+	Why  string    `json:"why"`
+	By   string    `json:"by,omitempty"` // id of who signed it; empty: nobody yet
+	Name string    `json:"name,omitempty"`
+	Note string    `json:"note,omitempty"`
+	At   time.Time `json:"at,omitzero"`
 }
 
 // Run is one execution of one approved plan. A plan has at most one.

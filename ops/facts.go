@@ -36,6 +36,10 @@ const (
 	RunStarted        FactKind = "RunStarted"
 	RunMoved          FactKind = "RunMoved"
 	ChangeEdited      FactKind = "ChangeEdited"
+	PlatformWordVoid  FactKind = "PlatformWordVoid"
+	WindowTaken       FactKind = "WindowTaken"
+	BreakGlassAsked   FactKind = "BreakGlassAsked"
+	GlassBroken       FactKind = "GlassBroken"
 	ChangeReviewed    FactKind = "ChangeReviewed"
 	ChangeEnded       FactKind = "ChangeEnded"
 
@@ -96,6 +100,10 @@ var Facts = []Route{
 	{RunStarted, []string{"change"}, []string{"ticket", "detect"}},
 	{RunMoved, []string{"change"}, []string{"detect"}},
 	{ChangeEdited, []string{"change"}, []string{"ticket"}},
+	{PlatformWordVoid, []string{"change"}, []string{"ticket"}},
+	{WindowTaken, []string{"change"}, []string{"ticket"}},
+	{BreakGlassAsked, []string{"change"}, []string{"ticket"}},
+	{GlassBroken, []string{"change"}, []string{"ticket"}},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
 	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect"}},
 
@@ -367,6 +375,41 @@ type ChangeEditedBody struct {
 	Why    string `json:"why"`
 }
 
+// PlatformWordVoidBody tells that what somebody said in a platform does not
+// count, and why. It changes nothing.
+type PlatformWordVoidBody struct {
+	ChangeID string `json:"change_id"`
+	Platform string `json:"platform"`
+	Display  string `json:"display"`
+	User     string `json:"user"`
+	Person   string `json:"person,omitempty"` // empty when unmapped
+	What     string `json:"what"`             // approval, denial, withdrawal or window
+	Why      string `json:"why"`
+	// Approval is the decision as it was seen, void from the beginning; nil for other words.
+	Approval *Approval `json:"approval,omitempty"`
+}
+
+// WindowTakenBody tells that a change runs in the time that cloud operations offered.
+type WindowTakenBody struct {
+	Change Change `json:"change"` // with Offered
+	Why    string `json:"why"`
+}
+
+// BreakGlassAskedBody tells that a person wants a freeze overridden for one
+// change and that a second person must confirm it.
+type BreakGlassAskedBody struct {
+	Change Change     `json:"change"`
+	Glass  BreakGlass `json:"glass"`
+	Roles  []Role     `json:"roles"` // whose holders may confirm
+}
+
+// GlassBrokenBody tells that a second person confirmed it: the freeze denies
+// the change no longer, and its review must be signed.
+type GlassBrokenBody struct {
+	Change Change     `json:"change"`
+	Glass  BreakGlass `json:"glass"`
+}
+
 // RunAppliedBody tells that the tool did what the plan said.
 type RunAppliedBody struct {
 	Run    Run    `json:"run"`
@@ -493,3 +536,7 @@ func (ConfigLoadedBody) FactKind() FactKind        { return ConfigLoaded }
 func (ExecutionSwitchBody) FactKind() FactKind     { return ExecutionStopped }
 func (ExecutionResumedBody) FactKind() FactKind    { return ExecutionResumed }
 func (BacklogCountedBody) FactKind() FactKind      { return BacklogCounted }
+func (PlatformWordVoidBody) FactKind() FactKind    { return PlatformWordVoid }
+func (WindowTakenBody) FactKind() FactKind         { return WindowTaken }
+func (BreakGlassAskedBody) FactKind() FactKind     { return BreakGlassAsked }
+func (GlassBrokenBody) FactKind() FactKind         { return GlassBroken }

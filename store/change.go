@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -289,6 +290,42 @@ func (s *Store) LockHolder(ctx context.Context, tx db.Tx, lock, exceptChange str
 		return "", fmt.Errorf("store: holder of %s: %w", lock, err)
 	}
 	return ops.Change{Number: number}.Key(), nil
+}
+
+// RunningResources returns the ids of the resources, one for each, on which
+// other changes have an unfinished run; empty for a run without a resource.
+func (s *Store) RunningResources(ctx context.Context, tx db.Tx, exceptChange string) ([]string, error) {
+	rows, err := tx.Query(ctx, "SELECT resource_id FROM run WHERE change_id <> $1 AND state NOT IN ('succeeded', 'failed', 'rolled_back') ORDER BY id", exceptChange)
+	ids, err := db.Collect(rows, err, func(r db.Row) (id string, err error) { return id, r.Scan(&id) })
+	if err != nil {
+		return nil, fmt.Errorf("store: running changes: %w", err)
+	}
+	return ids, nil
+}
+
+// maxMarks bounds how many values one statement asks for.
+const maxMarks = 500
+
+// UnderWay returns the other changes of these resources that are scheduled or
+// run, oldest first in each five hundred resources.
+func (s *Store) UnderWay(ctx context.Context, tx db.Tx, resourceIDs []string, exceptChange string) ([]ops.Change, error) {
+	var out []ops.Change
+	for part := range slices.Chunk(resourceIDs, maxMarks) {
+		marks, args := make([]string, len(part)), []any{exceptChange}
+		for i, id := range part {
+			args = append(args, id)
+			marks[i] = fmt.Sprintf("$%d", len(args))
+		}
+		rows, err := tx.Query(ctx, "SELECT "+changeColumns+" FROM change WHERE id <> $1 AND state IN ('scheduled', 'implement') AND resource_id IN ("+strings.Join(marks, ", ")+") ORDER BY number", args...)
+		found, err := db.Collect(rows, err, scanChange)
+		if err != nil {
+			return nil, fmt.Errorf("store: changes under way: %w", err)
+		}
+		for _, row := range found {
+			out = append(out, row.change)
+		}
+	}
+	return out, nil
 }
 
 // AutomatedStarts returns when runs of automated changes started after since,

@@ -22,7 +22,7 @@ const executor = "rehearsal"
 const gate = `
 executors: [{name: rehearsal, tool: dryrun, takes: 2s}]
 runbooks:
-  - {name: high-cpu, trigger: 'alert.rule == "HighCPU"', verify: {within: 4m}, steps: [{executor: rehearsal, action: scale_up, args: [large]}]}
+  - {name: high-cpu, trigger: 'alert.rule == "HighCPU"', verify: {within: 4m}, risk: 0.6, steps: [{executor: rehearsal, action: scale_up, args: [large]}]}
 policies: {approval: [{match: "true", approvers: {role: approver, count: 1}, expires: 30m}]}
 `
 

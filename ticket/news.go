@@ -95,6 +95,22 @@ func (r *Room) readChange(ctx context.Context, f ops.Fact) (news, error) {
 			n.change, n.again = b.Change, true
 			return lines(fmt.Sprintf("is planned anew (revision %d)", b.Change.Revision), b.Why)
 		}))
+	case ops.PlatformWordVoid:
+		err = about(said(f, func(b ops.PlatformWordVoidBody) string {
+			return lines(fmt.Sprintf("the %s by %s in %s does not count", b.What, b.User, b.Platform), b.Why)
+		}))
+	case ops.WindowTaken:
+		err = about(said(f, func(b ops.WindowTakenBody) string {
+			return lines("will run"+windowText(b.Change.Offered), b.Why)
+		}))
+	case ops.BreakGlassAsked:
+		err = about(said(f, func(b ops.BreakGlassAskedBody) string {
+			return lines(fmt.Sprintf("%s wants the freeze %s overridden; a second person must confirm it", b.Glass.ByName, b.Glass.Freeze), b.Glass.Reason)
+		}))
+	case ops.GlassBroken:
+		err = about(said(f, func(b ops.GlassBrokenBody) string {
+			return lines(fmt.Sprintf("the freeze %s is overridden by %s and %s; its review must be signed", b.Glass.Freeze, b.Glass.ByName, b.Glass.SecondName), b.Glass.Reason)
+		}))
 	case ops.ChangeScheduledAt:
 		err = about(said(f, func(b ops.ChangeScheduledBody) string {
 			n.change, n.state, n.window = b.Change, ops.ChangeScheduled, b.Change.Window

@@ -150,6 +150,26 @@ func (c *Client) MoveIncident(ctx context.Context, id, state, why string) (ops.I
 	return send[ops.Incident](ctx, c, http.MethodPost, "/incidents/"+url.PathEscape(id)+"/move", map[string]string{"state": state, "why": why})
 }
 
+// Recommendations lists recommendations; see the API for the query.
+func (c *Client) Recommendations(ctx context.Context, query url.Values) (RecommendationList, error) {
+	return get[RecommendationList](ctx, c, "/recommendations", query)
+}
+
+// Recommendation shows one, by id or number.
+func (c *Client) Recommendation(ctx context.Context, id string) (RecommendationView, error) {
+	return get[RecommendationView](ctx, c, "/recommendations/"+url.PathEscape(id), nil)
+}
+
+// DismissRecommendation withdraws one for a reason.
+func (c *Client) DismissRecommendation(ctx context.Context, id, reason, via string) (RecommendationView, error) {
+	return send[RecommendationView](ctx, c, http.MethodPost, "/recommendations/"+url.PathEscape(id)+"/dismiss", map[string]string{"reason": reason, "via": via})
+}
+
+// Savings sums what recommendations promised and brought.
+func (c *Client) Savings(ctx context.Context) (SavingsList, error) {
+	return get[SavingsList](ctx, c, "/analytics/savings", nil)
+}
+
 // Changes lists changes; see the API for the query.
 func (c *Client) Changes(ctx context.Context, query url.Values) (api.List[api.ChangeView], error) {
 	return get[api.List[api.ChangeView]](ctx, c, "/changes", query)
@@ -169,6 +189,16 @@ func (c *Client) Decide(ctx context.Context, id string, d ops.Decision, digest, 
 // CancelChange withdraws a change.
 func (c *Client) CancelChange(ctx context.Context, id, why string) (ops.Change, error) {
 	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/cancel", map[string]string{"why": why})
+}
+
+// BreakGlass overrides a freeze for one change, or confirms it.
+func (c *Client) BreakGlass(ctx context.Context, id, freeze, reason string) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/break-glass", map[string]string{"freeze": freeze, "reason": reason})
+}
+
+// SignReview signs the review of a change and closes it.
+func (c *Client) SignReview(ctx context.Context, id, note string) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/review", map[string]string{"note": note})
 }
 
 // Trail returns the story of an incident or a change.

@@ -59,7 +59,7 @@ func (d *demo) config() (string, error) {
 			"estimate": "1s", "rollback_estimate": "1s",
 		}}}},
 		"runbooks": []m{{
-			"name": "high-cpu", "trigger": `alert.rule == "high-cpu"`, "window": "demo-window", "verify": m{"within": "8s"},
+			"name": "high-cpu", "trigger": `alert.rule == "high-cpu"`, "window": "demo-window", "risk": 0.3, "verify": m{"within": "8s"},
 			"steps": []m{{"when": "value > 0.90", "executor": "web-1", "action": "scale_up", "args": []string{largeSize, file}}},
 		}},
 	})

@@ -19,8 +19,8 @@ import (
 type Rules struct {
 	// Open returns the end and the cutoff of the window that is open at t.
 	Open func(t time.Time) (end, cutoff time.Time, ok bool)
-	// Frozen reports whether any freeze meets [from, to).
-	Frozen func(from, to time.Time) bool
+	// Frozen names the freezes that meet [from, to).
+	Frozen func(from, to time.Time) []string
 	// Automatic reports whether policy approves this change without a person.
 	Automatic func(c ops.Change) bool
 	// Need lists who must approve it otherwise.
@@ -30,6 +30,20 @@ type Rules struct {
 	Estimates func(executor string) (apply, rollback time.Duration)
 	// People are all principals by id. Names equal ids.
 	People map[string]ops.Principal
+	// FourEyes is the risk from which two different persons must approve.
+	FourEyes float64
+	// Delegated reports whether to may decide in the name of of, both ids.
+	Delegated func(of, to string, at time.Time) bool
+	// WindowRole is whose holders may give a change its window.
+	WindowRole ops.Role
+	// Glass lists the roles that may override each freeze.
+	Glass map[string][]ops.Role
+	// Needs lists what each resource depends on, directly or not.
+	Needs map[string][]string
+	// At most Total runs at a time, PerService of one service and PerAccount
+	// in one account; Of returns a resource's service and account.
+	Total, PerService, PerAccount int
+	Of                            func(resource string) (service, account string)
 	// At most MaxStarts automated runs on MaxResources resources within Per.
 	MaxStarts, MaxResources int
 	Per                     time.Duration
@@ -46,6 +60,8 @@ type Oracle struct {
 	seen    int64
 	applied map[string]int // ApplyPlan orders by run
 	ended   map[string]ops.ChangeEndedBody
+	spoken  map[string][]ops.ApprovalSeenBody // decisions in platforms by change and reference
+	refs    map[string]bool                   // of them, those that were answered
 }
 
 type start struct {
@@ -63,11 +79,15 @@ type book struct {
 	runState  ops.RunState
 	window    time.Time // end of the window the run started in
 	ended     bool
+	offered   *ops.Occurrence
+	booked    *ops.Occurrence // the window it waits for
+	glass     []ops.BreakGlass
+	used      []ops.BreakGlass // in force when its run started
 }
 
 // New returns an oracle with empty books.
 func New(r Rules) *Oracle {
-	return &Oracle{Rules: r, changes: map[string]*book{}, plans: map[string]ops.Plan{}, runs: map[string]string{}, applied: map[string]int{}, ended: map[string]ops.ChangeEndedBody{}}
+	return &Oracle{Rules: r, changes: map[string]*book{}, plans: map[string]ops.Plan{}, runs: map[string]string{}, applied: map[string]int{}, ended: map[string]ops.ChangeEndedBody{}, spoken: map[string][]ops.ApprovalSeenBody{}, refs: map[string]bool{}}
 }
 
 // Outcomes counts how the changes ended, for tests that must know that they
@@ -143,6 +163,11 @@ func (o *Oracle) Fact(f ops.Fact) error {
 		}
 		return nil
 	}
+	if f.Kind == ops.ApprovalSeen {
+		seen := body[ops.ApprovalSeenBody](f)
+		key := id + "/" + seen.Platform + ":" + seen.Approval
+		o.spoken[key] = append(o.spoken[key], seen)
+	}
 	if !slices.Contains(own, f.Kind) {
 		return nil
 	}
@@ -156,6 +181,7 @@ func (o *Oracle) Fact(f ops.Fact) error {
 var own = []ops.FactKind{
 	ops.ChangeRaised, ops.ApprovalRequested, ops.ApprovalGiven, ops.ApprovalVoided, ops.ChangeScheduledAt,
 	ops.ChangeWaiting, ops.RunStarted, ops.RunMoved, ops.ChangeEdited, ops.ChangeReviewed, ops.ChangeEnded,
+	ops.PlatformWordVoid, ops.WindowTaken, ops.BreakGlassAsked, ops.GlassBroken,
 }
 
 func (o *Oracle) change(id string, b *book, f ops.Fact) error {
@@ -168,15 +194,28 @@ func (o *Oracle) change(id string, b *book, f ops.Fact) error {
 			return broken(1, "change %s asks approval of plan %s, which nobody made like this", id, asked.Change.PlanID)
 		}
 	case ops.ApprovalVoided:
-		b.asked, b.given, b.run = nil, nil, ""
+		b.asked, b.given, b.run, b.glass, b.used, b.booked = nil, nil, "", nil, nil, nil
 	case ops.ChangeEdited:
-		b.asked, b.given = nil, nil
+		b.asked, b.given, b.glass, b.booked = nil, nil, nil, nil
 		b.change = body[ops.ChangeEditedBody](f).Change
 		if o.People[f.Principal].Kind == ops.Person {
 			b.editors = append(b.editors, f.Principal)
 		}
 	case ops.ApprovalGiven:
-		return o.approval(id, b, body[ops.ApprovalGivenBody](f).Approval)
+		return o.approval(id, b, f.At, body[ops.ApprovalGivenBody](f).Approval)
+	case ops.PlatformWordVoid:
+		if a := body[ops.PlatformWordVoidBody](f).Approval; a != nil {
+			return o.answered(id, *a)
+		}
+	case ops.ChangeScheduledAt:
+		b.booked = body[ops.ChangeScheduledBody](f).Change.Window
+	case ops.WindowTaken:
+		if p := o.People[f.Principal]; p.Kind != ops.Person || !holds(p, o.WindowRole) {
+			return broken(1, "change %s takes a window of %s, who may give none", id, f.Principal)
+		}
+		b.offered = body[ops.WindowTakenBody](f).Change.Offered
+	case ops.BreakGlassAsked, ops.GlassBroken:
+		return o.glass(id, b, f)
 	case ops.RunStarted:
 		return o.start(id, b, f)
 	case ops.RunMoved:
@@ -199,12 +238,27 @@ func (o *Oracle) change(id string, b *book, f ops.Fact) error {
 		if !e.Change.State.Terminal() || e.Change.Outcome == "" {
 			return broken(5, "change %s ends as %s %s", id, e.Change.State, e.Change.Outcome)
 		}
-		b.ended, o.ended[id] = true, e
+		b.ended, b.booked, o.ended[id] = true, nil, e
+		by, known := o.People[f.Principal]
+		if e.Change.Outcome == ops.Withdrawn && known && by.ID != b.requester && !manages(by) {
+			return broken(3, "change %s is withdrawn by %s, who may not", id, f.Principal)
+		}
+		return o.reviewed(id, b, e.Change)
 	}
 	return nil
 }
 
-func (o *Oracle) approval(id string, b *book, a ops.Approval) error {
+// answered notes the answer to a decision seen in a platform: one for each.
+func (o *Oracle) answered(id string, a ops.Approval) error {
+	key := id + "/" + a.Ref
+	if o.refs[key] {
+		return broken(3, "change %s answers the decision %s twice", id, a.Ref)
+	}
+	o.refs[key] = true
+	return nil
+}
+
+func (o *Oracle) approval(id string, b *book, at time.Time, a ops.Approval) error {
 	if b.asked == nil {
 		return broken(3, "change %s is decided although no plan stands", id)
 	}
@@ -212,20 +266,37 @@ func (o *Oracle) approval(id string, b *book, a ops.Approval) error {
 		return broken(3, "change %s: the decision is about another plan than the one that stands", id)
 	}
 	if a.Via == "policy" {
-		if len(b.editors) > 0 || !o.Automatic(b.change) {
+		if len(b.editors) > 0 || !o.Automatic(b.change) || b.change.Risk >= o.FourEyes {
 			return broken(3, "change %s is approved by a policy that does not say so", id)
 		}
 		b.given = append(b.given, a)
 		return nil
 	}
-	p, known := o.People[a.Principal]
-	switch {
-	case !known || p.Kind != ops.Person:
-		return broken(3, "change %s is decided by %s, who is no known person", id, a.Principal)
-	case a.Principal == b.requester:
-		return broken(3, "change %s is decided by %s, who requested it", id, a.Principal)
-	case slices.Contains(b.editors, a.Principal):
-		return broken(3, "change %s is decided by %s, who edited it", id, a.Principal)
+	if until := b.asked.Change.ExpiresAt; !until.IsZero() && !at.Before(until) {
+		return broken(3, "change %s is decided at %s, and was asked about until %s", id, at, until)
+	}
+	if a.Ref != "" {
+		if err := o.fromPlatform(id, b, a); err != nil {
+			return err
+		}
+	}
+	who := []string{a.Principal}
+	if a.For != "" {
+		who = append(who, a.For)
+		if !o.Delegated(a.For, a.Principal, a.At) {
+			return broken(3, "change %s is decided by %s for %s, who has not delegated it", id, a.Principal, a.For)
+		}
+	}
+	for _, one := range who {
+		p, known := o.People[one]
+		switch {
+		case !known || p.Kind != ops.Person:
+			return broken(3, "change %s is decided by %s, who is no known person", id, one)
+		case one == b.requester:
+			return broken(3, "change %s is decided by %s, who requested it", id, one)
+		case slices.Contains(b.editors, one):
+			return broken(3, "change %s is decided by %s, who edited it", id, one)
+		}
 	}
 	if a.Decision == ops.Approved {
 		b.given = append(b.given, a)
@@ -233,29 +304,171 @@ func (o *Oracle) approval(id string, b *book, a ops.Approval) error {
 	return nil
 }
 
+// fromPlatform compares a decision that counted with what was seen.
+func (o *Oracle) fromPlatform(id string, b *book, a ops.Approval) error {
+	if err := o.answered(id, a); err != nil {
+		return err
+	}
+	err := broken(3, "change %s counts the decision %s, which nobody saw", id, a.Ref)
+	for _, seen := range o.spoken[id+"/"+a.Ref] {
+		switch {
+		case o.People[a.Principal].Name != seen.Person || seen.Person == "":
+			err = broken(3, "change %s counts a decision of %q for %s", id, seen.Person, a.Principal)
+		case seen.Decision != a.Decision:
+			err = broken(3, "change %s turns %s into %s", id, seen.Decision, a.Decision)
+		case seen.Digest != b.asked.Digest || seen.Revision != b.asked.Change.Revision:
+			err = broken(3, "change %s counts a decision about a plan that no longer stands", id)
+		case seen.WrittenAt.IsZero() || seen.DecidedAt.Before(seen.WrittenAt):
+			err = broken(3, "change %s counts a decision from before its plan stood on the ticket", id)
+		default:
+			return nil
+		}
+	}
+	return err
+}
+
+func holds(p ops.Principal, r ops.Role) bool {
+	return slices.Contains(p.Roles, r) || slices.Contains(p.Roles, ops.Admin)
+}
+
+func manages(p ops.Principal) bool {
+	return holds(p, ops.ChangeManager) || holds(p, ops.IncidentCommander)
+}
+
 // approved reports whether different persons with the roles have approved.
 func (o *Oracle) approved(b *book) bool {
-	var people []ops.Principal
+	type voice struct{ person, right ops.Principal } // who spoke, and whose right it was
+	var voices []voice
 	for _, a := range b.given {
 		if a.Via == "policy" {
 			return true
 		}
-		if p := o.People[a.Principal]; !slices.ContainsFunc(people, func(q ops.Principal) bool { return q.ID == p.ID }) {
-			people = append(people, p)
+		v := voice{o.People[a.Principal], o.People[a.Principal]}
+		if a.For != "" {
+			v.right = o.People[a.For]
 		}
+		same := func(w voice) bool {
+			return w.person.ID == v.person.ID || w.right.ID == v.right.ID || w.person.ID == v.right.ID || w.right.ID == v.person.ID
+		}
+		if !slices.ContainsFunc(voices, same) {
+			voices = append(voices, v)
+		}
+	}
+	if b.change.Risk >= o.FourEyes && len(voices) < 2 {
+		return false
 	}
 	for _, need := range o.Need(b.change) {
 		for range need.Count {
-			i := slices.IndexFunc(people, func(p ops.Principal) bool {
-				return slices.Contains(p.Roles, need.Role) || slices.Contains(p.Roles, ops.Admin)
-			})
+			i := slices.IndexFunc(voices, func(v voice) bool { return fits(v.right, need, b.change.Team) })
 			if i < 0 {
 				return false
 			}
-			people = slices.Delete(people, i, i+1)
+			voices = slices.Delete(voices, i, i+1)
 		}
 	}
 	return true
+}
+
+func fits(p ops.Principal, need ops.Approvers, team string) bool {
+	if len(need.People) > 0 {
+		return slices.Contains(need.People, p.Name)
+	}
+	if !holds(p, need.Role) {
+		return false
+	}
+	if team == "" || slices.Contains(p.Teams, team) {
+		return true
+	}
+	return need.Role != ops.ApplicationOwner && (len(p.Teams) == 0 || manages(p))
+}
+
+// glass checks who overrides a freeze.
+func (o *Oracle) glass(id string, b *book, f ops.Fact) error {
+	if b.asked == nil {
+		return broken(1, "change %s overrides a freeze for no plan", id)
+	}
+	var g ops.BreakGlass
+	if f.Kind == ops.BreakGlassAsked {
+		g = body[ops.BreakGlassAskedBody](f).Glass
+	} else {
+		g = body[ops.GlassBrokenBody](f).Glass
+		if g.By == g.Second {
+			return broken(1, "change %s overrides the freeze %s by one person alone", id, g.Freeze)
+		}
+		b.glass = append(b.glass, g)
+	}
+	for _, who := range []string{g.By, g.Second} {
+		p := o.People[who]
+		switch {
+		case who == "" && f.Kind == ops.BreakGlassAsked:
+		case p.Kind != ops.Person || !slices.ContainsFunc(o.Glass[g.Freeze], func(r ops.Role) bool { return holds(p, r) }):
+			return broken(1, "change %s overrides the freeze %s by %q, who may not", id, g.Freeze, who)
+		case who == b.requester || slices.Contains(b.editors, who):
+			return broken(1, "change %s overrides the freeze %s by %q, who asked for the change", id, g.Freeze, who)
+		case g.Reason == "":
+			return broken(1, "change %s overrides the freeze %s without a reason", id, g.Freeze)
+		}
+	}
+	return nil
+}
+
+// frozen reports whether a freeze that is not overridden meets [from, to).
+func (o *Oracle) frozen(b *book, from, to time.Time) bool {
+	return slices.ContainsFunc(o.Frozen(from, to), func(name string) bool {
+		return !slices.ContainsFunc(b.glass, func(g ops.BreakGlass) bool { return g.Freeze == name })
+	})
+}
+
+// reviewed reports how the change may be closed after glass was broken for it.
+func (o *Oracle) reviewed(id string, b *book, c ops.Change) error {
+	if len(b.used) == 0 || c.State != ops.ChangeClosed {
+		return nil
+	}
+	if c.Review == nil || c.Review.By == "" || c.Review.Note == "" {
+		return broken(1, "change %s is closed without the review that a broken freeze demands", id)
+	}
+	p := o.People[c.Review.By]
+	took := slices.ContainsFunc(b.used, func(g ops.BreakGlass) bool { return g.By == p.ID || g.Second == p.ID })
+	if p.Kind != ops.Person || !manages(p) || took || p.ID == b.requester {
+		return broken(1, "the review of change %s is signed by %s, who may not", id, c.Review.By)
+	}
+	return nil
+}
+
+// crowd checks what runs beside a start, and in which order.
+func (o *Oracle) crowd(id string, b *book, in ops.Occurrence) error {
+	service, account := o.Of(b.change.ResourceID)
+	total, services, accounts := 1, 1, 1
+	for other, q := range o.changes {
+		if other == id {
+			continue
+		}
+		first := slices.Contains(o.Needs[b.change.ResourceID], q.change.ResourceID)
+		if first && q.booked != nil && *q.booked == in {
+			return broken(1, "change %s starts before %s, which is about what it depends on and waits for the same window", id, other)
+		}
+		if q.run == "" {
+			continue
+		}
+		if q.change.Lock() == b.change.Lock() {
+			return broken(4, "changes %s and %s work on %s at the same time", id, other, b.change.Lock())
+		}
+		if first {
+			return broken(1, "change %s starts while %s works on what it depends on", id, other)
+		}
+		total++
+		s, a := o.Of(q.change.ResourceID)
+		if s != "" && s == service {
+			services++
+		}
+		if a != "" && a == account {
+			accounts++
+		}
+	}
+	if (o.Total > 0 && total > o.Total) || (o.PerService > 0 && services > o.PerService) || (o.PerAccount > 0 && accounts > o.PerAccount) {
+		return broken(6, "change %s starts as one of %d, %d of its service and %d in its account", id, total, services, accounts)
+	}
+	return nil
 }
 
 func (o *Oracle) start(id string, b *book, f ops.Fact) error {
@@ -274,6 +487,9 @@ func (o *Oracle) start(id string, b *book, f ops.Fact) error {
 		return broken(4, "change %s starts a run beside another", id)
 	}
 	end, cutoff, open := o.Open(f.At)
+	if w := b.offered; w != nil && f.At.Before(w.End) {
+		end, cutoff, open = w.End, w.End, !f.At.Before(w.Start)
+	}
 	if !open || !f.At.Before(cutoff) {
 		return broken(1, "change %s starts at %s, outside its window", id, f.At)
 	}
@@ -285,14 +501,13 @@ func (o *Oracle) start(id string, b *book, f ops.Fact) error {
 	if f.At.Add(need).After(end) {
 		return broken(2, "change %s starts at %s, needs %s and its window ends at %s", id, f.At, need, end)
 	}
-	if o.Frozen(f.At, f.At.Add(need)) {
+	if o.frozen(b, f.At, f.At.Add(need)) {
 		return broken(1, "change %s starts at %s and reaches into a freeze", id, f.At)
 	}
-	for other, q := range o.changes {
-		if other != id && q.run != "" && q.change.Lock() == b.change.Lock() {
-			return broken(4, "changes %s and %s work on %s at the same time", id, other, b.change.Lock())
-		}
+	if err := o.crowd(id, b, s.Window); err != nil {
+		return err
 	}
+	b.booked, b.used = nil, slices.Clone(b.glass)
 	o.runs[s.Run.PlanID], b.run, b.runState, b.window = s.Run.ID, s.Run.ID, s.Run.State, end
 	if b.change.Runbook == "" {
 		return nil
@@ -350,7 +565,7 @@ func (o *Oracle) Command(c ops.Command, at time.Time) error {
 	}
 	p := o.plans[b.asked.Change.PlanID]
 	_, length := o.lengths(b.change.Executor, p)
-	if at.Add(length).After(b.window) || o.Frozen(at, at.Add(length)) {
+	if at.Add(length).After(b.window) || o.frozen(b, at, at.Add(length)) {
 		return broken(1, "change %s is rolled back at %s, outside its window or in a freeze", id, at)
 	}
 	return nil

@@ -20,12 +20,20 @@ func TestOracleFindsEveryBreach(t *testing.T) {
 		Open: func(at time.Time) (end, cutoff time.Time, ok bool) {
 			return noon.Add(2 * time.Hour), noon.Add(time.Hour), !at.Before(noon)
 		},
-		Frozen: func(from, to time.Time) bool {
-			return to.After(noon.Add(100*time.Minute)) && from.Before(noon.Add(3*time.Hour))
+		Frozen: func(from, to time.Time) []string {
+			if to.After(noon.Add(100*time.Minute)) && from.Before(noon.Add(3*time.Hour)) {
+				return []string{"freeze"}
+			}
+			return nil
 		},
-		Automatic: func(c ops.Change) bool { return c.Type == ops.ChangeStandard },
-		Need:      func(ops.Change) []ops.Approvers { return []ops.Approvers{{Role: ops.Approver, Count: 1}} },
-		Estimates: func(string) (time.Duration, time.Duration) { return 0, 0 },
+		FourEyes:   0.7,
+		Delegated:  func(of, to string, _ time.Time) bool { return of == "ann" && to == "vic" },
+		WindowRole: ops.ChangeManager,
+		Glass:      map[string][]ops.Role{"freeze": {ops.IncidentCommander}},
+		Of:         func(string) (string, string) { return "", "" },
+		Automatic:  func(c ops.Change) bool { return c.Type == ops.ChangeStandard },
+		Need:       func(ops.Change) []ops.Approvers { return []ops.Approvers{{Role: ops.Approver, Count: 1}} },
+		Estimates:  func(string) (time.Duration, time.Duration) { return 0, 0 },
 		People: map[string]ops.Principal{
 			"ann": person("ann", ops.Approver), "bob": person("bob", ops.Approver), "vic": person("vic", ops.Viewer),
 			"bot": {ID: "bot", Name: "bot", Kind: ops.Service, Roles: []ops.Role{ops.Admin}},

@@ -163,8 +163,13 @@ func installation(t *testing.T, h *house) {
 
 func siblings(t *testing.T, h *house) {
 	labels := []map[string]string{
-		{"team": "web", "service": "shop"}, {"team": "web", "service": "shop", "env": "test"}, {"team": "web", "service": "mail"},
-		{"team": "web"}, nil, nil, {"team": "web", "service": "shop"},
+		{"team": "web", "service": "shop"},
+		{"team": "web", "service": "shop", "env": "test"},
+		{"team": "web", "service": "mail"},
+		{"team": "web"},
+		nil,
+		nil,
+		{"team": "web", "service": "shop"},
 	}
 	var refs []ops.ResourceRef
 	for i := range labels {

@@ -227,7 +227,7 @@ executors:
 runbooks:
   - {name: restart, trigger: 'alert.rule == "Restart"', window: any-time, verify: {within: 2s}, risk: 0.1, steps: [{executor: hand, action: touch, args: ["0", restart]}]}
   - {name: slow, trigger: 'alert.rule == "Slow"', window: any-time, verify: {within: 2s}, risk: 0.1, steps: [{executor: hand, action: touch, args: ["7", slow]}]}
-  - {name: ask, trigger: 'alert.rule == "Ask"', window: any-time, verify: {within: 2s}, risk: 0.9, steps: [{executor: hand, action: touch, args: ["0", ask]}]}
+  - {name: ask, trigger: 'alert.rule == "Ask"', window: any-time, verify: {within: 2s}, risk: 0.6, steps: [{executor: hand, action: touch, args: ["0", ask]}]}
 `
 	return text + o.Extra
 }

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +44,11 @@ type Switch interface {
 	ExecutionStopped(ctx context.Context) (reason string, stopped bool, err error)
 }
 
+// Absences tells in whose name a principal may decide now.
+type Absences interface {
+	InNameOf(ctx context.Context, by ops.Principal) ([]ops.Principal, error)
+}
+
 // Feed is where live updates come from.
 type Feed interface {
 	FactsAfter(ctx context.Context, after int64, limit int, kinds ...ops.FactKind) ([]ops.Fact, error)
@@ -71,6 +75,7 @@ type Options struct {
 	Sessions Sessions
 	Record   Record
 	Switch   Switch
+	Absences Absences // optional: without it nobody is delegated
 	Feed     Feed
 	Clock    clock.Clock
 	Logger   *slog.Logger
@@ -94,9 +99,9 @@ type Chrome struct {
 	done   chan struct{} // closed when streams shall end
 	close  sync.Once
 
-	mu      sync.Mutex
-	counted time.Time
-	counts  map[string]Count
+	mu        sync.Mutex
+	countedAt time.Time
+	counts    map[string]Count
 }
 
 //go:embed shell.html parts.html fault.html
@@ -139,7 +144,8 @@ func (c *Chrome) Template(files fs.FS, names ...string) (*template.Template, err
 // Visit is one request of a person who signed in.
 type Visit struct {
 	Principal ops.Principal
-	CSRF      string // the session's form token
+	Absent    []ops.Principal // in whose name the principal decides as well
+	CSRF      string          // the session's form token
 	Now       time.Time
 	Theme     string         // light, dark or empty for the system's
 	Zone      *time.Location // the reader's own zone, UTC unless they chose one
@@ -237,7 +243,7 @@ func (c *Chrome) write(w http.ResponseWriter, t *template.Template, name string,
 func (c *Chrome) frame(w http.ResponseWriter, r *http.Request, v *Visit, view View) (*Frame, error) {
 	ctx := r.Context()
 	f := &Frame{View: view, Visit: *v, Version: c.o.Version, Toast: c.takeToast(w, r)}
-	counts, err := c.Counts(ctx, v.Principal)
+	counts, err := c.counted(ctx, v.Principal, v.Absent)
 	if err != nil {
 		return nil, err
 	}
@@ -272,13 +278,28 @@ const maxCount = 1000
 // Counts returns the figures of the rail: open incidents and changes that wait
 // for this principal.
 func (c *Chrome) Counts(ctx context.Context, p ops.Principal) (map[string]Count, error) {
+	absent, err := c.absent(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return c.counted(ctx, p, absent)
+}
+
+func (c *Chrome) absent(ctx context.Context, p ops.Principal) ([]ops.Principal, error) {
+	if c.o.Absences == nil {
+		return nil, nil
+	}
+	return c.o.Absences.InNameOf(ctx, p)
+}
+
+func (c *Chrome) counted(ctx context.Context, p ops.Principal, absent []ops.Principal) (map[string]Count, error) {
 	open, waiting, err := c.estate(ctx)
 	if err != nil {
 		return nil, err
 	}
 	due := 0
 	for _, ch := range waiting {
-		if MayDecide(p, ch) == "" {
+		if MayDecide(p, absent, ch) == "" {
 			due++
 		}
 	}
@@ -297,76 +318,18 @@ func (c *Chrome) estate(ctx context.Context) (Count, []ops.Change, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.o.Clock()
-	if c.counts == nil || now.Sub(c.counted) > countFor || now.Before(c.counted) {
+	if c.counts == nil || now.Sub(c.countedAt) > countFor || now.Before(c.countedAt) {
 		open, err := c.o.Record.Incidents(ctx, ops.IncidentFilter{States: OpenStates, Limit: maxCount})
 		if err != nil {
 			return Count{}, nil, err
 		}
-		c.counts, c.counted = map[string]Count{"incidents": {N: len(open), More: len(open) == maxCount}}, now
+		c.counts, c.countedAt = map[string]Count{"incidents": {N: len(open), More: len(open) == maxCount}}, now
 	}
 	return c.counts["incidents"], waiting, nil
 }
 
 // OpenStates are the states of incidents that still want work.
 var OpenStates = []ops.IncidentState{ops.IncidentNew, ops.IncidentInProgress, ops.IncidentOnHold}
-
-// MayDecide returns why a principal may not approve or deny a change now,
-// empty when they may. The gate has the last word; this only tells beforehand.
-func MayDecide(p ops.Principal, c ops.Change) string {
-	switch {
-	case c.State != ops.ChangeAuthorize:
-		return "This change does not wait for approval."
-	case p.Kind != ops.Person:
-		return "Only a person approves. You are signed in as a " + string(p.Kind) + "."
-	case !p.May(ops.MayApprove):
-		return "Approving needs one of the roles approver, application-owner, change-manager, incident-commander or admin."
-	case c.RequestedBy == p.ID:
-		return "You asked for this change. Somebody else has to approve it."
-	}
-	for _, id := range c.EditedBy {
-		if id == p.ID {
-			return "You worked on this plan. Somebody else has to approve it."
-		}
-	}
-	have := 0
-	for _, a := range c.Approvals {
-		if a.Void != "" || a.Digest != c.PlanDigest || a.Revision != c.Revision || a.Decision != ops.Approved {
-			continue
-		}
-		have++
-		if a.Principal == p.ID {
-			return "You approved this plan already. Another person has to as well."
-		}
-	}
-	role := awaited(c.Approvers, have)
-	switch {
-	case role != "" && !p.Has(role):
-		return "It waits for the role " + string(role) + ", which you do not hold."
-	case c.Team == "" || slices.Contains(p.Teams, c.Team):
-		return ""
-	case role == ops.ApplicationOwner || len(p.Teams) > 0 && !p.May(ops.MayManageChanges):
-		return "It belongs to team " + c.Team + ", and you to " + teams(p.Teams) + "."
-	}
-	return ""
-}
-
-func teams(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	return strings.Join(names, ", ")
-}
-
-// awaited returns the role that must approve next.
-func awaited(in []ops.Approvers, have int) ops.Role {
-	for _, a := range in {
-		if have < a.Count {
-			return a.Role
-		}
-		have -= a.Count
-	}
-	return ""
-}
 
 // Principal returns who a request's session cookie belongs to.
 func (c *Chrome) Principal(r *http.Request) (ops.Principal, bool) {

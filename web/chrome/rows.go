@@ -74,4 +74,5 @@ type DecideForm struct {
 	CSRF         string
 	Back         string // the page to come back to
 	Typed, Fault string // what was posted and why it was not taken
+	For          string // in whose name it would be decided; empty: the reader's own
 }

@@ -111,6 +111,9 @@ func (c *Chrome) visit(r *http.Request) (*Visit, error) {
 	if errors.Is(err, ops.ErrDenied) || errors.Is(err, ops.ErrNotFound) {
 		return v, errNoSession
 	}
+	if err == nil {
+		v.Absent, err = c.absent(r.Context(), v.Principal)
+	}
 	return v, err
 }
 

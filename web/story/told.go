@@ -53,6 +53,17 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 			l.Why = by(f, join(Via(b.Via), b.Why))
 		})
 	},
+	ops.RecommendationMoved: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.RecommendationMovedBody) {
+			r := b.Recommendation
+			l.Mark, l.Icon, l.Weight = Signal, "signal", 2
+			l.Text = fmt.Sprintf("%s is %s", r.Key(), r.State)
+			if b.From == "" {
+				l.Text = fmt.Sprintf("%s came: %s to %s", r.Key(), orDash(r.Current.String()), orDash(r.Recommended.String()))
+			}
+			l.Why = by(f, join(Via(b.Via), b.Why))
+		})
+	},
 	ops.IncidentCommented: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.IncidentCommentedBody) {
 			l.Mark, l.Icon, l.Weight = Person, "user", 1
@@ -169,6 +180,39 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 	},
 	ops.ChangeWaiting: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.ChangeWaitingBody) { l.Icon, l.Weight, l.Text, l.Why = "clock", 1, "Waits", b.Why })
+	},
+	ops.PlatformWordVoid: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.PlatformWordVoidBody) {
+			who := b.Person
+			if who == "" {
+				who = "an unmapped user"
+			}
+			l.Mark, l.Icon, l.Weight = Bad, "warn", 2
+			l.Text, l.Why = fmt.Sprintf("%s by %s in %s does not count", Sentence(b.What), who, b.Platform), b.Why
+			if b.Approval != nil {
+				l.Digest = b.Approval.Digest
+			}
+		})
+	},
+	ops.WindowTaken: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.WindowTakenBody) {
+			l.Mark, l.Icon, l.Weight, l.Text, l.Why = Person, "st-scheduled", 2, "Window given", b.Why
+			if o := b.Change.Offered; o != nil {
+				l.Text = fmt.Sprintf("Window given, %s to %s UTC", o.Start.UTC().Format("2 Jan 15:04"), o.End.UTC().Format("2 Jan 15:04"))
+			}
+		})
+	},
+	ops.BreakGlassAsked: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.BreakGlassAskedBody) {
+			l.Mark, l.Icon, l.Weight = Person, "warn", 3
+			l.Text, l.Why = fmt.Sprintf("%s wants the freeze %s overridden; a second person must confirm", b.Glass.ByName, b.Glass.Freeze), b.Glass.Reason
+		})
+	},
+	ops.GlassBroken: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.GlassBrokenBody) {
+			l.Mark, l.Icon, l.Weight = Person, "warn", 3
+			l.Text, l.Why = fmt.Sprintf("Freeze %s overridden by %s and %s", b.Glass.Freeze, b.Glass.ByName, b.Glass.SecondName), b.Glass.SecondWords
+		})
 	},
 	ops.RunStarted: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.RunStartedBody) {
@@ -309,4 +353,11 @@ func blank(s string) string {
 		return "nothing"
 	}
 	return Words(s)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

@@ -45,6 +45,7 @@ type Card struct {
 	Decide *chrome.DecideForm
 	WhyNot string
 	Yours  bool
+	Steps  []chrome.Step // who must approve, in order
 	Void   *ops.Approval // an earlier approval that no longer counts
 }
 
@@ -64,7 +65,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 	}
 	b := &Body{}
 	for _, c := range waiting {
-		card := Card{Change: c, WhyNot: chrome.MayDecide(v.Principal, c), Yours: c.RequestedBy == v.Principal.ID}
+		card := Card{Change: c, WhyNot: chrome.MayDecide(v.Principal, v.Absent, c), Steps: chrome.Steps(c), Yours: c.RequestedBy == v.Principal.ID}
 		if c.PlanID != "" {
 			plan, err := p.record.Plan(r.Context(), c.PlanID)
 			if err != nil && !errors.Is(err, ops.ErrNotFound) {
@@ -80,7 +81,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 			}
 		}
 		if card.WhyNot == "" {
-			card.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/approvals"}
+			card.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/approvals", For: chrome.InNameOf(v.Principal, v.Absent, c)}
 			b.Mine = append(b.Mine, card)
 		} else {
 			b.Others = append(b.Others, card)

@@ -38,6 +38,9 @@ type Record interface {
 type Gate interface {
 	Decide(ctx context.Context, by ops.Principal, idOrKey string, d ops.Decision, digest, comment, via string) (ops.Change, error)
 	Cancel(ctx context.Context, by ops.Principal, idOrKey, why, via string) (ops.Change, error)
+	BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error)
+	Breakable(ctx context.Context, by ops.Principal, c ops.Change) ([]string, error)
+	SignReview(ctx context.Context, by ops.Principal, idOrKey, note string) (ops.Change, error)
 	DecideHeld(ctx context.Context, by ops.Principal, idOrKey string, word change.Resolution, why string) (ops.Change, error)
 }
 
@@ -68,6 +71,8 @@ func (p *Page) Routes(mux *http.ServeMux) {
 	mux.Handle("POST /changes/{id}/decision", p.chrome.Page(p.decide))
 	mux.Handle("POST /changes/{id}/cancel", p.chrome.Page(p.cancel))
 	mux.Handle("POST /changes/{id}/held", p.chrome.Page(p.settle))
+	mux.Handle("POST /changes/{id}/break-glass", p.chrome.Page(p.breakGlass))
+	mux.Handle("POST /changes/{id}/review", p.chrome.Page(p.sign))
 }
 
 // View is a saved view: a name for a set of states.
@@ -167,6 +172,9 @@ type One struct {
 	Tickets   []chrome.TicketView
 	Decide    *chrome.DecideForm
 	WhyNot    string
+	Steps     []chrome.Step // who must approve, in order
+	Freezes   []string      // that the reader may override
+	MaySign   bool          // the review
 	MayCancel bool
 	Cancel    Form
 	MaySettle bool // the run is held and the reader may say what became of it
@@ -229,10 +237,15 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, c o
 		o.Took = until.Sub(c.Run.StartedAt)
 	}
 	if c.State == ops.ChangeAuthorize {
-		if o.WhyNot = chrome.MayDecide(v.Principal, c); o.WhyNot == "" {
-			o.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/changes/" + c.Key(), Typed: decision.Typed, Fault: decision.Fault}
+		if o.WhyNot = chrome.MayDecide(v.Principal, v.Absent, c); o.WhyNot == "" {
+			o.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/changes/" + c.Key(), Typed: decision.Typed, Fault: decision.Fault, For: chrome.InNameOf(v.Principal, v.Absent, c)}
 		}
 	}
+	o.Steps = chrome.Steps(c)
+	if o.Freezes, err = p.gate.Breakable(ctx, v.Principal, c); err != nil {
+		return err
+	}
+	o.MaySign = c.State == ops.ChangeReview && c.Review != nil && v.Principal.Kind == ops.Person && v.Principal.May(ops.MayManageChanges)
 	o.MayCancel = (v.Principal.May(ops.MayManageChanges) || c.RequestedBy == v.Principal.ID) && ops.CanMoveChange(c.State, ops.ChangeCancelled)
 	o.MaySettle = c.Run != nil && c.Run.State == ops.RunHeld && v.Principal.May(ops.MayManageChanges)
 	return p.chrome.Render(w, r, v, p.onePage, chrome.View{
@@ -264,7 +277,7 @@ func (p *Page) decide(w http.ResponseWriter, r *http.Request, v *chrome.Visit) e
 	}
 	if _, err = p.gate.Decide(ctx, v.Principal, c.ID, d, digest+"@"+revision, reason, "page"); err != nil {
 		if errors.Is(err, ops.ErrInvalid) || errors.Is(err, ops.ErrConflict) || errors.Is(err, ops.ErrDenied) {
-			if c, err2 := p.record.Change(ctx, c.ID); err2 == nil && chrome.MayDecide(v.Principal, c) == "" {
+			if c, err2 := p.record.Change(ctx, c.ID); err2 == nil && chrome.MayDecide(v.Principal, v.Absent, c) == "" {
 				return again(err)
 			}
 		}
@@ -328,4 +341,25 @@ func (p *Page) settle(w http.ResponseWriter, r *http.Request, v *chrome.Visit) e
 		return err
 	}
 	return p.chrome.Done(w, r, "/changes/"+c.Key(), "The run of "+c.Key()+" "+settled[word]+".")
+}
+
+func (p *Page) breakGlass(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
+	freeze := r.PostForm.Get("freeze")
+	c, err := p.gate.BreakGlass(r.Context(), v.Principal, r.PathValue("id"), freeze, r.PostForm.Get("reason"))
+	if err != nil {
+		return err
+	}
+	text := "You asked to override the freeze " + freeze + " for " + c.Key() + ". A second person must confirm it."
+	if slices.ContainsFunc(c.BreakGlass, func(b ops.BreakGlass) bool { return b.Freeze == freeze && b.InForce() }) {
+		text = "The freeze " + freeze + " no longer denies " + c.Key() + ". Its review must be signed."
+	}
+	return p.chrome.Done(w, r, "/changes/"+c.Key(), text)
+}
+
+func (p *Page) sign(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
+	c, err := p.gate.SignReview(r.Context(), v.Principal, r.PathValue("id"), r.PostForm.Get("note"))
+	if err != nil {
+		return err
+	}
+	return p.chrome.Done(w, r, "/changes/"+c.Key(), "You signed the review of "+c.Key()+". It is closed.")
 }

@@ -124,7 +124,7 @@ func tasks(v *chrome.Visit, open []ops.Incident, changes []ops.Change) []Task {
 		switch {
 		case c.Run != nil && c.Run.State == ops.RunHeld && v.Principal.May(ops.MayManageChanges):
 			out = append(out, Task{"st-hold", "/changes/" + c.Key(), "Look at " + c.Key() + ", its run is held", c.Title})
-		case c.State == ops.ChangeAuthorize && chrome.MayDecide(v.Principal, c) == "":
+		case c.State == ops.ChangeAuthorize && chrome.MayDecide(v.Principal, v.Absent, c) == "":
 			sub := c.Title
 			if !c.ExpiresAt.IsZero() {
 				sub += " · asked until " + c.ExpiresAt.UTC().Format("2 Jan 15:04") + " UTC"

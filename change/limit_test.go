@@ -1,0 +1,159 @@
+package change_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/ops"
+)
+
+// byHand raises a change of r3, whose window is always open, and has it
+// planned and approved.
+func (h *house) byHand(q change.Request) ops.Change {
+	h.t.Helper()
+	q.Title, q.Executor, q.Action = "by hand", "host", "tidy"
+	c, err := h.room.Raise(h.ctx, robotless, q, "api")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c = h.want(h.planned(c, true), ops.ChangeAuthorize, "")
+	for _, p := range []ops.Principal{owner, manager, second} {
+		_, _ = h.room.Decide(h.ctx, p, c.ID, ops.Approved, c.PlanDigest, "", "api")
+	}
+	return h.want(c, ops.ChangeScheduled, "")
+}
+
+// robotless is who asks for changes here: a person who approves none of them.
+var robotless = person("rita", ops.ChangeManager)
+
+// crowd is a house whose resources share a service or an account, all with a
+// window that is always open.
+func crowd(t *testing.T, limits change.Concurrency) *house {
+	c := testConfig()
+	c.Windows = []ops.Window{{Name: "any", Schedule: "always", TimeZone: "UTC"}}
+	c.Concurrency = limits
+	h := newHouse(t, c)
+	for id, labels := range labelled {
+		r := h.resources[id]
+		r.Labels = labels
+		h.resources[id] = r
+	}
+	return h
+}
+
+func TestConcurrency(t *testing.T) {
+	f := func(limits change.Concurrency, first, then, waits string) {
+		t.Helper()
+		h := crowd(t, limits)
+		a := h.byHand(change.Request{ResourceID: first})
+		h.wakeDue()
+		a = h.want(a, ops.ChangeImplement, ops.RunQueued)
+		b := h.byHand(change.Request{ResourceID: then})
+		h.wakeDue()
+		if waits == "" {
+			h.want(b, ops.ChangeImplement, ops.RunQueued)
+			return
+		}
+		if b = h.want(b, ops.ChangeScheduled, ""); b.Waiting != waits {
+			t.Errorf("waits for %q, want %q", b.Waiting, waits)
+		}
+		h.tell(a.Subject(), ops.RunAppliedBody{Run: *a.Run})
+		h.tell(a.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{RunID: a.Run.ID, Word: ops.Better}})
+		h.now = h.now.Add(time.Minute)
+		h.wakeDue()
+		h.want(b, ops.ChangeImplement, ops.RunQueued)
+	}
+	f(change.Concurrency{}, "r0", "r1", "")
+	f(change.Concurrency{Total: 1}, "r0", "r1", "1 changes run, which is the limit")
+	f(change.Concurrency{Total: 2}, "r0", "r1", "")
+	f(change.Concurrency{PerService: 1}, "r0", "r1", "1 changes of the service a run, which is the limit")
+	f(change.Concurrency{PerService: 1}, "r0", "r2", "")
+	f(change.Concurrency{PerAccount: 1}, "r0", "r2", "1 changes of the account x run, which is the limit")
+	f(change.Concurrency{PerAccount: 1, AccountLabel: "env"}, "r0", "r1", "1 changes of the account prod run, which is the limit")
+	f(change.Concurrency{PerService: 1, ServiceLabel: "none"}, "r0", "r1", "")
+}
+
+// What a resource depends on is changed first, when both wait for the same
+// opening of a window; of two that depend on each other the older goes first.
+func TestDependencyOrder(t *testing.T) {
+	f := func(needs map[string][]string, first, then string) {
+		t.Helper()
+		h := newHouse(t, testConfig())
+		h.needs = needs
+		changes := map[string]ops.Change{}
+		for _, id := range []string{"r0", "r1"} {
+			changes[id] = h.byHand(change.Request{ResourceID: id})
+		}
+		h.now = at("2026-11-22T02:00:00Z")
+		h.wakeDue()
+		a := h.want(changes[first], ops.ChangeImplement, ops.RunQueued)
+		b := h.want(changes[then], ops.ChangeScheduled, "")
+		h.now = h.now.Add(time.Minute)
+		h.wakeDue()
+		if b = h.want(b, ops.ChangeScheduled, ""); !strings.HasPrefix(b.Waiting, a.Key()+" works on") {
+			t.Errorf("waits for %q", b.Waiting)
+		}
+		h.tell(a.Subject(), ops.RunAppliedBody{Run: *a.Run})
+		h.tell(a.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{RunID: a.Run.ID, Word: ops.Better}})
+		h.now = h.now.Add(time.Minute)
+		h.wakeDue()
+		h.want(b, ops.ChangeImplement, ops.RunQueued)
+	}
+	f(map[string][]string{"r1": {"r0"}}, "r0", "r1")
+	f(map[string][]string{"r0": {"r1"}}, "r1", "r0")
+	f(map[string][]string{"r0": {"r1"}, "r1": {"r0"}}, "r0", "r1")
+}
+
+// Nothing starts in the last minutes in which it could not be undone: applying,
+// observing and rolling back must be over before the window ends.
+func TestNothingStartsThatCouldNotRollBack(t *testing.T) {
+	f := func(clock string, starts bool) {
+		t.Helper()
+		c := testConfig()
+		c.Windows[0].Cutoff = 0
+		h := newHouse(t, c)
+		if err := h.room.StopExecution(h.ctx, manager, "until then"); err != nil {
+			t.Fatal(err)
+		}
+		x := h.byHand(change.Request{ResourceID: "r0", VerifyWithin: 5 * time.Minute}) // 1 min to apply, 2 to undo: 8 in all
+		h.now = at(clock)
+		if err := h.room.ResumeExecution(h.ctx, manager, "now"); err != nil {
+			t.Fatal(err)
+		}
+		h.wakeDue()
+		if got := h.change(x.ID).State == ops.ChangeImplement; got != starts {
+			t.Errorf("at %s: started %t, want %t", clock, got, starts)
+		}
+	}
+	f("2026-11-22T02:00:00Z", true)
+	f("2026-11-22T05:52:00Z", true)
+	f("2026-11-22T05:52:00.001Z", false)
+	f("2026-11-22T05:59:59Z", false)
+}
+
+// A change that lost its approvals on the way to its window starts nothing.
+func TestStartNeedsTheApprovals(t *testing.T) {
+	f := func(guard string, starts bool) {
+		t.Helper()
+		h := newHouse(t, testConfig())
+		c := h.byHand(change.Request{ResourceID: "r0"})
+		g, err := change.NewGate(h.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.Approvals {
+			c.Approvals[i].Void = "gone"
+		}
+		next, err := g.Without(guard).Next(change.State{Change: c, Plan: plan(c, "a", true)}, change.World{Now: at("2026-11-22T02:00:00Z"), Resource: h.resources["r0"]}, change.Woken{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := next.State.Change.State == ops.ChangeImplement; got != starts {
+			t.Errorf("without %q: %s", guard, next.State.Change.State)
+		}
+	}
+	f("", false)
+	f("only an approved plan starts", true)
+}
