@@ -67,7 +67,7 @@ type seriesQuery struct {
 	State  []string `query:"state" doc:"learning, normal, anomalous; comma separated"`
 	Group  string   `query:"group"`
 	Entity string   `query:"entity"`
-	Text   string   `query:"q" doc:"part of the group or the entity"`
+	Text   string   `query:"q" doc:"part of the group, the entity, a feature or metric it is watched by, or a label: instance=web1:9100"`
 }
 
 type anomalyQuery struct {

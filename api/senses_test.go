@@ -45,7 +45,7 @@ func (s *seer) View(_ context.Context, id string, from, to time.Time) (detect.Vi
 	}
 	nan := float32(math.NaN())
 	return detect.View{
-		Watched: ops.Watched{ID: id, Group: "hosts", Entity: "web1", Learned: 128, Needed: 128, Anomaly: "a1"}, From: from, To: to,
+		Watched: ops.Watched{ID: id, Group: "hosts", Entity: "web1", Learned: 128, Needed: 128, Anomaly: "a1", Held: []ops.LearningHold{{Why: "INC-7 is open", Key: "INC-7", From: noon, Until: noon.Add(time.Hour)}}}, From: from, To: to,
 		Features: []detect.Feature{{Name: "cpu", Unit: "1"}},
 		Readings: []detect.Reading{
 			{At: noon.UnixMilli(), Score: 0.31, Raw: 0.4, Threshold: float32(math.Inf(1)), Values: []float32{nan}, Expected: []float32{0.31}, Low: []float32{0.25}, High: []float32{0.4}},
@@ -133,6 +133,9 @@ func TestASeriesIsColumns(t *testing.T) {
 	}
 	if v.State != ops.WatchedAnomalous || len(v.Anomalies) != 1 || v.Anomalies[0].Incident != "INC-7" || v.Changes == nil || v.Windows == nil {
 		t.Errorf("around it there is %+v", v)
+	}
+	if len(v.Held) != 1 || v.Held[0].Why != "INC-7 is open" || v.Held[0].Key != "INC-7" || !v.Held[0].Until.Equal(noon.Add(time.Hour)) {
+		t.Errorf("its learning is held by %+v", v.Held)
 	}
 	asked(t, s, "/series/s1?from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z", 200, &v)
 	if s.to.Sub(s.from) != 24*time.Hour || s.to.Day() != 2 {

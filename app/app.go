@@ -21,6 +21,8 @@ import (
 	"github.com/fettleops/fettle/analytics"
 	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/change/recommend"
+	"github.com/fettleops/fettle/change/window"
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/correlate"
@@ -85,6 +87,8 @@ type App struct {
 	Correlate *correlate.Room
 	Ticket    *ticket.Room
 	Change    *change.Room
+	Windows   *window.Book // all windows and freezes
+	Recommend *recommend.Placer
 	Execute   *execute.Room
 	Verify    *verify.Room
 	Analytics *analytics.Room
@@ -139,7 +143,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		a.openStore, a.openQueue, a.buildSenses, a.buildDetection, a.buildCorrelate, a.buildTicket, a.buildGate, a.buildAnalytics, a.buildDoor, a.buildServers, a.settle,
+		a.openStore, a.openQueue, a.buildSenses, a.buildDetection, a.buildCorrelate, a.buildTicket, a.buildGate, a.buildRecommend, a.buildAnalytics, a.buildDoor, a.buildServers, a.settle,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

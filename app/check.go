@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/change/recommend"
 	"github.com/fettleops/fettle/change/window"
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/execute"
@@ -19,8 +20,9 @@ import (
 
 // words says what each expression of the configuration is about.
 var words = map[string]policy.Word{
-	"routes.match": policy.Incident, "windows.applies": policy.Change, "freezes.applies": policy.Change, "policies.approval.match": policy.Change,
+	"routes.match": policy.Incident, "routes.change.match": policy.Change, "windows.applies": policy.Change, "freezes.applies": policy.Change, "policies.approval.match": policy.Change,
 	"runbooks.trigger": policy.Alert, "runbooks.steps.when": policy.Step,
+	"recommendations.rules.match": policy.Recommendation,
 }
 
 // CheckConfig finds what the configuration package cannot: expressions that do
@@ -89,6 +91,10 @@ func CheckConfig(c *config.Config) error {
 			_, err = change.NewGate(gate)
 			note(err)
 		}
+	}
+	if len(faults) == 0 { // and so do these rules
+		_, err := recommend.Compile(recommendConfig(c))
+		note(err)
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("%s: %w", strings.Join(faults, "\n"), ops.ErrInvalid)

@@ -65,7 +65,11 @@ func compileRoutes(c *config.Config) (routes, error) {
 	var out routes
 	var faults []error
 	for i, r := range c.Routes {
-		p, err := policy.Compile(policy.Incident, r.Match)
+		word := policy.Incident
+		if r.OfChange() {
+			word = policy.Change
+		}
+		p, err := policy.Compile(word, r.Match)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("routes[%d].match: %w", i, err))
 		}
@@ -77,7 +81,7 @@ func compileRoutes(c *config.Config) (routes, error) {
 // TeamOf returns the team of the first route with a team that an incident meets.
 func (r routes) TeamOf(i ops.Incident) string {
 	for _, route := range r {
-		if route.Team == "" {
+		if route.Team == "" || route.OfChange() {
 			continue
 		}
 		if ok, err := route.match.Match(policy.Vars{Incident: &i}); err == nil && ok {
@@ -89,9 +93,18 @@ func (r routes) TeamOf(i ops.Incident) string {
 
 // Match tells whether an incident meets the route with this condition.
 func (r routes) Match(expr string, i ops.Incident) (bool, error) {
+	return r.holds(expr, false, policy.Vars{Incident: &i})
+}
+
+// MatchChange tells whether a change meets the route for changes with this condition.
+func (r routes) MatchChange(expr string, c ops.Change) (bool, error) {
+	return r.holds(expr, true, policy.Vars{Change: &c, Resource: &ops.Resource{ID: c.ResourceID, Name: c.Resource}})
+}
+
+func (r routes) holds(expr string, ofChange bool, v policy.Vars) (bool, error) {
 	for _, route := range r {
-		if route.Route.Match == expr {
-			return route.match.Match(policy.Vars{Incident: &i})
+		if route.Route.Match == expr && route.OfChange() == ofChange {
+			return route.match.Match(v)
 		}
 	}
 	return false, fmt.Errorf("no route has the condition %q: %w", expr, ops.ErrInternal)
@@ -161,7 +174,7 @@ func (a *App) buildTicket(ctx context.Context) error {
 	a.Ticket, err = ticket.New(ticket.Options{
 		Installation: installation, PublicURL: a.publicURL(), Clock: a.Clock, Log: a.Logger, DB: a.DB, Store: a.Store,
 		Cursors: a.Store.Records("ticket"), Ask: questions{a}, Jobs: a.Queue, Platforms: platforms, Routes: rs, Groups: groups,
-		Match: compiled.Match, Person: a.person,
+		Match: compiled.Match, MatchChange: compiled.MatchChange, Person: a.person,
 	})
 	if err != nil {
 		return err
@@ -193,6 +206,11 @@ func (q questions) Members(ctx context.Context, incidentID string) ([]ops.Member
 	return q.app.Store.Members(ctx, incidentID)
 }
 
+// Plans returns every plan a change ever had.
+func (q questions) Plans(ctx context.Context, changeID string) ([]ops.Plan, error) {
+	return q.app.Store.PlansOfChange(ctx, changeID)
+}
+
 // Change returns a change.
 func (q questions) Change(ctx context.Context, id string) (ops.Change, error) {
 	return q.app.Store.Change(ctx, id)
@@ -213,9 +231,28 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 	out := change.Config{Recheck: tune.GateRecheck, Limits: change.Limits{
 		Count: c.Policies.Limits.AutomatedChanges.Count, Per: c.Policies.Limits.AutomatedChanges.Per, BlastRadius: float64(c.Policies.Limits.BlastRadius),
 	}}
-	for _, w := range c.Windows {
+	var faults []error
+	local := func(path string, at config.Civil, zone config.Zone) time.Time {
+		if at.IsZero() {
+			return time.Time{}
+		}
+		t, err := window.ParseLocal(at.String(), zone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", path, err))
+		}
+		return t
+	}
+	start := func(at config.Civil) string {
+		if at.IsZero() {
+			return ""
+		}
+		return at.String()
+	}
+	for i, w := range c.Windows {
 		out.Windows = append(out.Windows, ops.Window{
-			Name: w.Name, Schedule: w.Schedule, Duration: w.Duration.D, Cutoff: w.Cutoff.D, TimeZone: w.TimeZone.String(), Applies: w.Applies, Mute: w.Mute,
+			Name: w.Name, Schedule: w.Schedule, OffsetDays: w.OffsetDays, RRule: w.RRule, Start: start(w.Start), ICal: w.ICal,
+			Duration: w.Duration.D, Cutoff: w.Cutoff.D, TimeZone: w.TimeZone.String(), Applies: w.Applies, Mute: w.Mute,
+			From: local(fmt.Sprintf("windows[%d].from", i), w.From, w.TimeZone), To: local(fmt.Sprintf("windows[%d].to", i), w.To, w.TimeZone),
 		})
 	}
 	p := c.Policies
@@ -224,7 +261,6 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 		Total: p.Concurrency.Total, PerService: p.Concurrency.PerService, PerAccount: p.Concurrency.PerAccount,
 		ServiceLabel: p.Concurrency.ServiceLabel, AccountLabel: p.Concurrency.AccountLabel,
 	}
-	var faults []error
 	for i, p := range c.People {
 		d := p.Delegate
 		if d == nil {
@@ -241,15 +277,10 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 		out.Delegations = append(out.Delegations, change.Delegation{Of: p.Name, To: d.To, From: from, Until: until})
 	}
 	for i, f := range c.Freezes {
-		from, err := window.ParseLocal(f.From.String(), f.TimeZone.String())
-		if err != nil {
-			faults = append(faults, fmt.Errorf("freezes[%d].from: %w", i, err))
+		w := ops.Window{
+			Name: f.Name, Deny: true, TimeZone: f.TimeZone.String(), Applies: f.Applies, Schedule: f.Schedule, RRule: f.RRule, Start: start(f.Start), ICal: f.ICal, Duration: f.Duration.D,
+			From: local(fmt.Sprintf("freezes[%d].from", i), f.From, f.TimeZone), To: local(fmt.Sprintf("freezes[%d].to", i), f.To, f.TimeZone),
 		}
-		to, err := window.ParseLocal(f.To.String(), f.TimeZone.String())
-		if err != nil {
-			faults = append(faults, fmt.Errorf("freezes[%d].to: %w", i, err))
-		}
-		w := ops.Window{Name: f.Name, Deny: true, From: from, To: to, TimeZone: f.TimeZone.String(), Applies: f.Applies}
 		for _, r := range f.BreakGlass {
 			w.BreakGlass = append(w.BreakGlass, ops.Role(r))
 		}
@@ -291,6 +322,9 @@ func (a *App) buildGate(ctx context.Context) error {
 		return err
 	}
 	a.Change.Register(a.Queue)
+	if a.Windows, err = windowBook(a.Config); err != nil {
+		return err
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read the host name: %w", err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,25 +63,29 @@ func (a *App) doorSettings() intake.Options {
 		transport = &http.Transport{DialContext: (&httpx.Guard{}).DialContext, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true}
 	}
 	return intake.Options{
-		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.pulse}, Samples: a.Samples, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
+		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.Recommend.Wake, a.pulse}, Samples: a.Samples, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Limits: intake.Limits{Depth: int64(a.Config.Server.QueueDepth)},
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
 		Leases: a.Store.Leases, Holder: a.Store.NewID(), Transport: a.Transport,
 	}
 }
 
-// wakingLog is the signal log that wakes correlation when it grows.
+// wakingLog is the signal log that wakes its followers when it grows.
 type wakingLog struct {
 	*store.Store
-	wake  func()
-	pulse *pulse
+	wake   func()
+	advise func()
+	pulse  *pulse
 }
 
-// AppendEncoded appends a message and, once it is durable, wakes correlation.
+// AppendEncoded appends a message and, once it is durable, wakes who follows.
 func (l wakingLog) AppendEncoded(ctx context.Context, tx db.Tx, m ops.Message, body, raw []byte) (bool, error) {
 	tx.AfterCommit(func() {
 		l.pulse.add(0, int64(len(m.Signals)))
 		l.wake()
+		if slices.ContainsFunc(m.Signals, ops.Signal.Advice) {
+			l.advise()
+		}
 	})
 	return l.Store.AppendEncoded(ctx, tx, m, body, raw)
 }
@@ -107,7 +112,7 @@ func (a *App) buildServers(context.Context) error {
 	}
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bootstraps: a.Pipeline, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bootstraps: a.Pipeline, Windows: a.Windows, Conflicts: conflicts{a}, Resources: a.Store, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -243,7 +248,7 @@ const configInForce = "config_digest"
 // sharedDigest is the digest of what replicas must agree on: everything but
 // where each of them listens.
 func (a *App) sharedDigest() string {
-	return a.Config.Digest("store", "teams", "people", "resources", "integrations", "detect", "correlate", "platforms", "routes", "windows", "freezes", "policies", "executors", "runbooks")
+	return a.Config.Digest("store", "teams", "people", "resources", "integrations", "detect", "correlate", "platforms", "routes", "windows", "freezes", "policies", "executors", "runbooks", "recommendations", "prices")
 }
 
 // executionSwitch stops execution for all, by the switch people have, or for
@@ -276,10 +281,12 @@ func (a *App) settle(ctx context.Context) error {
 				return err
 			}
 		}
+		var declared []ops.Resource
 		for _, r := range a.Config.Resources {
-			if err := a.Store.DescribeResource(ctx, tx, ops.Resource{ID: r.ID, Kind: r.Kind, Name: r.ID, Aliases: r.Aliases, Labels: r.Labels, DependsOn: r.DependsOn}); err != nil {
-				return err
-			}
+			declared = append(declared, ops.Resource{ID: r.ID, Kind: r.Kind, Name: r.ID, Aliases: r.Aliases, Labels: r.Labels, DependsOn: r.DependsOn})
+		}
+		if err := a.Store.DeclareResources(ctx, tx, ops.SystemPrincipal, declared); err != nil {
+			return err
 		}
 		if err := a.Store.SetSetting(ctx, tx, configInForce, a.sharedDigest()); err != nil {
 			return err

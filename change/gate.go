@@ -358,6 +358,8 @@ type (
 		By  ops.Principal
 		Why string
 		Via string
+		// Outcome is superseded or withdrawn; empty is withdrawn.
+		Outcome ops.Outcome
 	}
 )
 

@@ -23,7 +23,7 @@ func (m *move) blocked(in ops.Occurrence) (why string, until time.Time) {
 	if why := m.outOfOrder(in); why != "" {
 		return why, m.recheck()
 	}
-	if m.s.Change.Runbook == "" {
+	if !m.s.Change.Automated() {
 		return "", time.Time{}
 	}
 	return m.limited()

@@ -110,7 +110,8 @@ type Deps struct {
 // Room is the change room.
 type Room struct {
 	Deps
-	gate atomic.Pointer[Gate]
+	gate   atomic.Pointer[Gate]
+	settle func(ctx context.Context, tx db.Tx, c ops.Change) error
 }
 
 // New returns the room. The error wraps ops.ErrInvalid and names every fault
@@ -266,6 +267,11 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 		return s.Change, err
 	}
 	c.Version++
+	if c.State.Terminal() && r.settle != nil {
+		if err := r.settle(ctx, tx, c); err != nil {
+			return s.Change, err
+		}
+	}
 	return c, r.Queue.Enqueue(ctx, tx, commands...)
 }
 
@@ -299,7 +305,7 @@ func (r *Room) world(ctx context.Context, tx db.Tx, g *Gate, c ops.Change) (Worl
 	if err := r.others(ctx, tx, g, c, &w); err != nil {
 		return w, err
 	}
-	if c.Runbook == "" {
+	if !c.Automated() {
 		return w, nil
 	}
 	at, resources, err := r.Rows.AutomatedStarts(ctx, tx, w.Now.Add(-g.Limits.Per))

@@ -64,16 +64,16 @@ func newSeries() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return list.print(cmd.OutOrStdout(), found, "SERIES\tGROUP\tENTITY\tDETECTOR\tSTATE\tSEEN\tANOMALY", func(w io.Writer) {
+		return list.print(cmd.OutOrStdout(), found, "SERIES\tGROUP\tENTITY\tDETECTOR\tSTATE\tSEEN\tANOMALY\tNOT LEARNED", func(w io.Writer) {
 			for _, s := range found.Items {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, plain(s.Group), plain(s.Entity), plain(s.Detector), s.Progress, when(s.SeenAt), dash(s.Anomaly))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, plain(s.Group), plain(s.Entity), plain(s.Detector), s.Progress, when(s.SeenAt), dash(s.Anomaly), dash(plain(s.HeldWhy())))
 			}
 		})
 	})
 	lc.Flags().StringVar(&states, "state", "", "learning, normal, anomalous; comma separated")
 	lc.Flags().StringVar(&group, "group", "", "group of features")
 	lc.Flags().StringVar(&entity, "entity", "", "entity")
-	lc.Flags().StringVarP(&text, "text", "q", "", "part of the group or the entity")
+	lc.Flags().StringVarP(&text, "text", "q", "", "part of the group, the entity, a feature or metric it is watched by, or a label: instance=web1:9100")
 	lc.Flags().IntVar(&limit, "limit", 100, "how many at most")
 	return noun("series", "Watched series: one model each", lc, newChampion())
 }

@@ -77,6 +77,10 @@ type Config struct {
 	Executors []Executor `yaml:"executors"`
 	// What to do about which alert. Default: none.
 	Runbooks []Runbook `yaml:"runbooks"`
+	// Which recommendations become changes.
+	Recommendations Recommendations `yaml:"recommendations"`
+	// What resources cost an hour, for the realised saving. Default: none, and it stays unknown.
+	Prices []Price `yaml:"prices"`
 
 	file   string
 	places map[string]strictyaml.Position
@@ -234,15 +238,21 @@ func (s *Sync) Defaults() {
 
 // Route is an entry of routes.
 type Route struct {
-	// CEL over incident.
+	// CEL over incident; over change and resource for the kinds of changes.
 	Match string `yaml:"match,required"`
 	// Platform that gets the ticket.
 	Platform string `yaml:"platform,required"`
-	// Kind of ticket. Default: incident.
-	Kind string `yaml:"kind" enum:"event,alert,incident"`
+	// Kind of ticket. The first three are for incidents. A change_request is the
+	// ticket of a change: without such a route it is opened at the desk, and a
+	// standard change of an incident has none. A work_order asks for the window
+	// of an approved change that has none. Default: incident.
+	Kind string `yaml:"kind" enum:"event,alert,incident,change_request,work_order"`
 	// Team that gets it. Default: none.
 	Team string `yaml:"team"`
 }
+
+// OfChange tells whether the route is for changes.
+func (r Route) OfChange() bool { return r.Kind == "change_request" || r.Kind == "work_order" }
 
 // Defaults sets the kind.
 func (r *Route) Defaults() { r.Kind = "incident" }

@@ -107,9 +107,17 @@ func (f *Flap) Defaults() { f.Changes, f.Within = 4, unit.MustDuration("30m") }
 type Window struct {
 	// Name, unique over windows and freezes.
 	Name string `yaml:"name,required"`
-	// When it opens: cron(...), rate(...), at(...) or always.
-	Schedule string `yaml:"schedule,required"`
-	// How long it stays open, in elapsed time. Required unless the schedule is always.
+	// When it opens: cron(...) with six or seven fields as in AWS, five fields of plain cron, rate(...), at(...) or always. Required unless rrule or ical is given.
+	Schedule string `yaml:"schedule"`
+	// Days that what cron names is put off, 0 to 6, as in two days after the second Tuesday. Default: 0.
+	OffsetDays int `yaml:"offset_days"`
+	// Recurrence rule of RFC 5545 in place of the schedule, for example FREQ=WEEKLY;BYDAY=SU. Default: none.
+	RRule string `yaml:"rrule"`
+	// Local date and time the rrule begins. Required with rrule.
+	Start Civil `yaml:"start"`
+	// iCalendar event in place of the schedule, or its lines DTSTART, RRULE, RDATE, EXDATE and DURATION. Default: none.
+	ICal string `yaml:"ical"`
+	// How long it stays open, in elapsed time. Required unless the schedule is always or ical says it.
 	Duration Duration `yaml:"duration"`
 	// How long before its end nothing starts any more. Default: 0s.
 	Cutoff Duration `yaml:"cutoff"`
@@ -117,6 +125,10 @@ type Window struct {
 	TimeZone Zone `yaml:"time_zone,required"`
 	// CEL over change and resource: what the window is for. Default: everything.
 	Applies string `yaml:"applies"`
+	// Local date and time before which it does not open. Default: none.
+	From Civil `yaml:"from"`
+	// Local date and time from which on it does not open. Default: none.
+	To Civil `yaml:"to"`
 	// Whether it is for maintenance: alerts of what it applies to are muted meanwhile, and it lets no change run. Default: false.
 	Mute bool `yaml:"mute"`
 }
@@ -125,11 +137,21 @@ type Window struct {
 type Freeze struct {
 	// Name, unique over windows and freezes.
 	Name string `yaml:"name,required"`
-	// Local date and time it begins.
-	From Civil `yaml:"from,required"`
-	// Local date and time it ends.
-	To Civil `yaml:"to,required"`
-	// IANA time zone of both.
+	// Local date and time it begins. Required unless it recurs.
+	From Civil `yaml:"from"`
+	// Local date and time it ends. Required unless it recurs.
+	To Civil `yaml:"to"`
+	// When it begins, for one that recurs: as in windows. Default: none.
+	Schedule string `yaml:"schedule"`
+	// Recurrence rule in place of the schedule: as in windows. Default: none.
+	RRule string `yaml:"rrule"`
+	// Local date and time the rrule begins. Required with rrule.
+	Start Civil `yaml:"start"`
+	// iCalendar event in place of the schedule: as in windows. Default: none.
+	ICal string `yaml:"ical"`
+	// How long each lasts, for one that recurs. Default: what ical says.
+	Duration Duration `yaml:"duration"`
+	// IANA time zone of all of these.
 	TimeZone Zone `yaml:"time_zone,required"`
 	// CEL over change and resource: what is frozen. Default: everything.
 	Applies string `yaml:"applies"`
@@ -258,3 +280,64 @@ type Step struct {
 	// Arguments, passed one by one and never through a shell. Default: none.
 	Args []string `yaml:"args"`
 }
+
+// Recommendations is the section recommendations.
+type Recommendations struct {
+	// Tried in order; the first that matches makes the change. Default: none, recommendations are listed only.
+	Rules []RecommendationRule `yaml:"rules"`
+	// How long before its window a change is not given up any more for a later recommendation. Default: 5m.
+	CancellationThreshold Duration `yaml:"cancellation_threshold"`
+	// How long after its change the same recommendation is old news, and how long one whose change expired rests. Default: 7d.
+	Rest Duration `yaml:"rest"`
+}
+
+// Defaults sets both spans.
+func (r *Recommendations) Defaults() {
+	r.CancellationThreshold, r.Rest = unit.MustDuration("5m"), unit.MustDuration("7d")
+}
+
+// RecommendationRule is an entry of recommendations.rules.
+type RecommendationRule struct {
+	// Name, unique.
+	Name string `yaml:"name,required"`
+	// CEL over recommendation and resource.
+	Match string `yaml:"match,required"`
+	// Executor that carries it out.
+	Executor string `yaml:"executor,required"`
+	// What it does, in the executor's words.
+	Action string `yaml:"action,required"`
+	// Arguments, passed one by one; ${resource}, ${recommended}, ${stack} and the like stand for what the recommendation says. Default: none.
+	Args []string `yaml:"args"`
+	// Key of the parameter that carries the value, with the same words; ${icco_key} is the one ICCO uses. Default: none.
+	Parameter string `yaml:"parameter"`
+	// Type of the change. Default: normal.
+	Type string `yaml:"type" enum:"normal,standard"`
+	// How long verification may take. Default: 10m.
+	VerifyWithin Duration `yaml:"verify_within"`
+	// Team that owns the change. Default: none.
+	Team string `yaml:"team"`
+	// Risk of its changes from 0 to 1, for policies. Default: unknown, which counts as 1.
+	Risk *float64 `yaml:"risk"`
+}
+
+// Defaults asks for approval.
+func (r *RecommendationRule) Defaults() {
+	r.Type, r.VerifyWithin = "normal", unit.MustDuration("10m")
+}
+
+// Price is an entry of prices.
+type Price struct {
+	// Service whose type it is.
+	Service string `yaml:"service" enum:"ec2,rds,asg"`
+	// Instance type or class, for example m5.large.
+	Type string `yaml:"type,required"`
+	// Region it is the price of. Default: every region without a price of its own.
+	Region string `yaml:"region"`
+	// Price of one hour.
+	PerHour float64 `yaml:"per_hour,required"`
+	// Its currency, ISO 4217.
+	Currency string `yaml:"currency,required"`
+}
+
+// Defaults takes it for the price of a virtual machine.
+func (p *Price) Defaults() { p.Service = "ec2" }

@@ -18,8 +18,9 @@ type Checks struct {
 	// Schedule checks the schedule of a window.
 	Schedule func(schedule string) error
 	// Expression checks CEL. where is the key without indices, one of detect.rules.when,
-	// detect.rules.clear, routes.match, windows.applies, freezes.applies,
-	// policies.approval.match, runbooks.trigger and runbooks.steps.when.
+	// detect.rules.clear, routes.match, routes.change.match (of a route for changes),
+	// windows.applies, freezes.applies, policies.approval.match, runbooks.trigger,
+	// runbooks.steps.when and recommendations.rules.match.
 	Expression func(where, expression string) error
 	// Fetches reports whether a source fetches, so that its integrations have no
 	// senders to authenticate.
@@ -41,6 +42,7 @@ func (c *Config) check(k Checks) Faults {
 	v.tickets()
 	v.gate()
 	v.runbooks()
+	v.recommendations()
 	return v.faults
 }
 
@@ -294,7 +296,11 @@ func (v *validator) tickets() {
 	teams := names(v.c.Teams, func(t Team) string { return t.Name })
 	for i, r := range v.c.Routes {
 		path := at("routes", i)
-		v.expression("routes.match", path+".match", r.Match, true)
+		where := "routes.match"
+		if r.OfChange() {
+			where = "routes.change.match"
+		}
+		v.expression(where, path+".match", r.Match, true)
 		v.known(path+".platform", "platform", r.Platform, v.platforms())
 		if r.Team != "" {
 			v.known(path+".team", "team", r.Team, teams)
@@ -310,20 +316,14 @@ func (v *validator) gate() {
 	windows := v.names("windows", "name", v.windows())
 	for i, w := range v.c.Windows {
 		path := at("windows", i)
-		if w.Schedule != "always" {
+		v.recurs(path, w.Schedule, w.RRule, w.ICal, w.Start, true)
+		if w.Schedule != "always" && (w.ICal == "" || w.Duration.D != 0) {
 			v.positive(path+".duration", w.Duration)
 			if w.Cutoff.D >= w.Duration.D && w.Duration.D > 0 {
 				v.add(path+".cutoff", "%s leaves nothing of the duration %s", w.Cutoff, w.Duration)
 			}
 		}
-		switch {
-		case strings.TrimSpace(w.Schedule) == "":
-			v.add(path+".schedule", "is empty; write cron(...), rate(...), at(...) or always")
-		case v.k.Schedule != nil:
-			if err := v.k.Schedule(w.Schedule); err != nil {
-				v.add(path+".schedule", "%s", err)
-			}
-		}
+		v.span(path, w.From, w.To)
 		v.expression("windows.applies", path+".applies", w.Applies, false)
 	}
 	v.names("freezes", "name", names(v.c.Freezes, func(f Freeze) string { return f.Name }))
@@ -332,9 +332,14 @@ func (v *validator) gate() {
 		if slices.Contains(windows, f.Name) {
 			v.add(path+".name", "%q is already the name of a window", f.Name)
 		}
-		if !f.To.UTC().After(f.From.UTC()) {
-			v.add(path+".to", "%s is not after from (%s)", f.To, f.From)
+		v.recurs(path, f.Schedule, f.RRule, f.ICal, f.Start, false)
+		switch recurring := f.Schedule != "" || f.RRule != "" || f.ICal != ""; {
+		case recurring && (f.ICal == "" || f.Duration.D != 0):
+			v.positive(path+".duration", f.Duration)
+		case !recurring && (f.From.IsZero() || f.To.IsZero()):
+			v.add(path, "needs from and to, or a schedule, rrule or ical when it recurs")
 		}
+		v.span(path, f.From, f.To)
 		v.expression("freezes.applies", path+".applies", f.Applies, false)
 	}
 	for i, a := range v.c.Policies.Approval {
@@ -394,6 +399,36 @@ func (v *validator) approvers(path string, p Approvers) {
 	}
 }
 
+// recurs checks the ways to say when a window opens.
+func (v *validator) recurs(path, schedule, rule, ical string, start Civil, required bool) {
+	given := 0
+	for _, text := range []string{schedule, rule, ical} {
+		if strings.TrimSpace(text) != "" {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		v.add(path, "says when it opens %d times; keep one of schedule, rrule and ical", given)
+	case given == 0 && required:
+		v.add(path+".schedule", "is empty; write cron(...), rate(...), at(...) or always, or rrule or ical in its place")
+	case rule != "" && start.IsZero():
+		v.add(path+".start", "is missing; a rrule begins somewhere, write for example 2026-11-22T02:00")
+	case rule == "" && !start.IsZero():
+		v.add(path+".start", "belongs to rrule, and there is none")
+	case schedule != "" && v.k.Schedule != nil:
+		if err := v.k.Schedule(schedule); err != nil {
+			v.add(path+".schedule", "%s", err)
+		}
+	}
+}
+
+func (v *validator) span(path string, from, to Civil) {
+	if !from.IsZero() && !to.IsZero() && !to.UTC().After(from.UTC()) {
+		v.add(path+".to", "%s is not after from (%s)", to, from)
+	}
+}
+
 func (v *validator) runbooks() {
 	executors := v.names("executors", "name", names(v.c.Executors, func(e Executor) string { return e.Name }))
 	for i, e := range v.c.Executors {
@@ -420,6 +455,42 @@ func (v *validator) runbooks() {
 			if s.Action == "" {
 				v.add(sp+".action", "is empty; write what the executor does")
 			}
+		}
+	}
+}
+
+func (v *validator) recommendations() {
+	c := v.c.Recommendations
+	teams := names(v.c.Teams, func(t Team) string { return t.Name })
+	executors := names(v.c.Executors, func(e Executor) string { return e.Name })
+	v.positive("recommendations.cancellation_threshold", c.CancellationThreshold)
+	v.positive("recommendations.rest", c.Rest)
+	v.names("recommendations.rules", "name", names(c.Rules, func(r RecommendationRule) string { return r.Name }))
+	for i, r := range c.Rules {
+		path := at("recommendations.rules", i)
+		v.expression("recommendations.rules.match", path+".match", r.Match, true)
+		v.known(path+".executor", "executor", r.Executor, executors)
+		if r.Action == "" {
+			v.add(path+".action", "is empty; write what the executor does")
+		}
+		if r.Team != "" {
+			v.known(path+".team", "team", r.Team, teams)
+		}
+		v.positive(path+".verify_within", r.VerifyWithin)
+		if r.Risk != nil && !(*r.Risk >= 0 && *r.Risk <= 1) {
+			v.add(path+".risk", "must be from 0 to 1")
+		}
+	}
+	for i, p := range v.c.Prices {
+		path := at("prices", i)
+		if p.Type == "" {
+			v.add(path+".type", "is empty; write an instance type or class")
+		}
+		if !(p.PerHour >= 0) {
+			v.add(path+".per_hour", "must be 0 or more")
+		}
+		if len(p.Currency) != 3 {
+			v.add(path+".currency", "%q is no currency; write three letters such as USD", p.Currency)
 		}
 	}
 }

@@ -15,7 +15,10 @@ import (
 
 // Operations lists the calls that leave the process. Each passes the
 // failpoints connector.<operation>.before and connector.<operation>.after.
-var Operations = []string{"create", "update", "add_note", "get", "find", "changes", "check"}
+var Operations = []string{
+	"create", "update", "add_note", "get", "find", "changes", "check",
+	"request_approval", "withdraw_approval", "attach", "files", "conflicts",
+}
 
 // Conn stands in front of a driver. It checks arguments and answers, passes
 // the failpoints, measures, gives every error exactly one class, turns a panic
@@ -162,9 +165,14 @@ func (c *Conn) Normal(f, seen ops.TicketFields) ops.TicketFields {
 	return f
 }
 
-// SettleTime returns how long to wait before looking for a ticket whose
-// create had an unknown outcome, and whether creating again at once is unsafe.
-func (c *Conn) SettleTime() (time.Duration, bool) {
+// SettleTime returns how long to wait before looking for a ticket of a kind
+// whose create had an unknown outcome, and whether creating again at once is
+// unsafe.
+func (c *Conn) SettleTime(kind ops.TicketKind) (time.Duration, bool) {
+	if s, ok := c.inner.(KindSettler); ok {
+		d := s.SettleTimeOf(kind)
+		return d, d > 0
+	}
 	s, ok := c.inner.(Settler)
 	if !ok {
 		return 0, false

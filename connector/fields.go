@@ -4,12 +4,33 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fettleops/fettle/ops"
 )
 
 // Fields lists the fields every ticket has, in the order they are shown.
-var Fields = []Field{Title, Description, State, Severity, Group, Assignee, Resource, ResolveCode, ResolveNote}
+var Fields = []Field{
+	Title, Description, State, Severity, Group, Assignee, Resource, ResolveCode, ResolveNote,
+	Type, Risk, PlannedStart, PlannedEnd, ActualStart, ActualEnd, Plan, PlanText, Rollback,
+}
+
+// times are the fields that hold one, with where.
+var times = map[Field]func(*ops.TicketFields) *time.Time{
+	PlannedStart: func(t *ops.TicketFields) *time.Time { return &t.PlannedStart },
+	PlannedEnd:   func(t *ops.TicketFields) *time.Time { return &t.PlannedEnd },
+	ActualStart:  func(t *ops.TicketFields) *time.Time { return &t.ActualStart },
+	ActualEnd:    func(t *ops.TicketFields) *time.Time { return &t.ActualEnd },
+}
+
+// Stamp writes a time as a value of a field: RFC 3339 in UTC to the second,
+// empty for none.
+func Stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
 
 // ExtraField returns the name of a field of Extra.
 func ExtraField(name string) Field { return Field(extraPrefix + name) }
@@ -38,6 +59,19 @@ func Value(t ops.TicketFields, f Field) string {
 		return t.ResolveCode
 	case ResolveNote:
 		return t.ResolveNote
+	case Type:
+		return string(t.Type)
+	case Risk:
+		return string(t.Risk)
+	case Plan:
+		return t.Plan
+	case PlanText:
+		return t.PlanText
+	case Rollback:
+		return t.Rollback
+	}
+	if at, ok := times[f]; ok {
+		return Stamp(*at(&t))
 	}
 	if name, ok := f.Extra(); ok {
 		return t.Extra[name]
@@ -45,7 +79,17 @@ func Value(t ops.TicketFields, f Field) string {
 	return ""
 }
 
-// With returns t with one field set; t itself is not changed.
+// parseStamp reads what Stamp wrote; anything else is no time.
+func parseStamp(s string) time.Time {
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC()
+}
+
+// With returns t with one field set; t itself is not changed. A value of a
+// time is written as Stamp does.
 func With(t ops.TicketFields, f Field, value string) ops.TicketFields {
 	switch f {
 	case Title:
@@ -66,7 +110,21 @@ func With(t ops.TicketFields, f Field, value string) ops.TicketFields {
 		t.ResolveCode = value
 	case ResolveNote:
 		t.ResolveNote = value
+	case Type:
+		t.Type = ops.ChangeType(value)
+	case Risk:
+		t.Risk = ops.RiskWord(value)
+	case Plan:
+		t.Plan = value
+	case PlanText:
+		t.PlanText = value
+	case Rollback:
+		t.Rollback = value
 	default:
+		if at, ok := times[f]; ok {
+			*at(&t) = parseStamp(value)
+			return t
+		}
 		if name, ok := f.Extra(); ok {
 			t.Extra = maps.Clone(t.Extra)
 			if t.Extra == nil {

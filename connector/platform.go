@@ -33,7 +33,11 @@ type Platform interface {
 	// nothing when the ticket's version is not e.Version, and ErrInvalid when
 	// the platform swallowed a field without an error, naming that field.
 	// Where a state needs more fields at once (resolving needs code and note),
-	// it sends them along from e.Want even if they are not named.
+	// it sends them along from e.Want even if they are not named. A state of a
+	// change request that lies several moves away is reached move by move, as
+	// far as the platform lets it; ErrInvalid names the moves it would let us
+	// make when none of them leads on. Ending a ticket ends the request for
+	// approval that stands on it.
 	Update(ctx context.Context, ref string, e Edit) (Copy, error)
 	// AddNote appends a work note that people in the platform can read. The
 	// driver leaves n.ID recognisable in it, so that Get and Changes can give
@@ -60,10 +64,11 @@ type Platform interface {
 
 // Copy is a ticket as its platform shows it, in our words.
 type Copy struct {
-	Ref     string // the platform's identity: sys_id, ticket id
-	Key     string // the key it was opened under
-	Display string // the number people know: INC0010001
-	URL     string // where a person opens it, http or https
+	Ref     string         // the platform's identity: sys_id, ticket id
+	Kind    ops.TicketKind // empty means a kind that works like an incident
+	Key     string         // the key it was opened under
+	Display string         // the number people know: INC0010001
+	URL     string         // where a person opens it, http or https
 	Fields  ops.TicketFields
 	// Version changes with every write to the ticket: an ETag, a modification
 	// count. It is compared, never ordered.
@@ -79,6 +84,17 @@ type Copy struct {
 	// Find none or all. A note of ours carries the ID given to AddNote and Own,
 	// somebody else's an ID of the platform's.
 	Notes []Note
+
+	// The rest is of change requests and comes from Get. A decision is read
+	// before the plan that is returned with it.
+
+	// PlanAt is when the platform took Fields.Plan, by its own clock.
+	PlanAt time.Time
+	// Asked tells that somebody can decide: a request for approval stands.
+	Asked bool
+	// Decisions are what people decided in the platform, oldest first, also on
+	// requests that were withdrawn since.
+	Decisions []Decision
 }
 
 // Note is a work note as the platform shows it.
@@ -102,6 +118,16 @@ const (
 	Resource    Field = "resource"
 	ResolveCode Field = "resolve_code"
 	ResolveNote Field = "resolve_note"
+
+	Type         Field = "type"
+	Risk         Field = "risk"
+	PlannedStart Field = "planned_start"
+	PlannedEnd   Field = "planned_end"
+	ActualStart  Field = "actual_start"
+	ActualEnd    Field = "actual_end"
+	Plan         Field = "plan"
+	PlanText     Field = "plan_text"
+	Rollback     Field = "rollback"
 
 	extraPrefix = "extra."
 )
@@ -128,6 +154,12 @@ type Normaliser interface {
 // not implement it may be asked to create again at once.
 type Settler interface {
 	SettleTime() time.Duration
+}
+
+// KindSettler is implemented in place of Settler by drivers whose platform has
+// an idempotent create for some kinds of ticket only; zero means it has one.
+type KindSettler interface {
+	SettleTimeOf(kind ops.TicketKind) time.Duration
 }
 
 // Checker is implemented by drivers that can say what is wrong with a

@@ -125,7 +125,7 @@ func crashPoints(t *testing.T) []string {
 // everything is what a reader of the store and the snapshots sees.
 func (l *lab) everything() string {
 	l.t.Helper()
-	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{Log: l.log, Selection: l.fleet, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Findings: l.store, Clock: time.Now, Logger: l.logger})
+	p, err := detect.NewPipeline(l.config, detect.PipelineDeps{Log: l.log, Selection: l.fleet, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.store, Findings: l.store, Clock: time.Now, Logger: l.logger})
 	must(l.t, err)
 	var out strings.Builder
 	all, err := p.Series(context.Background(), detect.SeriesFilter{})

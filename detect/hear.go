@@ -75,7 +75,7 @@ type holdBody struct {
 // heard says what a fact holds, with To zero while it lasts.
 func heard(f ops.Fact) (holdBody, bool, error) {
 	incident := func(i ops.Incident, alerts []ops.Alert, over time.Time) holdBody {
-		h := hold{ID: f.Subject, Version: f.Seq, From: i.OpenedAt.UnixMilli(), Why: i.Key() + " is open"}
+		h := hold{ID: f.Subject, Version: f.Seq, From: i.OpenedAt.UnixMilli(), Why: i.Key() + " is open", Key: i.Key()}
 		for _, a := range alerts {
 			h.Aliases = append(h.Aliases, a.Resource.Aliases...)
 		}
@@ -115,7 +115,7 @@ func heard(f ops.Fact) (holdBody, bool, error) {
 }
 
 func changeOver(f ops.Fact, c ops.Change) holdBody {
-	h := hold{ID: f.Subject, Version: f.Seq, To: f.At.UnixMilli(), Why: c.Key() + " was carried out"}
+	h := hold{ID: f.Subject, Version: f.Seq, To: f.At.UnixMilli(), Why: c.Key() + " was carried out", Key: c.Key()}
 	if c.Run != nil {
 		h.From = c.Run.StartedAt.UnixMilli()
 		if !c.Run.FinishedAt.IsZero() {
@@ -136,7 +136,7 @@ func (p *Pipeline) holdLearning(ctx context.Context, c ops.Command) error {
 		if err != nil {
 			return fmt.Errorf("detect: hold for a change: %w", err)
 		}
-		b.ResourceID, b.Hold.Why = x.ResourceID, x.Key()+" is carried out"
+		b.ResourceID, b.Hold.Why, b.Hold.Key = x.ResourceID, x.Key()+" is carried out", x.Key()
 	}
 	if b.ResourceID != "" {
 		r, err := p.Asks.Resource(ctx, b.ResourceID)

@@ -77,7 +77,7 @@ func (l *lab) heldInLog() string {
 				ID       string
 				Aliases  []string
 				From, To int64
-				Why      string
+				Why, Key string
 			}
 		}
 		if r.Kind != series.Hold {
@@ -85,7 +85,7 @@ func (l *lab) heldInLog() string {
 		}
 		must(l.t, json.Unmarshal(r.Body, &n))
 		if h := n.Hold; h != nil {
-			out = append(out, fmt.Sprintf("%s %v for %s: %s", h.ID, h.Aliases, time.Duration(h.To-h.From)*time.Millisecond, h.Why))
+			out = append(out, fmt.Sprintf("%s %v for %s: %s %s", h.ID, h.Aliases, time.Duration(h.To-h.From)*time.Millisecond, h.Why, h.Key))
 		}
 	}
 	return strings.Join(out, "\n")
@@ -135,13 +135,13 @@ func TestFactsHold(t *testing.T) {
 		hear("change/7", ops.ChangeEndedBody{Change: ops.Change{Number: 7, ResourceID: "db1", Run: &run}})
 		hear("change/8", ops.ChangeEndedBody{Change: ops.Change{Number: 8, ResourceID: "db1"}}) // never began
 
-		want := `incident/1 [host:web1 host:web2] for 24h0m0s: INC-1 is open
-incident/1 [host:web1] for 1h0m0s: INC-1 is open
-incident/1 [host:web1 host:web2] for 24h0m0s: INC-1 is open
-incident/1 [host:web1] for 3h0m0s: INC-1 is open
-change/7 [host:db1] for 24h0m0s: CHG-7 is carried out
-change/7 [host:db1] for 10m0s: CHG-7 was carried out
-change/7 [host:db1] for 10m0s: CHG-7 was carried out`
+		want := `incident/1 [host:web1 host:web2] for 24h0m0s: INC-1 is open INC-1
+incident/1 [host:web1] for 1h0m0s: INC-1 is open INC-1
+incident/1 [host:web1 host:web2] for 24h0m0s: INC-1 is open INC-1
+incident/1 [host:web1] for 3h0m0s: INC-1 is open INC-1
+change/7 [host:db1] for 24h0m0s: CHG-7 is carried out CHG-7
+change/7 [host:db1] for 10m0s: CHG-7 was carried out CHG-7
+change/7 [host:db1] for 10m0s: CHG-7 was carried out CHG-7`
 		if got := l.heldInLog(); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
@@ -164,7 +164,7 @@ func TestMaintenanceHolds(t *testing.T) {
 		must(t, e.every["detect.windows"](t.Context()))
 		time.Sleep(time.Minute)
 		must(t, e.every["detect.windows"](t.Context())) // known
-		want := fmt.Sprintf("window/night/%d [host:h1] for 1h59m0s: maintenance window night", e.windows[0].Start.UnixMilli())
+		want := fmt.Sprintf("window/night/%d [host:h1] for 1h59m0s: maintenance window night ", e.windows[0].Start.UnixMilli())
 		if got := l.heldInLog(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}

@@ -1,9 +1,13 @@
 package detect
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/fettleops/fettle/ops"
 )
 
 // keepHolds is how long after its end a hold still covers samples that come
@@ -29,6 +33,7 @@ type hold struct {
 	From    int64    `json:"from"`    // Unix milliseconds
 	To      int64    `json:"to"`      // exclusive
 	Why     string   `json:"why"`
+	Key     string   `json:"key,omitempty"` // number of the incident or the change
 }
 
 // held reports whether a point is not to be learned.
@@ -41,14 +46,31 @@ func held(by []hold, at int64) bool {
 	return false
 }
 
-// holds is what is held at one place of the log. It belongs to the reader; the
-// lists it gives out are never changed.
+// holds is what is held at one place of the log. The reader alone changes it and
+// asks about it; everybody may look. The lists it gives out are never changed.
 type holds struct {
+	mu      sync.RWMutex
 	byID    map[string]hold
 	byAlias map[string][]hold
 }
 
-func newHolds() holds { return holds{byID: map[string]hold{}, byAlias: map[string][]hold{}} }
+func newHolds() *holds { return &holds{byID: map[string]hold{}, byAlias: map[string][]hold{}} }
+
+// look returns why a resource is not learned at an instant, the oldest reason
+// first.
+func (h *holds) look(alias string, at time.Time) []ops.LearningHold {
+	h.mu.RLock()
+	all := h.byAlias[alias]
+	h.mu.RUnlock()
+	var out []ops.LearningHold
+	for i := range all {
+		if held(all[i:i+1], at.UnixMilli()) {
+			out = append(out, ops.LearningHold{Why: all[i].Why, Key: all[i].Key, From: time.UnixMilli(all[i].From).UTC(), Until: time.UnixMilli(all[i].To).UTC()})
+		}
+	}
+	slices.SortFunc(out, func(a, b ops.LearningHold) int { return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Why, b.Why)) })
+	return out
+}
 
 // about returns the holds on a resource.
 func (h *holds) about(alias string) []hold {
@@ -67,6 +89,8 @@ func (h *holds) put(x hold) {
 	if len(x.Aliases) == 0 {
 		x.Aliases = was.Aliases
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.remove(was)
 	h.byID[x.ID] = x
 	for _, a := range x.Aliases {
@@ -74,6 +98,7 @@ func (h *holds) put(x hold) {
 	}
 }
 
+// remove is for who has locked it.
 func (h *holds) remove(x hold) {
 	delete(h.byID, x.ID)
 	for _, a := range x.Aliases {
@@ -86,6 +111,8 @@ func (h *holds) remove(x hold) {
 
 // age forgets the holds that ended long before a tick.
 func (h *holds) age(tick int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, x := range h.byID {
 		if x.To < tick-keepHolds.Milliseconds() {
 			h.remove(x)

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -232,6 +234,64 @@ func TestWhatIsHeldIsScoredAndNotLearned(t *testing.T) {
 	})
 }
 
+// TestWhoLooksIsToldWhyLearningIsHeld: on the replica that detects, on one that
+// does not, and after a restart.
+func TestWhoLooksIsToldWhyLearningIsHeld(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		shift := time.Until(begin)
+		l.clock = func() time.Time { return time.Now().Add(shift) }
+		at := func(d time.Duration) int64 { return begin.Add(d).UnixMilli() }
+		other, err := detect.NewPipeline(l.config, detect.PipelineDeps{
+			Log: l.log, Selection: l.fleet, Detectors: detect.Detectors{New: newEWMA, Load: loadEWMA}, Place: l.store, Findings: l.store, Signals: l.store,
+			DB: l.core, Clock: l.clock, Logger: l.logger,
+		})
+		must(t, err)
+		look := func(want ...ops.LearningHold) {
+			t.Helper()
+			for name, p := range map[string]*detect.Pipeline{"detects": l.pipe, "does not detect": other} {
+				all, err := p.Series(t.Context(), detect.SeriesFilter{})
+				must(t, err)
+				if len(all) != 2 || len(all[0].Held) != 0 {
+					t.Fatalf("who %s sees %+v", name, all)
+				}
+				one, _, err := p.One(t.Context(), all[1].ID)
+				must(t, err)
+				for _, w := range []ops.Watched{all[1], one} {
+					if !slices.Equal(w.Held, want) {
+						t.Errorf("who %s sees %s held by %+v, want %+v", name, w.Entity, w.Held, want)
+					}
+				}
+			}
+		}
+		hold := func(id string, version int64, from, to time.Duration, why, key string) {
+			t.Helper()
+			l.append(series.Record{Kind: series.Hold, Body: fmt.Appendf(nil, `{"hold":{"id":%q,"version":%d,"aliases":["host:h1"],"from":%d,"to":%d,"why":%q,"key":%q}}`, id, version, at(from), at(to), why, key)})
+			l.settle()
+			time.Sleep(2 * time.Second) // notes are committed by the second
+		}
+		l.start()
+		l.append(records(hosts(2), 2, 0, 5, step, 4)...)
+		l.settle()
+		time.Sleep(2 * time.Second)
+		look()
+		window := ops.LearningHold{Why: "maintenance window night", From: begin.Add(-time.Minute), Until: begin.Add(time.Hour)}
+		incident := ops.LearningHold{Why: "INC-42 is open", Key: "INC-42", From: begin, Until: begin.Add(24 * time.Hour)}
+		hold("incident/1", 1, 0, 24*time.Hour, incident.Why, incident.Key)
+		hold("window/night/1", 1, -time.Minute, time.Hour, window.Why, "")
+		hold("change/7", 1, 2*time.Hour, 3*time.Hour, "CHG-7 is carried out", "CHG-7")
+		look(window, incident)
+		l.halt()
+		l.start()
+		l.settle()
+		look(window, incident)
+		time.Sleep(time.Hour)
+		look(incident)
+		hold("incident/1", 2, 0, time.Hour, "INC-42 is open", "INC-42") // resolved
+		look()
+		l.halt()
+	})
+}
+
 // TestADefectGivesUpOneEntity: a detector that panics takes neither the process
 // nor the other entities with it.
 func TestADefectGivesUpOneEntity(t *testing.T) {
@@ -351,7 +411,7 @@ func TestReadings(t *testing.T) {
 			t.Fatalf("%+v", all)
 		}
 		w, features, err := l.pipe.One(t.Context(), all[0].ID)
-		if err != nil || w != all[0] || len(features) != 2 || features[1].Name != "m1" {
+		if err != nil || !reflect.DeepEqual(w, all[0]) || len(features) != 2 || features[1].Name != "m1" {
 			t.Errorf("%+v, %v, %v", w, features, err)
 		}
 		f := func() {

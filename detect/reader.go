@@ -83,7 +83,7 @@ type reader struct {
 	records   []series.Record // read and not yet dealt out
 	batch     series.BatchReader
 	cache     seriesCache
-	holds     holds
+	holds     *holds
 	over      []ended // bootstraps, replaced as a whole
 	tick      int64
 	number    int64

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 type SeriesFilter struct {
 	Group  string
 	Entity string
+	// Text is in what they are found by, see Group.Finds.
+	Text string
 	// Open selects those with an open anomaly.
 	Open bool
 }
@@ -23,28 +26,79 @@ type SeriesFilter struct {
 // Series returns what is watched, by group and entity. On a replica that does
 // not detect, what was learned of late is up to CheckpointInterval old.
 func (p *Pipeline) Series(ctx context.Context, f SeriesFilter) ([]ops.Watched, error) {
-	var all []ops.Watched
+	finds := p.finds(f)
+	var out []ops.Watched
 	if r := p.now.Load(); r != nil {
 		for _, w := range r.index.all() {
-			all = append(all, r.look(w))
+			if !finds(w.group.Name, w.entity) {
+				continue
+			}
+			if row := r.look(w); !f.Open || row.Anomaly != "" {
+				out = append(out, row)
+			}
 		}
-	} else {
-		var err error
-		if all, err = p.Findings.Watched(ctx); err != nil {
-			return nil, err
+		return out, nil
+	}
+	all, err := p.stored(ctx)
+	return slices.DeleteFunc(all, func(w ops.Watched) bool {
+		return f.Open && w.Anomaly == "" || !finds(w.Group, w.Entity)
+	}), err
+}
+
+// finds returns whether a filter selects an entity of a group, by its names.
+func (p *Pipeline) finds(f SeriesFilter) func(group, entity string) bool {
+	groups := map[string]*Group{}
+	for i := range p.groups {
+		groups[p.groups[i].Name] = &p.groups[i]
+	}
+	return func(group, entity string) bool {
+		if f.Group != "" && group != f.Group || f.Entity != "" && entity != f.Entity {
+			return false
+		}
+		g := groups[group]
+		if g == nil { // no longer configured
+			g = &Group{Name: group}
+		}
+		return g.Finds(entity, f.Text)
+	}
+}
+
+// stored returns what the store knows to be watched, for a replica that does
+// not detect.
+func (p *Pipeline) stored(ctx context.Context) ([]ops.Watched, error) {
+	all, err := p.Findings.Watched(ctx)
+	if err != nil {
+		return nil, err
+	}
+	notes, err := p.Place.DetectionNotes(ctx, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	h := newHolds()
+	for _, n := range notes {
+		x, err := parseNote(n.Body)
+		if err != nil {
+			return nil, fmt.Errorf("detect: read the note at %d: %w", n.Offset, err)
+		}
+		if x.Hold != nil {
+			h.put(*x.Hold)
 		}
 	}
-	return slices.DeleteFunc(all, func(w ops.Watched) bool {
-		return f.Group != "" && w.Group != f.Group || f.Entity != "" && w.Entity != f.Entity || f.Open && w.Anomaly == ""
-	}), nil
+	now := p.Clock()
+	for i := range all {
+		all[i].Held = h.look(aliasOf(all[i].Entity), now)
+	}
+	return all, nil
 }
 
 // look returns what is known of an entity now.
 func (r *run) look(w *watched) ops.Watched {
 	s := r.shards[w.shard]
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return w.row()
+	row := w.row()
+	s.mu.Unlock()
+	row.Held = r.reader.holds.look(w.alias, r.Clock())
+	return row
 }
 
 // One returns one watched entity and its features, or ops.ErrNotFound.
@@ -56,7 +110,7 @@ func (p *Pipeline) One(ctx context.Context, id string) (ops.Watched, []Feature, 
 		}
 	} else {
 		var err error
-		if all, err = p.Findings.Watched(ctx); err != nil {
+		if all, err = p.stored(ctx); err != nil {
 			return ops.Watched{}, nil, err
 		}
 	}

@@ -1,6 +1,8 @@
 package detect
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fettleops/fettle/detect/kernel/detector"
@@ -81,6 +83,27 @@ type Detectors struct {
 	New  func(name string, s detector.Settings) (detector.Detector, error)
 	Load func(name string, s detector.Settings, state []byte) (detector.Detector, error)
 }
+
+// Finds reports whether a text, in any case, is part of what an entity of the
+// group is found by: the names of the group and the entity, of the features and
+// of the metrics they read. A label as its alerts carry it, such as
+// instance=web1:9100, finds it too. The empty text finds everything.
+func (g *Group) Finds(entity, text string) bool {
+	text = strings.ToLower(text)
+	if in(g.Name+" "+entity, text) || slices.ContainsFunc(g.Metrics, func(m string) bool { return in(m, text) }) ||
+		slices.ContainsFunc(g.Features, func(f Feature) bool { return in(f.Name, text) }) {
+		return true
+	}
+	label, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return false
+	}
+	is, known := labelsOf(g.Name, entity)[label]
+	return known && in(is, strings.Trim(value, `"`))
+}
+
+// in reports whether a text in lower case is part of another.
+func in(whole, text string) bool { return strings.Contains(strings.ToLower(whole), text) }
 
 func (g *Group) step() time.Duration {
 	if g.Settings.Step > 0 {

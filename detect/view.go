@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/fettleops/fettle/ops"
@@ -81,14 +80,13 @@ func (v *Viewer) Series(ctx context.Context, f ops.WatchedFilter) (page []ops.Wa
 			return nil, 0, err
 		}
 	}
-	all, err := v.Watching.Series(ctx, SeriesFilter{Group: f.Group, Entity: f.Entity})
+	all, err := v.Watching.Series(ctx, SeriesFilter{Group: f.Group, Entity: f.Entity, Text: f.Text})
 	if err != nil {
 		return nil, 0, err
 	}
-	text := strings.ToLower(f.Text)
 	limit := cmp.Or(f.Limit, 100)
 	for _, w := range all {
-		if len(f.States) > 0 && !slices.Contains(f.States, w.State()) || !strings.Contains(strings.ToLower(w.Group+" "+w.Entity), text) {
+		if len(f.States) > 0 && !slices.Contains(f.States, w.State()) {
 			continue
 		}
 		total++

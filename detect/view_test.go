@@ -67,7 +67,7 @@ type fixed struct {
 
 func (f fixed) Series(_ context.Context, q detect.SeriesFilter) ([]ops.Watched, error) {
 	return slices.DeleteFunc(slices.Clone(f.list), func(w ops.Watched) bool {
-		return q.Group != "" && q.Group != w.Group || q.Entity != "" && q.Entity != w.Entity
+		return q.Group != "" && q.Group != w.Group || q.Entity != "" && q.Entity != w.Entity || !(&detect.Group{Name: w.Group}).Finds(w.Entity, q.Text)
 	}), nil
 }
 
@@ -138,6 +138,22 @@ func TestAPageOfSeries(t *testing.T) {
 	}
 	if got := all[1].Progress(); got != "learning, 41 of 128 points" {
 		t.Errorf("db2 is %q", got)
+	}
+}
+
+func TestWhatAnEntityIsFoundBy(t *testing.T) {
+	g := detect.Group{Name: "Hosts", Features: []detect.Feature{{Name: "cpu"}}, Metrics: []string{"node_cpu_seconds_total"}}
+	f := func(text string, want bool) {
+		t.Helper()
+		if got := g.Finds("Web1:9100", text); got != want {
+			t.Errorf("%q finds it: %v, want %v", text, got, want)
+		}
+	}
+	for _, text := range []string{"", "web1", "WEB1:9100", "hosts", "hosts web1", "cpu", "node_CPU", "instance=web1", `instance="web1:9100"`, "group=hosts"} {
+		f(text, true)
+	}
+	for _, text := range []string{"web2", "instance", "instance=web2", "job=web1", "memory", "=", "web1="} {
+		f(text, false)
 	}
 }
 

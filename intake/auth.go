@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/fettleops/fettle/ops"
@@ -25,6 +26,9 @@ type AuthConfig struct {
 	Bearer string `yaml:"bearer"`
 	// Basic is a user and password. Default: not asked.
 	Basic *BasicAuth `yaml:"basic"`
+	// Accounts are users and passwords of which one must be sent, each with the
+	// cloud accounts it speaks for. Default: not asked.
+	Accounts []AccountAuth `yaml:"accounts"`
 	// Header is a header that must hold a key. Default: not asked.
 	Header *HeaderAuth `yaml:"header"`
 	// HMAC is a signature over the body. Default: not asked.
@@ -39,6 +43,13 @@ type AuthConfig struct {
 type BasicAuth struct {
 	Username string `yaml:"username"`
 	Password string `yaml:"password"`
+}
+
+// AccountAuth is HTTP basic authentication of the sender of some accounts.
+type AccountAuth struct {
+	Accounts []string `yaml:"accounts"`
+	Username string   `yaml:"username"`
+	Password string   `yaml:"password"`
 }
 
 // HeaderAuth is a key in a header of its own.
@@ -71,6 +82,9 @@ type proof struct {
 	// body decides from the headers and the body as transmitted (wire) and
 	// decompressed (plain).
 	body func(ctx context.Context, h http.Header, wire, plain []byte) error
+	// accounts returns what a credential that passed speaks for; nil where
+	// credentials are not told apart.
+	accounts func(h http.Header) []string
 	// challenge is the WWW-Authenticate answer to a request that lacks the
 	// credential; SNS sends its password only after one.
 	challenge string
@@ -104,6 +118,9 @@ func (b *builder) proofs(ctx context.Context, c AuthConfig) ([]proof, error) {
 	if c.Basic != nil {
 		add(b.basic(ctx, *c.Basic))
 	}
+	if len(c.Accounts) > 0 {
+		add(b.accounts(ctx, c.Accounts))
+	}
 	if c.Header != nil {
 		add(b.header(ctx, *c.Header))
 	}
@@ -117,6 +134,8 @@ func (b *builder) proofs(ctx context.Context, c AuthConfig) ([]proof, error) {
 		add(b.entra(ctx, *c.Entra))
 	}
 	switch {
+	case c.Basic != nil && len(c.Accounts) > 0:
+		return nil, &Fault{Field: "auth.accounts", Fix: "remove auth.basic, or add its user to auth.accounts: a sender has one user and password"}
 	case len(errs) > 0:
 		return nil, errors.Join(errs...)
 	case len(out) == 0 && !c.None:
@@ -203,33 +222,93 @@ func (b *builder) bearer(ctx context.Context, ref string) (proof, error) {
 	}}, nil
 }
 
+// userPassword resolves a user and password to the digest of what is sent.
+func (b *builder) userPassword(ctx context.Context, field, user, password string) ([sha256.Size]byte, error) {
+	name, err := b.setting(ctx, field+".username", user)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	if name == "" || strings.Contains(name, ":") {
+		return [sha256.Size]byte{}, &Fault{Field: field + ".username", Value: user, Fix: "write a user name without a colon"}
+	}
+	word, err := b.secret(ctx, field+".password", password)
+	return digest(name + ":" + word), err
+}
+
+// sentBasic returns what a sender sent as user:password. A password may hold
+// colons.
+func sentBasic(method string, h http.Header) (string, error) {
+	coded, ok := credential(h, "Basic")
+	if !ok {
+		return "", deny(method, "no user and password")
+	}
+	got, err := base64.StdEncoding.DecodeString(coded)
+	if err != nil {
+		return "", deny(method, "user and password are not base64")
+	}
+	return string(got), nil
+}
+
+const basicChallenge = `Basic realm="fettle", charset="UTF-8"`
+
 func (b *builder) basic(ctx context.Context, c BasicAuth) (proof, error) {
-	user, err := b.setting(ctx, "auth.basic.username", c.Username)
+	want, err := b.userPassword(ctx, "auth.basic", c.Username, c.Password)
 	if err != nil {
 		return proof{}, err
 	}
-	if user == "" || strings.Contains(user, ":") {
-		return proof{}, &Fault{Field: "auth.basic.username", Value: c.Username, Fix: "write a user name without a colon"}
-	}
-	password, err := b.secret(ctx, "auth.basic.password", c.Password)
-	if err != nil {
-		return proof{}, err
-	}
-	want := digest(user + ":" + password)
-	return proof{name: "basic", challenge: `Basic realm="fettle", charset="UTF-8"`, head: func(_ context.Context, h http.Header) error {
-		coded, ok := credential(h, "Basic")
-		if !ok {
-			return deny("basic", "no user and password")
-		}
-		got, err := base64.StdEncoding.DecodeString(coded)
+	return proof{name: "basic", challenge: basicChallenge, head: func(_ context.Context, h http.Header) error {
+		got, err := sentBasic("basic", h)
 		if err != nil {
-			return deny("basic", "user and password are not base64")
+			return err
 		}
-		if !same(&want, string(got)) {
+		if !same(&want, got) {
 			return deny("basic", "wrong user or password")
 		}
 		return nil
 	}}, nil
+}
+
+// accounts lets in whoever sends one of several credentials. All are compared,
+// so that the time taken does not tell which was close.
+func (b *builder) accounts(ctx context.Context, list []AccountAuth) (proof, error) {
+	want := make([][sha256.Size]byte, len(list))
+	for i, a := range list {
+		field := fmt.Sprintf("auth.accounts[%d]", i)
+		if len(a.Accounts) == 0 || slices.Contains(a.Accounts, "") {
+			return proof{}, &Fault{Field: field + ".accounts", Fix: "write the ids of the cloud accounts this sender speaks for"}
+		}
+		var err error
+		if want[i], err = b.userPassword(ctx, field, a.Username, a.Password); err != nil {
+			return proof{}, err
+		}
+	}
+	speaks := func(h http.Header) (out []string, err error) {
+		got, err := sentBasic("accounts", h)
+		if err != nil {
+			return nil, err
+		}
+		for i := range want {
+			if same(&want[i], got) {
+				out = append(out, list[i].Accounts...)
+			}
+		}
+		return out, nil
+	}
+	return proof{
+		name: "accounts", challenge: basicChallenge,
+		head: func(_ context.Context, h http.Header) error {
+			if out, err := speaks(h); err != nil {
+				return err
+			} else if len(out) == 0 {
+				return deny("accounts", "wrong user or password")
+			}
+			return nil
+		},
+		accounts: func(h http.Header) []string {
+			out, _ := speaks(h) // it has passed
+			return out
+		},
+	}, nil
 }
 
 func (b *builder) header(ctx context.Context, c HeaderAuth) (proof, error) {

@@ -129,6 +129,9 @@ func (b *builder) weak(ctx context.Context, c AuthConfig) []Finding {
 	if c.Basic != nil {
 		refs = append(refs, struct{ field, ref string }{"auth.basic.password", c.Basic.Password})
 	}
+	for i, a := range c.Accounts {
+		refs = append(refs, struct{ field, ref string }{fmt.Sprintf("auth.accounts[%d].password", i), a.Password})
+	}
 	if c.Header != nil {
 		refs = append(refs, struct{ field, ref string }{"auth.header.value", c.Header.Value})
 	}
@@ -155,7 +158,7 @@ func reach(c AuthConfig, l Listener) []Finding {
 	if c.None && !l.Loopback {
 		out = append(out, Finding{What: "everybody who reaches the listener may send alerts, and alerts can start changes", Fix: "set auth, for example {bearer: env:NAME}", Fatal: true})
 	}
-	secret := c.Bearer != "" || c.Basic != nil || c.Header != nil || c.Entra != nil
+	secret := c.Bearer != "" || c.Basic != nil || len(c.Accounts) > 0 || c.Header != nil || c.Entra != nil
 	if secret && !l.Loopback && !l.TLS && !public {
 		out = append(out, Finding{What: "credentials cross the network in the clear", Fix: "set server.tls, or server.public_url to the https address of the proxy before it"})
 	}
@@ -194,6 +197,7 @@ func (c AuthConfig) Methods() []string {
 	}{
 		{"bearer", c.Bearer != ""},
 		{"basic", c.Basic != nil},
+		{"accounts", len(c.Accounts) > 0},
 		{"header", c.Header != nil},
 		{"hmac", c.HMAC != nil},
 		{"sns", c.SNS != nil},

@@ -78,6 +78,7 @@ type integration struct {
 	head      []proof // decided before the body is read
 	body      []proof
 	passed    []string
+	accounts  func(h http.Header) []string // nil: a credential speaks for any
 	challenge []string
 	redact    pointers
 	count     counters
@@ -157,6 +158,9 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request, in *integration, re
 	}
 	if err := in.admits(ctx, r.Header); err != nil {
 		return d.refuse(ctx, w, in, req, Delivery{}, err)
+	}
+	if in.accounts != nil {
+		req.Accounts = in.accounts(r.Header)
 	}
 	if in.speaker == nil && d.waiting(ctx, req.ReceivedAt) >= d.options.Limits.Depth {
 		return d.refuse(ctx, w, in, req, Delivery{}, errDepth)

@@ -38,6 +38,13 @@ type Source interface {
 	Decode(r *Request) (Delivery, error)
 }
 
+// Termed is a Source with more to say about what is sent than the door's own
+// terms: its paths and the size of its bodies. Media and codings are the door's.
+type Termed interface {
+	Source
+	Terms() Terms
+}
+
 // Speaker is a Source whose protocol has terms and answers of its own, as those
 // for metrics have. Its Decode may also fail with WrongMediaType or
 // WrongCoding, when only the payload's own terms tell. The depth of the signal
@@ -92,8 +99,11 @@ type Request struct {
 	Body       []byte
 	ReceivedAt time.Time
 	// Passed names the methods of authentication the delivery passed: bearer,
-	// basic, header, hmac, sns, entra; none when it came through Deliver.
+	// basic, accounts, header, hmac, sns, entra; none when it came through Deliver.
 	Passed []string
+	// Accounts are those the sender's credential speaks for, where auth.accounts
+	// is configured; nil is any.
+	Accounts []string
 }
 
 // maxAhead is how far a sender's clock may be ahead of ours: what Prometheus
@@ -162,12 +172,37 @@ const (
 	Cut         Outcome = "cut" // the sender went away in the middle of the body
 )
 
+// Asker is a Source whose sender can be asked for what a recommendation of its
+// deliveries lacks.
+type Asker interface {
+	Source
+	// Ask returns what the sender says about a recommendation that Wants
+	// something. It changes nothing anywhere. An error of class ErrUnavailable or
+	// ErrThrottled may go away; every other is for a person to mend.
+	Ask(ctx context.Context, r ops.Recommendation) (Told, error)
+}
+
+// Told is what a sender said when it was asked.
+type Told struct {
+	// Recommendation is the one that was asked about with what was told, and
+	// Wants nothing any more.
+	Recommendation ops.Recommendation
+	// Report is the analysis report, a PDF; nil when there is none.
+	Report []byte
+	// Note says what could not be had and is not needed.
+	Note string
+}
+
 // Env is what a source may use besides its request.
 type Env struct {
 	Integration string
 	Clock       clock.Clock
 	Log         *slog.Logger
 	Fetch       Fetcher
+	// Secret resolves references, and Transport is the network, nil for the
+	// machine's own: for an Asker.
+	Secret    SecretFunc
+	Transport http.RoundTripper
 }
 
 // Fetcher gets a document from a URL a sender named. Callers check the host

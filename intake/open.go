@@ -145,6 +145,9 @@ func (b *builder) integration(ctx context.Context, in *integration, c Integratio
 func (in *integration) admit(proofs []proof) {
 	for _, p := range proofs {
 		in.passed = append(in.passed, p.name)
+		if p.accounts != nil {
+			in.accounts = p.accounts
+		}
 		if p.head != nil {
 			in.head = append(in.head, p)
 		} else {
@@ -161,6 +164,9 @@ func (in *integration) agree(l Limits) {
 	in.terms = Terms{Codings: []string{"gzip", "deflate"}}
 	if s, ok := in.decoder.(Speaker); ok {
 		in.speaker, in.terms = s, s.Terms()
+	} else if t, ok := in.decoder.(Termed); ok {
+		own := t.Terms()
+		in.terms.Paths, in.terms.Body, in.terms.Decompressed = own.Paths, own.Body, own.Decompressed
 	}
 	if len(in.terms.Paths) == 0 {
 		in.terms.Paths = []string{""}
@@ -206,7 +212,7 @@ func (b *builder) source(c Integration, log *slog.Logger) (Source, error) {
 	if options == nil {
 		options = Nothing{}
 	}
-	s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch})
+	s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch, Secret: b.Secret, Transport: b.Transport})
 	if err != nil {
 		return nil, fmt.Errorf("options: %w", err)
 	}

@@ -123,7 +123,7 @@ func (b *builder) pull(c Integration, driver Driver, log *slog.Logger, sink *Sin
 	switch {
 	case err != nil:
 		return nil, err
-	case auth != (AuthConfig{}):
+	case auth.None || len(auth.Methods()) > 0:
 		return nil, &Fault{Field: "auth", Fix: "remove it: " + c.Source + " fetches, nobody sends here"}
 	case len(c.Redact) > 0:
 		return nil, &Fault{Field: "redact", Value: c.Redact[0], Fix: "remove it: what " + c.Source + " fetches is kept as samples only"}

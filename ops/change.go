@@ -112,25 +112,30 @@ func (s RunState) Final() bool { return len(runMoves[s]) == 0 }
 
 // Change is a controlled change to infrastructure.
 type Change struct {
-	ID           string        `json:"id"`
-	Number       int64         `json:"number"`
-	Type         ChangeType    `json:"type"`
-	State        ChangeState   `json:"state"`
-	Outcome      Outcome       `json:"outcome,omitempty"`
-	Title        string        `json:"title"`
-	Reason       string        `json:"reason"`
-	Runbook      string        `json:"runbook,omitempty"`
-	Team         string        `json:"team,omitempty"`
-	ResourceID   string        `json:"resource_id,omitempty"`
-	Resource     string        `json:"resource,omitempty"`
-	IncidentID   string        `json:"incident_id,omitempty"`
-	RequestedBy  string        `json:"requested_by"`        // principal id
-	EditedBy     []string      `json:"edited_by,omitempty"` // principals who touched the plan
-	Executor     string        `json:"executor"`
-	Action       string        `json:"action"`
-	Args         []string      `json:"args,omitempty"`
-	Trigger      *Alert        `json:"trigger,omitempty"` // the alert that asked for it
-	Risk         float64       `json:"risk"`              // 0..1; unknown is 1.0
+	ID          string      `json:"id"`
+	Number      int64       `json:"number"`
+	Type        ChangeType  `json:"type"`
+	State       ChangeState `json:"state"`
+	Outcome     Outcome     `json:"outcome,omitempty"`
+	Title       string      `json:"title"`
+	Reason      string      `json:"reason"`
+	Runbook     string      `json:"runbook,omitempty"`
+	Team        string      `json:"team,omitempty"`
+	ResourceID  string      `json:"resource_id,omitempty"`
+	Resource    string      `json:"resource,omitempty"`
+	IncidentID  string      `json:"incident_id,omitempty"`
+	RequestedBy string      `json:"requested_by"`        // principal id
+	EditedBy    []string    `json:"edited_by,omitempty"` // principals who touched the plan
+	Executor    string      `json:"executor"`
+	Action      string      `json:"action"`
+	Args        []string    `json:"args,omitempty"`
+	Trigger     *Alert      `json:"trigger,omitempty"` // the alert that asked for it
+	// RecommendationID and Analysis are set on a change that a recommendation
+	// asked for.
+	RecommendationID string    `json:"recommendation_id,omitempty"`
+	Analysis         *Analysis `json:"analysis,omitempty"`
+
+	Risk         float64       `json:"risk"` // 0..1; unknown is 1.0
 	PlanID       string        `json:"plan_id,omitempty"`
 	PlanDigest   string        `json:"plan_digest,omitempty"`
 	Revision     int           `json:"revision"` // counts plans
@@ -149,10 +154,9 @@ type Change struct {
 	BreakGlass []BreakGlass `json:"break_glass,omitempty"`
 	// Review is what a person must sign before the change is closed; nil: nothing.
 	Review *Review `json:"review,omitempty"`
-	// SavingMonthly and CostMonthly are money per month, as who raised the
-	// change says; nil: unknown, and a policy that reads it matches nothing.
+	// SavingMonthly is the money it saves each month, as the recommendation
+	// says; nil: unknown, and a policy that reads it matches nothing.
 	SavingMonthly *float64   `json:"saving_monthly,omitempty"`
-	CostMonthly   *float64   `json:"cost_monthly,omitempty"`
 	Run           *Run       `json:"run,omitempty"`
 	Verdict       *Verdict   `json:"verdict,omitempty"`
 	Approvals     []Approval `json:"approvals,omitempty"`
@@ -164,6 +168,12 @@ type Change struct {
 
 // Key returns the number people use, CHG-42.
 func (c Change) Key() string { return fmt.Sprintf("CHG-%d", c.Number) }
+
+// Automated reports whether the limits of automated changes hold for it: no
+// person asked for it, and by its type no person need approve it.
+func (c Change) Automated() bool {
+	return c.Runbook != "" || c.RecommendationID != "" && c.Type == ChangeStandard
+}
 
 // Lock names what at most one unfinished run may hold: the resource, or the
 // executor where no resource is known.

@@ -28,6 +28,7 @@ const (
 	ApplyPlan    CommandKind = "ApplyPlan"    // execute: plan again, compare, apply
 	RollBackRun  CommandKind = "RollBackRun"  // execute: undo a run
 	WakeChange   CommandKind = "WakeChange"   // change: a deadline of this change passed
+	AskProducer  CommandKind = "AskProducer"  // change: ask a recommendation's producer for tags and report
 	CheckRun     CommandKind = "CheckRun"     // verify: has the cause gone away
 	HoldLearning CommandKind = "HoldLearning" // detect: do not learn from a span
 )
@@ -70,6 +71,11 @@ type RollBackRunBody struct {
 type WakeChangeBody struct {
 	ChangeID string `json:"change_id"`
 	Why      string `json:"why"`
+}
+
+// AskProducerBody orders a recommendation completed by its producer.
+type AskProducerBody struct {
+	RecommendationID string `json:"recommendation_id"`
 }
 
 // CheckRunBody orders a look at whether the cause of a change has gone away.

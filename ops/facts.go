@@ -43,6 +43,8 @@ const (
 	ChangeReviewed    FactKind = "ChangeReviewed"
 	ChangeEnded       FactKind = "ChangeEnded"
 
+	RecommendationMoved FactKind = "RecommendationMoved"
+
 	PlanMade     FactKind = "PlanMade"
 	PlanFailed   FactKind = "PlanFailed"
 	PlanMoved    FactKind = "PlanMoved"
@@ -97,13 +99,15 @@ var Facts = []Route{
 	{ChangeWaiting, []string{"change"}, []string{"ticket"}},
 	{RunStarted, []string{"change"}, []string{"ticket", "detect"}},
 	{RunMoved, []string{"change"}, []string{"detect"}},
-	{ChangeEdited, []string{"change"}, nil},
+	{ChangeEdited, []string{"change"}, []string{"ticket"}},
 	{PlatformWordVoid, []string{"change"}, []string{"ticket"}},
 	{WindowTaken, []string{"change"}, []string{"ticket"}},
 	{BreakGlassAsked, []string{"change"}, []string{"ticket"}},
 	{GlassBroken, []string{"change"}, []string{"ticket"}},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
 	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect"}},
+
+	{RecommendationMoved, []string{"change"}, nil},
 
 	{PlanMade, []string{"execute"}, []string{"change"}},
 	{PlanFailed, []string{"execute"}, []string{"change"}},
@@ -442,6 +446,15 @@ type ChangeEndedBody struct {
 	Why    string `json:"why"`
 }
 
+// RecommendationMovedBody tells that a recommendation came, or went from one
+// state to another, and why.
+type RecommendationMovedBody struct {
+	Recommendation Recommendation      `json:"recommendation"` // without Raw
+	From           RecommendationState `json:"from,omitempty"` // empty: it came
+	Why            string              `json:"why"`
+	Via            string              `json:"via,omitempty"` // page, api, cli when a person did it
+}
+
 // ResourceMergedBody tells that two resources are one.
 type ResourceMergedBody struct {
 	Kept   string `json:"kept"`
@@ -482,47 +495,48 @@ type BacklogCountedBody struct {
 }
 
 // FactKind names the fact each body belongs to.
-func (IncidentOpenedBody) FactKind() FactKind    { return IncidentOpened }
-func (IncidentGrewBody) FactKind() FactKind      { return IncidentGrew }
-func (IncidentShrankBody) FactKind() FactKind    { return IncidentShrank }
-func (IncidentResolvedBody) FactKind() FactKind  { return IncidentResolvedFact }
-func (IncidentReopenedBody) FactKind() FactKind  { return IncidentReopenedFact }
-func (IncidentMovedBody) FactKind() FactKind     { return IncidentMoved }
-func (IncidentCommentedBody) FactKind() FactKind { return IncidentCommented }
-func (TicketOpenedBody) FactKind() FactKind      { return TicketOpened }
-func (TicketUpdatedBody) FactKind() FactKind     { return TicketUpdated }
-func (TicketEditedBody) FactKind() FactKind      { return TicketEdited }
-func (TicketTroubledBody) FactKind() FactKind    { return TicketTroubled }
-func (TicketDuplicateBody) FactKind() FactKind   { return TicketDuplicate }
-func (ApprovalSeenBody) FactKind() FactKind      { return ApprovalSeen }
-func (WithdrawalSeenBody) FactKind() FactKind    { return WithdrawalSeen }
-func (WindowOfferedBody) FactKind() FactKind     { return WindowOffered }
-func (ChangeRaisedBody) FactKind() FactKind      { return ChangeRaised }
-func (PlanMadeBody) FactKind() FactKind          { return PlanMade }
-func (PlanFailedBody) FactKind() FactKind        { return PlanFailed }
-func (PlanMovedBody) FactKind() FactKind         { return PlanMoved }
-func (ApprovalRequestedBody) FactKind() FactKind { return ApprovalRequested }
-func (ApprovalGivenBody) FactKind() FactKind     { return ApprovalGiven }
-func (ApprovalVoidedBody) FactKind() FactKind    { return ApprovalVoided }
-func (ChangeScheduledBody) FactKind() FactKind   { return ChangeScheduledAt }
-func (ChangeWaitingBody) FactKind() FactKind     { return ChangeWaiting }
-func (RunStartedBody) FactKind() FactKind        { return RunStarted }
-func (RunMovedBody) FactKind() FactKind          { return RunMoved }
-func (ChangeEditedBody) FactKind() FactKind      { return ChangeEdited }
-func (PlatformWordVoidBody) FactKind() FactKind  { return PlatformWordVoid }
-func (WindowTakenBody) FactKind() FactKind       { return WindowTaken }
-func (BreakGlassAskedBody) FactKind() FactKind   { return BreakGlassAsked }
-func (GlassBrokenBody) FactKind() FactKind       { return GlassBroken }
-func (RunAppliedBody) FactKind() FactKind        { return RunApplied }
-func (RunFailedBody) FactKind() FactKind         { return RunBroke }
-func (RunRolledBackBody) FactKind() FactKind     { return RunUndone }
-func (VerdictGivenBody) FactKind() FactKind      { return VerdictGiven }
-func (ChangeReviewedBody) FactKind() FactKind    { return ChangeReviewed }
-func (ChangeEndedBody) FactKind() FactKind       { return ChangeEnded }
-func (ResourceMergedBody) FactKind() FactKind    { return ResourceMerged }
-func (TokenBody) FactKind() FactKind             { return TokenCreated }
-func (TokenRevokedBody) FactKind() FactKind      { return TokenRevoked }
-func (ConfigLoadedBody) FactKind() FactKind      { return ConfigLoaded }
-func (ExecutionSwitchBody) FactKind() FactKind   { return ExecutionStopped }
-func (ExecutionResumedBody) FactKind() FactKind  { return ExecutionResumed }
-func (BacklogCountedBody) FactKind() FactKind    { return BacklogCounted }
+func (IncidentOpenedBody) FactKind() FactKind      { return IncidentOpened }
+func (IncidentGrewBody) FactKind() FactKind        { return IncidentGrew }
+func (IncidentShrankBody) FactKind() FactKind      { return IncidentShrank }
+func (IncidentResolvedBody) FactKind() FactKind    { return IncidentResolvedFact }
+func (IncidentReopenedBody) FactKind() FactKind    { return IncidentReopenedFact }
+func (IncidentMovedBody) FactKind() FactKind       { return IncidentMoved }
+func (IncidentCommentedBody) FactKind() FactKind   { return IncidentCommented }
+func (TicketOpenedBody) FactKind() FactKind        { return TicketOpened }
+func (TicketUpdatedBody) FactKind() FactKind       { return TicketUpdated }
+func (TicketEditedBody) FactKind() FactKind        { return TicketEdited }
+func (TicketTroubledBody) FactKind() FactKind      { return TicketTroubled }
+func (TicketDuplicateBody) FactKind() FactKind     { return TicketDuplicate }
+func (ApprovalSeenBody) FactKind() FactKind        { return ApprovalSeen }
+func (WithdrawalSeenBody) FactKind() FactKind      { return WithdrawalSeen }
+func (WindowOfferedBody) FactKind() FactKind       { return WindowOffered }
+func (ChangeRaisedBody) FactKind() FactKind        { return ChangeRaised }
+func (PlanMadeBody) FactKind() FactKind            { return PlanMade }
+func (PlanFailedBody) FactKind() FactKind          { return PlanFailed }
+func (PlanMovedBody) FactKind() FactKind           { return PlanMoved }
+func (ApprovalRequestedBody) FactKind() FactKind   { return ApprovalRequested }
+func (ApprovalGivenBody) FactKind() FactKind       { return ApprovalGiven }
+func (ApprovalVoidedBody) FactKind() FactKind      { return ApprovalVoided }
+func (ChangeScheduledBody) FactKind() FactKind     { return ChangeScheduledAt }
+func (ChangeWaitingBody) FactKind() FactKind       { return ChangeWaiting }
+func (RunStartedBody) FactKind() FactKind          { return RunStarted }
+func (RunMovedBody) FactKind() FactKind            { return RunMoved }
+func (ChangeEditedBody) FactKind() FactKind        { return ChangeEdited }
+func (RunAppliedBody) FactKind() FactKind          { return RunApplied }
+func (RunFailedBody) FactKind() FactKind           { return RunBroke }
+func (RunRolledBackBody) FactKind() FactKind       { return RunUndone }
+func (VerdictGivenBody) FactKind() FactKind        { return VerdictGiven }
+func (ChangeReviewedBody) FactKind() FactKind      { return ChangeReviewed }
+func (ChangeEndedBody) FactKind() FactKind         { return ChangeEnded }
+func (RecommendationMovedBody) FactKind() FactKind { return RecommendationMoved }
+func (ResourceMergedBody) FactKind() FactKind      { return ResourceMerged }
+func (TokenBody) FactKind() FactKind               { return TokenCreated }
+func (TokenRevokedBody) FactKind() FactKind        { return TokenRevoked }
+func (ConfigLoadedBody) FactKind() FactKind        { return ConfigLoaded }
+func (ExecutionSwitchBody) FactKind() FactKind     { return ExecutionStopped }
+func (ExecutionResumedBody) FactKind() FactKind    { return ExecutionResumed }
+func (BacklogCountedBody) FactKind() FactKind      { return BacklogCounted }
+func (PlatformWordVoidBody) FactKind() FactKind    { return PlatformWordVoid }
+func (WindowTakenBody) FactKind() FactKind         { return WindowTaken }
+func (BreakGlassAskedBody) FactKind() FactKind     { return BreakGlassAsked }
+func (GlassBrokenBody) FactKind() FactKind         { return GlassBroken }

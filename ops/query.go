@@ -43,7 +43,7 @@ type WatchedFilter struct {
 	States []WatchedState
 	Group  string
 	Entity string
-	Text   string // part of the group or the entity
+	Text   string // part of what it is found by: group, entity, feature, metric, or a label as instance=web1:9100
 	After  string // cursor of the entity the page before ended with
 	Limit  int    // 0 means 100
 }

@@ -49,6 +49,7 @@ var bodies = []FactBody{
 	GlassBrokenBody{},
 	ChangeReviewedBody{},
 	ChangeEndedBody{},
+	RecommendationMovedBody{},
 	PlanMadeBody{},
 	PlanFailedBody{},
 	PlanMovedBody{},

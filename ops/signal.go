@@ -11,14 +11,19 @@ import (
 // Signal is one thing that came in through the front door or from our own
 // senses. Exactly one of the pointers is set.
 type Signal struct {
-	Alert *Alert `json:"alert,omitempty"`
+	Alert          *Alert          `json:"alert,omitempty"`
+	Recommendation *Recommendation `json:"recommendation,omitempty"`
+	Hint           *Hint           `json:"hint,omitempty"`
 }
+
+// Advice reports whether the room change reads the signal.
+func (s Signal) Advice() bool { return s.Recommendation != nil || s.Hint != nil }
 
 // Message is what one delivery of a sender carried, as the signal log keeps it.
 type Message struct {
 	Seq         int64           `json:"-"`                // position in the signal log, set by the store
 	Integration string          `json:"integration"`      // the configured name, "host" for our own senses
-	Source      string          `json:"source"`           // alertmanager, azuremonitor, cloudwatch, host
+	Source      string          `json:"source"`           // alertmanager, azuremonitor, cloudwatch, densify, host
 	Dedupe      string          `json:"dedupe,omitempty"` // the sender's own message id; empty when it has none
 	RecordedAt  time.Time       `json:"-"`                // when we accepted it, set by the store
 	Signals     []Signal        `json:"signals"`

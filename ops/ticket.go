@@ -1,6 +1,10 @@
 package ops
 
-import "time"
+import (
+	"regexp"
+	"strconv"
+	"time"
+)
 
 // TicketKind is what a work item is in its platform.
 type TicketKind string
@@ -60,9 +64,25 @@ type TicketWork struct {
 	Turn  int64  `json:"turn"`
 	Muted string `json:"muted,omitempty"` // window a note was last written about
 	// Troubled is the class of the trouble people were told of, empty when all is well.
-	Troubled string `json:"troubled,omitempty"`
+	Troubled string         `json:"troubled,omitempty"`
+	Approval TicketApproval `json:"approval,omitzero"`
+	// Files are the names of files to attach; Attached is how many of them are.
+	Files    []string `json:"files,omitempty"`
+	Attached int      `json:"attached,omitempty"`
+	// Offered is the last window a person gave in the ticket that was told.
+	Offered string `json:"offered,omitempty"`
+	// Compared are the planned times last compared with the platform's calendar.
+	Compared string `json:"compared,omitempty"`
 	// Dirty tells that a SyncTicket command is queued or at work.
 	Dirty bool `json:"dirty"`
+}
+
+// TicketApproval is how far a ticket's request for approval has come. Each is
+// the mark of a plan, empty for none.
+type TicketApproval struct {
+	Want string `json:"want,omitempty"` // the plan that waits for approval
+	Sent string `json:"sent,omitempty"` // the plan for which a request may stand in the platform
+	Done bool   `json:"done,omitempty"` // that it stands has been answered
 }
 
 // TicketFields is the common content of a ticket, in our words. Drivers map it
@@ -70,7 +90,7 @@ type TicketWork struct {
 type TicketFields struct {
 	Title       string            `json:"title,omitempty"`
 	Description string            `json:"description,omitempty"`
-	State       string            `json:"state,omitempty"` // an IncidentState or ChangeState
+	State       string            `json:"state,omitempty"` // an IncidentState; of change requests a ChangeState
 	Severity    Severity          `json:"severity,omitempty"`
 	Group       string            `json:"group,omitempty"` // assignment group, by name
 	Assignee    string            `json:"assignee,omitempty"`
@@ -78,6 +98,65 @@ type TicketFields struct {
 	ResolveCode string            `json:"resolve_code,omitempty"`
 	ResolveNote string            `json:"resolve_note,omitempty"`
 	Extra       map[string]string `json:"extra,omitempty"` // platform fields the field map sets, by platform name
+
+	// The rest is of change requests, the planned times of work orders as well.
+	// Times are whole seconds.
+
+	Type         ChangeType `json:"type,omitempty"` // decided when the ticket is opened
+	Risk         RiskWord   `json:"risk,omitempty"`
+	PlannedStart time.Time  `json:"planned_start,omitzero"`
+	PlannedEnd   time.Time  `json:"planned_end,omitzero"`
+	ActualStart  time.Time  `json:"actual_start,omitzero"`
+	ActualEnd    time.Time  `json:"actual_end,omitzero"`
+	Plan         string     `json:"plan,omitempty"` // which plan stands to be approved: a PlanMark
+	PlanText     string     `json:"plan_text,omitempty"`
+	Rollback     string     `json:"rollback,omitempty"` // what undoes it
+}
+
+// RiskWord is a risk as ticket platforms name it.
+type RiskWord string
+
+// The risks, the greatest first.
+const (
+	RiskVeryHigh RiskWord = "very_high"
+	RiskHigh     RiskWord = "high"
+	RiskModerate RiskWord = "moderate"
+	RiskLow      RiskWord = "low"
+)
+
+// RiskWords lists the risks, the greatest first.
+var RiskWords = []RiskWord{RiskVeryHigh, RiskHigh, RiskModerate, RiskLow}
+
+// RiskOf returns the word for a risk between 0 and 1: each has a quarter.
+func RiskOf(risk float64) RiskWord {
+	for i, least := range []float64{0.75, 0.5, 0.25} {
+		if risk >= least {
+			return RiskWords[i]
+		}
+	}
+	return RiskLow
+}
+
+// PlanMark names exactly one plan of a change on its ticket: the digest, an @
+// and the revision.
+func PlanMark(digest string, revision int) string {
+	if digest == "" {
+		return ""
+	}
+	return digest + "@" + strconv.Itoa(revision)
+}
+
+var planMark = regexp.MustCompile(`^([0-9a-f]{64})@([1-9][0-9]{0,8})$`)
+
+// ParsePlanMark returns the plan a mark names; ok is false for anything that
+// is none.
+func ParsePlanMark(mark string) (digest string, revision int, ok bool) {
+	m := planMark.FindStringSubmatch(mark)
+	if m == nil {
+		return "", 0, false
+	}
+	revision, err := strconv.Atoi(m[2])
+	return m[1], revision, err == nil
 }
 
 // SyncState says how a ticket and its platform stand to each other.

@@ -45,8 +45,32 @@ type Watched struct {
 	Anomaly string `json:"anomaly,omitempty"`
 	// Tier is the size of its model, decided when it was first seen.
 	Tier string `json:"tier,omitempty"`
+	// Held is why its points are scored and not learned now; empty while they
+	// are learned.
+	Held []LearningHold `json:"held,omitempty" doc:"why its points are scored and not learned now; absent while they are learned"`
 	// First is the offset of its first record in the sample log.
 	First int64 `json:"-"`
+}
+
+// LearningHold is a reason not to learn from what is measured: an open incident,
+// a change that is carried out, maintenance.
+type LearningHold struct {
+	Why string `json:"why" doc:"for people: INC-42 is open"`
+	// Key is the number of the incident or the change.
+	Key  string    `json:"key,omitempty" doc:"number of the incident or the change; absent for maintenance"`
+	From time.Time `json:"from"`
+	// Until is when learning goes on at the latest.
+	Until time.Time `json:"until" doc:"when learning goes on at the latest"`
+}
+
+// HeldWhy says for people why learning is held, "INC-42 is open"; it is empty
+// while the entity is learned.
+func (w Watched) HeldWhy() string {
+	var why []string
+	for _, h := range w.Held {
+		why = append(why, h.Why)
+	}
+	return strings.Join(why, "; ")
 }
 
 // State says whether the entity is learned, and whether it is as expected.

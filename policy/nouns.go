@@ -31,6 +31,8 @@ var variableTypes = map[string]*cel.Type{
 	"change":   objectType(reflect.TypeFor[changeView]()),
 	"metric":   objectType(reflect.TypeFor[Series]()),
 	"value":    cel.DoubleType,
+
+	"recommendation": objectType(reflect.TypeFor[ops.Recommendation]()),
 }
 
 func objectType(t reflect.Type) *cel.Type { return cel.ObjectType(typeName(t)) }
@@ -57,7 +59,7 @@ var structs = sync.OnceValue(func() map[string]noun {
 	out := map[string]noun{}
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[changeView](), reflect.TypeFor[ops.Alert](), reflect.TypeFor[ops.Incident](), reflect.TypeFor[ops.Resource](),
-		reflect.TypeFor[Series](),
+		reflect.TypeFor[Series](), reflect.TypeFor[ops.Recommendation](),
 	} {
 		describe(t, out)
 	}

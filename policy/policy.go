@@ -46,10 +46,12 @@ const (
 	Resource Word = "resource" // resource
 	Step     Word = "step"     // value (a number), alert
 	Metric   Word = "metric"   // metric
+
+	Recommendation Word = "recommendation" // recommendation, resource
 )
 
 // Words lists all words.
-var Words = []Word{Alert, Incident, Change, Resource, Step, Metric}
+var Words = []Word{Alert, Incident, Change, Resource, Step, Metric, Recommendation}
 
 var variables = map[Word][]string{
 	Alert:    {"alert", "incident"},
@@ -58,6 +60,8 @@ var variables = map[Word][]string{
 	Resource: {"resource"},
 	Step:     {"value", "alert"},
 	Metric:   {"metric"},
+
+	Recommendation: {"recommendation", "resource"},
 }
 
 // Limits of an expression.
@@ -80,7 +84,9 @@ type Vars struct {
 	Change   *ops.Change
 	Resource *ops.Resource
 	Metric   *Series
-	Value    float64
+	// Recommendation is what a rule for recommendations looks at.
+	Recommendation *ops.Recommendation
+	Value          float64
 }
 
 // Series is what an expression about a metric sees of one of its series.
@@ -196,6 +202,8 @@ var (
 	noResource = &ops.Resource{}
 	noChange   = &ops.Change{}
 	noSeries   = &Series{}
+
+	noRecommendation = &ops.Recommendation{}
 )
 
 func (a activation) ResolveName(name string) (any, bool) {
@@ -210,6 +218,8 @@ func (a activation) ResolveName(name string) (any, bool) {
 		return &changeView{Change: or(a.v.Change, noChange), Resource: or(a.v.Resource, noResource)}, true
 	case "metric":
 		return or(a.v.Metric, noSeries), true
+	case "recommendation":
+		return or(a.v.Recommendation, noRecommendation), true
 	case "value":
 		return a.v.Value, true
 	}

@@ -237,7 +237,7 @@ func (s *Store) saveRun(ctx context.Context, tx db.Tx, c ops.Change) error {
 		return fmt.Errorf("store: run %s: %w: %w", r.ID, err, ops.ErrInternal)
 	}
 	automated := int64(0)
-	if c.Runbook != "" {
+	if c.Automated() {
 		automated = 1
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO run (id, change_id, plan_id, lock, resource_id, automated, state, started_at, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)

@@ -44,7 +44,7 @@ func (s *Store) EncodeSignals(m ops.Message) (body, raw []byte, err error) {
 	return body, raw, nil
 }
 
-const insertSignal = `INSERT INTO signal (integration, source, dedupe, recorded_at, sealed, body, raw) VALUES ($1,$2,$3,$4,$5,$6,$7)
+const insertSignal = `INSERT INTO signal (integration, source, dedupe, recorded_at, sealed, body, raw, advice) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)
 	ON CONFLICT DO NOTHING`
 
 // insert returns the number of the new row, zero for a repeat.
@@ -54,7 +54,7 @@ func (s *Store) insert(ctx context.Context, tx db.Tx, m ops.Message, body, raw [
 		sealed = 1
 	}
 	at := s.clock().UnixMilli()
-	seq, err := db.InsertNumbered(ctx, tx, insertSignal, "seq", m.Integration, m.Source, m.Dedupe, at, sealed, body, raw)
+	seq, err := db.InsertNumbered(ctx, tx, insertSignal, "seq", m.Integration, m.Source, m.Dedupe, at, sealed, body, raw, advice(m))
 	if err != nil {
 		return 0, fmt.Errorf("store: append a message of %s: %w", m.Integration, err)
 	}
@@ -142,14 +142,15 @@ func (s *Store) SignalDepth(ctx context.Context) (int64, error) {
 }
 
 // TrimSignals deletes at most limit of the oldest messages that were recorded
-// before a time and that correlation has passed, and returns how many it
-// deleted. The newest message stays whatever its age.
+// before a time and that correlation, and for recommendations the room change,
+// has passed, and returns how many it deleted. The newest message stays whatever its age.
 func (s *Store) TrimSignals(ctx context.Context, tx db.Tx, before time.Time, limit int) (int64, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM signal WHERE seq IN (
 			SELECT seq FROM (SELECT seq, recorded_at FROM signal ORDER BY seq LIMIT $1) AS oldest
 			WHERE recorded_at < $2)
 		AND seq <= COALESCE((SELECT position FROM cursor WHERE name = $3), 0)
-		AND seq < (SELECT MAX(seq) FROM signal)`, int64(limit), before.UnixMilli(), CorrelateCursor)
+		AND (advice = 0 OR seq <= COALESCE((SELECT position FROM cursor WHERE name = $4), 0))
+		AND seq < (SELECT MAX(seq) FROM signal)`, int64(limit), before.UnixMilli(), CorrelateCursor, AdviceCursor)
 	if err != nil {
 		return 0, fmt.Errorf("store: trim signals: %w", err)
 	}

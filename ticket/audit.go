@@ -46,9 +46,6 @@ func (r *Room) Audit(ctx context.Context, name string) error {
 	if err := r.requeue(ctx, p); err != nil {
 		return fmt.Errorf("ticket: audit %s: %w", name, err)
 	}
-	if _, careful := p.Conn.SettleTime(); !careful {
-		return nil
-	}
 	for after := ""; ; {
 		tickets, err := r.Store.TicketsOn(ctx, name, after, audited, false)
 		if err != nil {
@@ -56,6 +53,9 @@ func (r *Room) Audit(ctx context.Context, name string) error {
 		}
 		for _, t := range tickets {
 			after = t.ID
+			if _, careful := p.Conn.SettleTime(t.Kind); !careful {
+				continue
+			}
 			if t.Ref == "" || !t.SeenAt.IsZero() && t.SeenAt.Before(r.now().Add(-auditBack)) {
 				continue
 			}
@@ -116,7 +116,7 @@ func (r *Room) merge(ctx context.Context, p *platform, t ops.Ticket) error {
 		}
 	}
 	for _, double := range found[1:] {
-		if !ops.IncidentState(double.Fields.State).Open() {
+		if t.Kind == ops.TicketChangeRequest && ended(double.Fields.State) || t.Kind != ops.TicketChangeRequest && !ops.IncidentState(double.Fields.State).Open() {
 			continue // closed by an earlier audit, or by a person
 		}
 		if err := r.closeDouble(ctx, p, t, keep, double); err != nil && !errors.Is(err, ops.ErrNotFound) {
@@ -148,6 +148,9 @@ func (r *Room) closeDouble(ctx context.Context, p *platform, t ops.Ticket, keep,
 		}
 		want := now.Fields
 		want.State = string(ops.IncidentCancelled)
+		if t.Kind == ops.TicketChangeRequest {
+			want.State, want.ResolveCode, want.ResolveNote = string(ops.ChangeCancelled), string(ops.Superseded), text
+		}
 		_, err = p.Conn.Update(ctx, double.Ref, connector.Edit{Want: want, Changed: []connector.Field{connector.State}, Version: now.Version})
 		return err
 	})

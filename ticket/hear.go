@@ -17,6 +17,11 @@ func (r *Room) hear(ctx context.Context, tx db.Tx, f ops.Fact) error {
 	if err != nil {
 		return err
 	}
+	if n.change != nil {
+		if err := r.wantChange(ctx, tx, f, *n.change, n.notes); err != nil {
+			return err
+		}
+	}
 	if n.incident == nil {
 		if n.incidentID == "" {
 			return nil // a change that no incident asked for
@@ -130,7 +135,7 @@ func (r *Room) save(ctx context.Context, tx db.Tx, t *ops.Ticket, f ops.Fact, no
 func (r *Room) queue(ctx context.Context, tx db.Tx, t *ops.Ticket, cause string, notes bool) error {
 	p := r.platforms[t.Platform]
 	start := false
-	if !t.Work.Dirty && p != nil && (t.Ref == "" || notes || len(p.missing(*t)) > 0) {
+	if !t.Work.Dirty && p != nil && (t.Ref == "" || notes || len(p.missing(*t)) > 0 || p.waits(*t)) {
 		t.Work.Dirty, start = true, true
 		if t.Sync != ops.SyncConflict {
 			t.Sync = ops.SyncPending
@@ -153,7 +158,7 @@ func (r *Room) routes(ctx context.Context, i ops.Incident) []Route {
 	var out []Route
 	taken := map[string]bool{}
 	for n, route := range r.Routes {
-		if taken[route.Platform] {
+		if taken[route.Platform] || isChangeKind(route.Kind) {
 			continue
 		}
 		match := route.Match == ""
@@ -177,21 +182,21 @@ func (r *Room) routes(ctx context.Context, i ops.Incident) []Route {
 // team returns the team a platform's route gives an incident without one.
 func (r *Room) team(i ops.Incident, platform string) string {
 	for _, route := range r.Routes {
-		if route.Platform == platform && route.Team != "" {
+		if route.Platform == platform && route.Team != "" && !isChangeKind(route.Kind) {
 			return route.Team
 		}
 	}
 	return i.Team
 }
 
-// incidentOf returns the incident a change belongs to, empty when none.
-func (r *Room) incidentOf(ctx context.Context, changeID string) (ops.Change, error) {
-	c, err := r.Ask.Change(ctx, changeID)
+// changeKnown returns a change as it is known, the zero one when it is gone.
+func (r *Room) changeKnown(ctx context.Context, id string) (ops.Change, error) {
+	c, err := r.Ask.Change(ctx, id)
 	if errors.Is(err, ops.ErrNotFound) {
 		return ops.Change{}, nil
 	}
 	if err != nil {
-		return ops.Change{}, fmt.Errorf("ticket: ask for change %s: %w", changeID, err)
+		return ops.Change{}, fmt.Errorf("ticket: ask for change %s: %w", id, err)
 	}
 	return c, nil
 }

@@ -35,6 +35,7 @@ type house struct {
 	snowDesk, ownDesk *desk.Desk
 	incidents         map[string]ops.Incident
 	changes           map[string]ops.Change
+	plans             map[string][]ops.Plan
 	members           map[string][]ops.Member
 	series            []ops.Series
 	seriesErr         error
@@ -65,6 +66,8 @@ type setup struct {
 	conflict ticket.Conflict
 	careless time.Duration // snow without an idempotent create, with this settle time
 	routes   []ticket.Route
+	// snow, when set, is opened in place of the first desk.
+	snow func(env connector.Env) (connector.Platform, error)
 }
 
 var both = []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}, {Platform: "desk", Kind: ops.TicketEvent}}
@@ -83,11 +86,23 @@ func open(t *testing.T, s setup) *house {
 	}
 	st := store.New(d, time.Now)
 	h := &house{
-		T: t, db: d, store: st, incidents: map[string]ops.Incident{}, changes: map[string]ops.Change{}, members: map[string][]ops.Member{},
+		T: t, db: d, store: st, incidents: map[string]ops.Incident{}, changes: map[string]ops.Change{}, plans: map[string][]ops.Plan{}, members: map[string][]ops.Member{},
 		handlers: map[ops.CommandKind]job.Handler{}, listeners: map[ops.FactKind][]job.Listener{}, people: map[string]string{"snow/anna.s": "anna"},
 	}
 	platform := func(name string) (*desk.Desk, *connectortest.Faulty, *connector.Conn) {
 		env := connector.Env{Name: name, Clock: time.Now, Records: st.Records("platform/" + name), PublicURL: "http://fettle.test"}
+		if name == "snow" && s.snow != nil {
+			p, err := s.snow(env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &connectortest.Faulty{Platform: p}
+			return nil, f, connector.Wrap("real", struct {
+				*connectortest.Faulty
+				connector.Normaliser
+				kindSettler
+			}{f, p.(connector.Normaliser), kindSettler{p}}, env)
+		}
 		p, err := desk.Open(ctx, desk.Config{}, env)
 		if err != nil {
 			t.Fatal(err)
@@ -116,9 +131,10 @@ func open(t *testing.T, s setup) *house {
 	h.room, err = ticket.New(ticket.Options{
 		Installation: "test", PublicURL: "http://fettle.test", Clock: time.Now, Log: slog.New(slog.DiscardHandler), DB: d, Store: st,
 		Cursors: st.Records("ticket"), Ask: h, Jobs: h, Routes: s.routes, Groups: map[string]string{"cloud": "Cloud operations"},
-		Platforms: []ticket.Platform{{Conn: snow, Conflict: s.conflict}, {Conn: own, Conflict: s.conflict}},
-		Match:     func(expr string, i ops.Incident) (bool, error) { return expr == string(i.Severity), nil },
-		Person:    func(platform, user string) string { return h.people[platform+"/"+user] },
+		Platforms:   []ticket.Platform{{Conn: snow, Conflict: s.conflict}, {Conn: own, Conflict: s.conflict}},
+		Match:       func(expr string, i ops.Incident) (bool, error) { return expr == string(i.Severity), nil },
+		MatchChange: func(expr string, c ops.Change) (bool, error) { return expr == string(c.Type), nil },
+		Person:      func(platform, user string) string { return h.people[platform+"/"+user] },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +143,19 @@ func open(t *testing.T, s setup) *house {
 	h.Hear("correlate", ops.TicketEdited, h.correlate)
 	h.run(time.Second) // the first pulls find out where now is
 	return h
+}
+
+// kindSettler gives the settle time of the platform behind a Faulty.
+type kindSettler struct{ behind connector.Platform }
+
+func (k kindSettler) SettleTimeOf(kind ops.TicketKind) time.Duration {
+	switch p := k.behind.(type) {
+	case connector.KindSettler:
+		return p.SettleTimeOf(kind)
+	case connector.Settler:
+		return p.SettleTime()
+	}
+	return 0
 }
 
 // The queue.
@@ -300,6 +329,10 @@ func (h *house) Change(_ context.Context, id string) (ops.Change, error) {
 		return c, ops.ErrNotFound
 	}
 	return c, nil
+}
+
+func (h *house) Plans(_ context.Context, changeID string) ([]ops.Plan, error) {
+	return h.plans[changeID], nil
 }
 
 func (h *house) FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error) {

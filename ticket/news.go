@@ -16,6 +16,7 @@ type news struct {
 	why        string
 	via        string // the platform it came from, which needs no echo
 	notes      []ops.Note
+	change     *changeNews // set by facts about changes
 }
 
 // read turns a fact into news.
@@ -61,107 +62,132 @@ func (r *Room) read(ctx context.Context, f ops.Fact) (news, error) {
 	return r.readChange(ctx, f)
 }
 
-// readChange turns a fact about a change into a work note of its incident.
+// readChange turns a fact about a change into what its own tickets should show
+// and a work note, also for its incident.
 func (r *Room) readChange(ctx context.Context, f ops.Fact) (news, error) {
-	var c ops.Change
+	var n changeNews
 	text := ""
-	about := func(n news, err error) error { text = n.why; return err }
+	about := func(s string, err error) error { text = s; return err }
 	var err error
-	id := strings.TrimPrefix(f.Subject, "change/")
 	switch f.Kind {
 	case ops.ChangeRaised:
-		err = about(told(f, func(b ops.ChangeRaisedBody) news {
-			c = b.Change
-			return news{why: lines(fmt.Sprintf("raised (%s): %s", c.Type, c.Title), c.Reason, b.Why)}
+		err = about(said(f, func(b ops.ChangeRaisedBody) string {
+			n.change, n.state = b.Change, b.Change.State
+			return lines(fmt.Sprintf("raised (%s): %s", b.Change.Type, b.Change.Title), b.Change.Reason, b.Why)
 		}))
 	case ops.ApprovalRequested:
-		err = about(told(f, func(b ops.ApprovalRequestedBody) news {
-			c = b.Change
-			return news{why: lines("waits for approval of plan "+b.Digest, b.Why, r.changeLink(c), "Plan:", b.Text)}
+		err = about(said(f, func(b ops.ApprovalRequestedBody) string {
+			n.change, n.plan, n.people = b.Change, orElse(b.Text, "no text"), len(b.Change.Approvers) > 0
+			return lines("waits for approval of plan "+b.Digest, b.Why, r.changeLink(b.Change), "Plan:", b.Text)
 		}))
 	case ops.ApprovalGiven:
-		err = about(told(f, func(b ops.ApprovalGivenBody) news {
+		err = about(said(f, func(b ops.ApprovalGivenBody) string {
 			a := b.Approval
-			return news{why: lines(fmt.Sprintf("%s by %s (%s) for plan %s", a.Decision, a.Name, a.Via, a.Digest), a.Comment)}
+			return lines(fmt.Sprintf("%s by %s (%s) for plan %s", a.Decision, a.Name, a.Via, a.Digest), a.Comment)
 		}))
 	case ops.ApprovalVoided:
-		err = about(told(f, func(b ops.ApprovalVoidedBody) news {
-			return news{why: lines("approval of plan "+b.Digest+" no longer counts", b.Why)}
+		err = about(said(f, func(b ops.ApprovalVoidedBody) string {
+			n.again = true
+			return lines("approval of plan "+b.Digest+" no longer counts", b.Why)
+		}))
+	case ops.ChangeEdited:
+		err = about(said(f, func(b ops.ChangeEditedBody) string {
+			n.change, n.again = b.Change, true
+			return lines(fmt.Sprintf("is planned anew (revision %d)", b.Change.Revision), b.Why)
 		}))
 	case ops.PlatformWordVoid:
-		err = about(told(f, func(b ops.PlatformWordVoidBody) news {
-			return news{why: lines(fmt.Sprintf("the %s by %s in %s does not count", b.What, b.User, b.Platform), b.Why)}
+		err = about(said(f, func(b ops.PlatformWordVoidBody) string {
+			return lines(fmt.Sprintf("the %s by %s in %s does not count", b.What, b.User, b.Platform), b.Why)
 		}))
 	case ops.WindowTaken:
-		err = about(told(f, func(b ops.WindowTakenBody) news {
-			return news{why: lines("will run"+windowText(b.Change.Offered), b.Why)}
+		err = about(said(f, func(b ops.WindowTakenBody) string {
+			return lines("will run"+windowText(b.Change.Offered), b.Why)
 		}))
 	case ops.BreakGlassAsked:
-		err = about(told(f, func(b ops.BreakGlassAskedBody) news {
-			return news{why: lines(fmt.Sprintf("%s wants the freeze %s overridden; a second person must confirm it", b.Glass.ByName, b.Glass.Freeze), b.Glass.Reason)}
+		err = about(said(f, func(b ops.BreakGlassAskedBody) string {
+			return lines(fmt.Sprintf("%s wants the freeze %s overridden; a second person must confirm it", b.Glass.ByName, b.Glass.Freeze), b.Glass.Reason)
 		}))
 	case ops.GlassBroken:
-		err = about(told(f, func(b ops.GlassBrokenBody) news {
-			return news{why: lines(fmt.Sprintf("the freeze %s is overridden by %s and %s; its review must be signed", b.Glass.Freeze, b.Glass.ByName, b.Glass.SecondName), b.Glass.Reason)}
+		err = about(said(f, func(b ops.GlassBrokenBody) string {
+			return lines(fmt.Sprintf("the freeze %s is overridden by %s and %s; its review must be signed", b.Glass.Freeze, b.Glass.ByName, b.Glass.SecondName), b.Glass.Reason)
 		}))
 	case ops.ChangeScheduledAt:
-		err = about(told(f, func(b ops.ChangeScheduledBody) news {
-			c = b.Change
-			return news{why: lines("scheduled"+windowText(c.Window), b.Why)}
+		err = about(said(f, func(b ops.ChangeScheduledBody) string {
+			n.change, n.state, n.window = b.Change, ops.ChangeScheduled, b.Change.Window
+			n.homeless = b.Change.Window == nil || b.Change.Window.Start.IsZero()
+			return lines("scheduled"+windowText(b.Change.Window), b.Why)
 		}))
 	case ops.ChangeWaiting:
-		err = about(told(f, func(b ops.ChangeWaitingBody) news { return news{why: "waits: " + b.Why} }))
+		err = about(said(f, func(b ops.ChangeWaitingBody) string { return "waits: " + b.Why }))
 	case ops.RunStarted:
-		err = about(told(f, func(b ops.RunStartedBody) news {
-			return news{why: lines("run started with plan "+b.Run.Digest+windowText(&b.Window), b.Why)}
-		}))
-	case ops.RunApplied:
-		err = about(told(f, func(b ops.RunAppliedBody) news {
-			c = b.Change
-			return news{why: lines("applied; now being verified", output(b.Run.Output))}
-		}))
-	case ops.RunBroke:
-		err = about(told(f, func(b ops.RunFailedBody) news {
-			head := "run failed"
-			if b.Unknown {
-				head = "run ended with an unknown outcome: a person must look"
-			}
-			return news{why: lines(head, b.Error, output(b.Run.Output))}
-		}))
-	case ops.RunUndone:
-		err = about(told(f, func(b ops.RunRolledBackBody) news {
-			if b.Error != "" {
-				return news{why: lines("rollback failed: a person must look", b.Error)}
-			}
-			return news{why: "rolled back"}
-		}))
-	case ops.VerdictGiven:
-		err = about(told(f, func(b ops.VerdictGivenBody) news {
-			v := b.Verdict
-			return news{why: lines(fmt.Sprintf("verdict: %s, %s after the run", v.Word, v.Waited), v.Why, titled("Before", v.Before), titled("After", v.After))}
-		}))
-	case ops.ChangeReviewed:
-		err = about(told(f, func(b ops.ChangeReviewedBody) news { c = b.Change; return news{why: lines("in review", b.Why)} }))
-	case ops.ChangeEnded:
-		err = about(told(f, func(b ops.ChangeEndedBody) news {
-			c = b.Change
-			return news{why: lines(fmt.Sprintf("%s: %s", c.State, c.Outcome), b.Why)}
+		err = about(said(f, func(b ops.RunStartedBody) string {
+			n.state, n.window, n.run = ops.ChangeImplement, &b.Window, &b.Run
+			return lines("run started with plan "+b.Run.Digest+windowText(&b.Window), b.Why)
 		}))
 	default:
-		return news{}, fmt.Errorf("ticket: hears %s and does not know it: %w", f.Kind, ops.ErrInternal)
+		text, err = r.readRun(f, &n)
 	}
 	if err != nil {
 		return news{}, err
 	}
-	if c.ID == "" {
-		if c, err = r.incidentOf(ctx, id); err != nil {
+	if n.change.ID == "" {
+		if n.change, err = r.changeKnown(ctx, changeOf(f.Subject)); err != nil || n.change.ID == "" {
 			return news{}, err
 		}
 	}
-	if c.IncidentID == "" {
-		return news{}, nil
+	return news{incidentID: n.change.IncidentID, change: &n, notes: texts("Change " + n.change.Key() + " " + text)}, nil
+}
+
+// readRun is readChange for what happens from the run on.
+func (r *Room) readRun(f ops.Fact, n *changeNews) (string, error) {
+	switch f.Kind {
+	case ops.RunApplied:
+		return said(f, func(b ops.RunAppliedBody) string {
+			n.change = b.Change
+			return lines("applied; now being verified", output(b.Run.Output))
+		})
+	case ops.RunBroke:
+		return said(f, func(b ops.RunFailedBody) string {
+			head := "run failed"
+			if b.Unknown {
+				head = "run ended with an unknown outcome: a person must look"
+			}
+			return lines(head, b.Error, output(b.Run.Output))
+		})
+	case ops.RunUndone:
+		return said(f, func(b ops.RunRolledBackBody) string {
+			if b.Error != "" {
+				return lines("rollback failed: a person must look", b.Error)
+			}
+			return "rolled back"
+		})
+	case ops.VerdictGiven:
+		return said(f, func(b ops.VerdictGivenBody) string {
+			v := b.Verdict
+			return lines(fmt.Sprintf("verdict: %s, %s after the run", v.Word, v.Waited), v.Why, titled("Before", v.Before), titled("After", v.After))
+		})
+	case ops.ChangeReviewed:
+		return said(f, func(b ops.ChangeReviewedBody) string {
+			n.change, n.state, n.run = b.Change, ops.ChangeReview, b.Change.Run
+			return lines("in review", b.Why)
+		})
+	case ops.ChangeEnded:
+		return said(f, func(b ops.ChangeEndedBody) string {
+			n.change, n.state, n.run = b.Change, b.Change.State, b.Change.Run
+			n.why = b.Why
+			return lines(fmt.Sprintf("%s: %s", b.Change.State, b.Change.Outcome), b.Why)
+		})
 	}
-	return news{incidentID: c.IncidentID, notes: texts("Change " + c.Key() + " " + text)}, nil
+	return "", fmt.Errorf("ticket: hears %s and does not know it: %w", f.Kind, ops.ErrInternal)
+}
+
+// said decodes a fact and makes a text of it.
+func said[T ops.FactBody](f ops.Fact, make func(T) string) (string, error) {
+	b, err := ops.Body[T](f)
+	if err != nil {
+		return "", fmt.Errorf("ticket: %w", err)
+	}
+	return make(b), nil
 }
 
 // told decodes a fact and makes news of it.

@@ -80,10 +80,13 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 				conflict, theirs = true, false
 			}
 		}
+		if f == connector.Plan {
+			theirs = false // which plan stands is never a person's to say
+		}
 		if theirs && ours {
 			t.Want = connector.With(t.Want, f, is)
 		}
-		if theirs && f == connector.State {
+		if theirs && f == connector.State && !isChangeKind(t.Kind) {
 			body.State = ops.IncidentState(is)
 		}
 	}
@@ -108,12 +111,17 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 	if conflict {
 		t.Sync, t.SyncNote = ops.SyncConflict, fmt.Sprintf("changed here and there: %v; a person must decide which stands", fieldNames(body.Edits))
 	}
+	if isChangeKind(t.Kind) {
+		if err := r.seenOfChange(ctx, tx, t, c, body.Edits, cause); err != nil {
+			return err
+		}
+	}
 	if len(body.Edits) > 0 || len(body.Notes) > 0 {
 		if err := r.edited(ctx, tx, t, c, body, cause); err != nil {
 			return err
 		}
 	}
-	if len(p.missing(*t)) == 0 && !t.Work.Dirty {
+	if len(p.missing(*t)) == 0 && !p.waits(*t) && !t.Work.Dirty {
 		t.Sync, t.SyncNote, t.Work.Troubled = ops.SyncOK, "", ""
 	}
 	if t.Work.Dirty || t.Sync == ops.SyncConflict {

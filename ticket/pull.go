@@ -74,7 +74,8 @@ func (r *Room) pulled(ctx context.Context, p *platform, c connector.Copy) error 
 		r.Log.LogAttrs(ctx, slog.LevelWarn, "second ticket under one key", slog.String("platform", p.name), slog.String("ref", c.Ref), slog.String("kept", t.Ref))
 		return r.auditAt(ctx, p, r.now(), "")
 	}
-	if c.Version == t.Work.SeenVersion {
+	// Somebody may have decided before our own last write.
+	if c.Version == t.Work.SeenVersion && t.Work.Approval.Sent == "" {
 		return nil
 	}
 	err = r.look(ctx, p, t.ID, "", nil, 0)

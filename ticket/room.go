@@ -50,12 +50,14 @@ type Platform struct {
 	AtOnce   int           // tickets written at the same time; 4 when zero
 }
 
-// Route sends incidents to a platform.
+// Route sends incidents to a platform, or changes when Kind is change_request
+// or work_order. A work order is opened for an approved change without a
+// window, and the window is read back from it.
 type Route struct {
-	Match    string // condition over the incident; empty matches all
+	Match    string // condition over the incident or the change; empty matches all
 	Platform string
 	Kind     ops.TicketKind // incident when empty
-	Team     string         // of incidents that have none
+	Team     string         // of incidents and changes that have none
 }
 
 // Writer runs a write transaction; *db.DB is one.
@@ -84,6 +86,8 @@ type Questions interface {
 	// Members returns the alerts of an incident.
 	Members(ctx context.Context, incidentID string) ([]ops.Member, error)
 	Change(ctx context.Context, id string) (ops.Change, error)
+	// Plans returns every plan a change ever had.
+	Plans(ctx context.Context, changeID string) ([]ops.Plan, error)
 	FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error)
 	// Recent returns what is known of a resource's metrics between two instants.
 	Recent(ctx context.Context, resourceID string, from, to time.Time) ([]ops.Series, error)
@@ -105,6 +109,8 @@ type Options struct {
 	Groups       map[string]string // a team's assignment group; a team without one is its own
 	// Match tells whether an incident meets a route's condition.
 	Match func(expr string, i ops.Incident) (bool, error)
+	// MatchChange tells whether a change meets the condition of a route for changes.
+	MatchChange func(expr string, c ops.Change) (bool, error)
 	// Person returns the name of the principal who is user on a platform, empty
 	// when nobody is mapped to it.
 	Person func(platform, user string) string

@@ -59,7 +59,8 @@ func (r *Room) sync(ctx context.Context, c ops.Command) error {
 // equalise goes round until the platform shows what is wanted. It returns the
 // ticket it was at.
 func (r *Room) equalise(ctx context.Context, p *platform, id, cause string) (ops.Ticket, error) {
-	var refused error // fields the platform does not take; notes go out all the same
+	var refused error // what the platform does not take; notes go out all the same
+	asked := false    // a request for approval was refused
 	for range rounds {
 		t, err := r.Store.Ticket(ctx, id)
 		if err != nil {
@@ -73,18 +74,33 @@ func (r *Room) equalise(ctx context.Context, p *platform, id, cause string) (ops
 		if refused != nil || t.Sync == ops.SyncConflict {
 			fields = nil
 		}
+		stuck := refused != nil && mustWithdraw(t)
 		switch {
 		case t.Ref == "":
 			err = r.open(ctx, p, t, cause)
+		case mustWithdraw(t) && !stuck:
+			err = r.withdraw(ctx, p, t, cause)
+			if errors.Is(err, ops.ErrInvalid) {
+				refused, err = err, nil // the new plan must not stand there while the old one can be approved
+			}
 		case len(fields) > 0:
 			err = r.write(ctx, p, t, fields, cause)
 			if errors.Is(err, ops.ErrInvalid) {
 				refused, err = err, nil
 			}
+		case p.mustAttach(t):
+			err = r.attach(ctx, p, t)
 		case len(notes) > 0:
 			err = r.deliver(ctx, p, t, notes, cause)
+		case mustRequest(t) && !stuck && !asked:
+			err = r.request(ctx, p, t, cause)
+			if errors.Is(err, ops.ErrInvalid) {
+				refused, asked, err = err, true, nil
+			}
 		case refused != nil:
 			return t, refused
+		case p.mustCompare(t):
+			err = r.compare(ctx, p, t, cause)
 		default:
 			done, err := r.finish(ctx, p, id)
 			if done || err != nil {
@@ -142,7 +158,7 @@ func (r *Room) finish(ctx context.Context, p *platform, id string) (done bool, e
 			return err
 		}
 		differs := len(p.missing(t)) > 0
-		if len(notes) > 0 || differs && t.Sync != ops.SyncConflict {
+		if len(notes) > 0 || p.waits(t) || differs && t.Sync != ops.SyncConflict {
 			return nil
 		}
 		done = true
@@ -169,7 +185,7 @@ func unknown(err error) bool { return errors.As(err, new(*ops.UnknownOutcome)) }
 
 // open makes the ticket exist on the platform, once.
 func (r *Room) open(ctx context.Context, p *platform, t ops.Ticket, cause string) error {
-	settle, careful := p.Conn.SettleTime()
+	settle, careful := p.Conn.SettleTime(t.Kind)
 	lost := !t.Work.CreateSentAt.IsZero() // an earlier create was never answered
 	if lost && careful {
 		if wait := t.Work.CreateSentAt.Add(settle).Sub(r.now()); wait > 0 {
@@ -355,7 +371,7 @@ func (r *Room) deliver(ctx context.Context, p *platform, t ops.Ticket, notes []o
 
 // arrived looks whether a note whose answer was lost is there.
 func (r *Room) arrived(ctx context.Context, p *platform, t ops.Ticket, n ops.TicketNote) (bool, error) {
-	settle, _ := p.Conn.SettleTime()
+	settle, _ := p.Conn.SettleTime(t.Kind)
 	if wait := n.SentAt.Add(max(settle, noteSettle)).Sub(r.now()); wait > 0 {
 		return false, &later{wait, "a note was not answered; looking for it when it must be visible"}
 	}

@@ -50,6 +50,13 @@ func over(state string) bool {
 func ask(t *ops.Ticket, f ops.TicketFields, now time.Time, fromThere bool) {
 	fields := connector.Diff(f, t.Work.Asked)
 	t.Work.Asked = f
+	if t.Kind == ops.TicketChangeRequest {
+		for _, field := range fields {
+			t.Want = connector.With(t.Want, field, connector.Value(f, field))
+			t.Work.WantAt = now
+		}
+		return
+	}
 	settled := fromThere || over(t.Seen.State) && over(f.State)
 	for _, field := range fields {
 		value := connector.Value(f, field)
@@ -73,7 +80,7 @@ func ask(t *ops.Ticket, f ops.TicketFields, now time.Time, fromThere bool) {
 // note with it, also when a person emptied them meanwhile: what stands there
 // when it is resolved, what the incident said when it is not yet.
 func complete(t *ops.Ticket) {
-	if !over(t.Want.State) {
+	if !over(t.Want.State) || t.Kind == ops.TicketChangeRequest {
 		return
 	}
 	from := t.Work.Asked

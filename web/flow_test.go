@@ -247,6 +247,31 @@ func TestSearch(t *testing.T) {
 	f(change(t, h, "CHG-1").ID, "/changes/CHG-1")
 	f("checkout", "/search")
 	f("INC-999", "/search")
+	found := func(q, want string) {
+		t.Helper()
+		if got := r.Get("/search?q=" + url.QueryEscape(q)).Text("section[class=panel] h2, [aria-label='Series list'] .title"); got != want {
+			t.Errorf("%q finds %q, want %q", q, got, want)
+		}
+	}
+	found("web-eu-0", "Series | web-eu-01:9100 | web-eu-02:9100 | web-eu-03:9100")
+	found("DEPTH", "Incidents | Series | export-worker-asg") // a word of a title, and a feature
+	found("instance=web-eu-02:9100", "Series | web-eu-02:9100")
+	if got := r.Get("/search?q=export-worker").Text("section[class=panel] h2"); !strings.HasSuffix(got, "Incidents | Series") {
+		t.Errorf("the resource of an incident that is watched leads to %q", got)
+	}
+	if got := r.Get("/search?q=nobody").Text(".state h2"); got != "Nothing found" {
+		t.Errorf("a word nothing has gives %q", got)
+	}
+	for n := range 30 {
+		h.Watch("fleet", fmt.Sprintf("node%02d", n), "cpu")
+	}
+	p := r.Get("/search?q=node")
+	if n := len(p.All("[aria-label='Series list'] tbody tr")); n != 25 || p.Text("section[class=panel] .more a") != "5 more" {
+		t.Errorf("of 30 series %d are shown and %q", n, p.Text("section[class=panel] .more a"))
+	}
+	if n := len(r.Get(p.Attr("section[class=panel] .more a", "href")).All("tbody tr")); n != 30 {
+		t.Errorf("the link leads to %d series", n)
+	}
 	if p := r.Get("/trail/" + change(t, h, "CHG-1").ID); p.Status != http.StatusOK {
 		t.Errorf("the trail of an id gives %d", p.Status)
 	}

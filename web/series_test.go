@@ -104,6 +104,16 @@ func TestASeriesSaysWhatIsUnusual(t *testing.T) {
 	if i := r.Get(incident); i.Text(".blame tbody tr:first-child th") != "network_io" || len(i.All("svg.spark")) != 1 || i.Attr(".panel header .more a", "href") != "/series/"+webtest.Unusual+"?anomaly="+webtest.OpenAnomaly {
 		t.Errorf("the incident shows %q", i.Text("main"))
 	}
+	if key := strings.TrimPrefix(incident, "/incidents/"); p.Text(".page-head .badge") != "hosts | Learning held: "+key+" is open" || p.Attr(".held .list a", "href") != incident ||
+		!strings.Contains(p.Text(".held .list .sub"), "UTC at the latest; scored and not learned") {
+		t.Errorf("of the hold the page says %q and %q", p.Text(".page-head .badge"), p.Text(".held"))
+	}
+	if got := r.Get("/series").Text("tbody .badge"); got != "Learning held: "+strings.TrimPrefix(incident, "/incidents/")+" is open" {
+		t.Errorf("of holds the list says %q", got)
+	}
+	if got := r.Get("/series/" + webtest.Expected).Text(".page-head .badge"); got != "hosts" {
+		t.Errorf("a series that is learned has the badges %q", got)
+	}
 	if got := r.Get("/").Text(".loop"); !strings.Contains(got, "alerts firing, 1 anomaly") {
 		t.Errorf("the overview says %q", got)
 	}

@@ -94,7 +94,7 @@ func New(d Deps) (*Web, error) {
 		func() (page, error) { return backlog.New(c, d.Record, d.Analytics) },
 		func() (page, error) { return trail.New(c, d.Record) },
 		func() (page, error) { return stop.New(c, d.Record, d.Gate) },
-		func() (page, error) { return search.New(c, d.Record) },
+		func() (page, error) { return search.New(c, d.Record, d.Senses) },
 		func() (page, error) { return styleguide.New(c) },
 	} {
 		p, err := make()

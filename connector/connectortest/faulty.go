@@ -163,6 +163,75 @@ func (f *Faulty) Changes(ctx context.Context, cursor string) (c []connector.Copy
 	return c, next, err
 }
 
+// AsksApproval implements connector.Approver.
+func (f *Faulty) AsksApproval() bool {
+	a, ok := f.Platform.(connector.Approver)
+	return ok && a.AsksApproval()
+}
+
+var errLacks = fmt.Errorf("the platform behind it cannot: %w", ops.ErrInvalid)
+
+// RequestApproval implements connector.Approver.
+func (f *Faulty) RequestApproval(ctx context.Context, ref, plan string) (c connector.Copy, err error) {
+	err = f.do(ctx, "request_approval", ref, func() (err error) {
+		a, ok := f.Platform.(connector.Approver)
+		if !ok {
+			return errLacks
+		}
+		c, err = a.RequestApproval(ctx, ref, plan)
+		return err
+	})
+	return c, err
+}
+
+// WithdrawApproval implements connector.Approver.
+func (f *Faulty) WithdrawApproval(ctx context.Context, ref, why string) (c connector.Copy, err error) {
+	err = f.do(ctx, "withdraw_approval", ref, func() (err error) {
+		a, ok := f.Platform.(connector.Approver)
+		if !ok {
+			return errLacks
+		}
+		c, err = a.WithdrawApproval(ctx, ref, why)
+		return err
+	})
+	return c, err
+}
+
+// Attach implements connector.Attacher.
+func (f *Faulty) Attach(ctx context.Context, ref string, file connector.File) error {
+	return f.do(ctx, "attach", ref, func() error {
+		a, ok := f.Platform.(connector.Attacher)
+		if !ok {
+			return errLacks
+		}
+		return a.Attach(ctx, ref, file)
+	})
+}
+
+// Files implements connector.Attacher.
+func (f *Faulty) Files(ctx context.Context, ref string) (names []string, err error) {
+	err = f.do(ctx, "files", ref, func() (err error) {
+		a, ok := f.Platform.(connector.Attacher)
+		if !ok {
+			return errLacks
+		}
+		names, err = a.Files(ctx, ref)
+		return err
+	})
+	return names, err
+}
+
+// Conflicts implements connector.ConflictReader. A platform without has none.
+func (f *Faulty) Conflicts(ctx context.Context, ref string) (lines []string, err error) {
+	err = f.do(ctx, "conflicts", ref, func() (err error) {
+		if r, ok := f.Platform.(connector.ConflictReader); ok {
+			lines, err = r.Conflicts(ctx, ref)
+		}
+		return err
+	})
+	return lines, err
+}
+
 // Careless is a platform without an idempotent create: it opens a ticket
 // whenever it is asked to, and finds one only Settle after it was opened.
 type Careless struct {
@@ -235,6 +304,52 @@ func (c *Careless) Changes(ctx context.Context, cursor string) ([]connector.Copy
 		got[i].Key, _, _ = strings.Cut(got[i].Key, "+")
 	}
 	return got, next, err
+}
+
+// AsksApproval implements connector.Approver.
+func (c *Careless) AsksApproval() bool {
+	a, ok := c.Platform.(connector.Approver)
+	return ok && a.AsksApproval()
+}
+
+// RequestApproval implements connector.Approver.
+func (c *Careless) RequestApproval(ctx context.Context, ref, plan string) (connector.Copy, error) {
+	a, ok := c.Platform.(connector.Approver)
+	if !ok {
+		return connector.Copy{}, errLacks
+	}
+	got, err := a.RequestApproval(ctx, ref, plan)
+	got.Key, _, _ = strings.Cut(got.Key, "+")
+	return got, err
+}
+
+// WithdrawApproval implements connector.Approver.
+func (c *Careless) WithdrawApproval(ctx context.Context, ref, why string) (connector.Copy, error) {
+	a, ok := c.Platform.(connector.Approver)
+	if !ok {
+		return connector.Copy{}, errLacks
+	}
+	got, err := a.WithdrawApproval(ctx, ref, why)
+	got.Key, _, _ = strings.Cut(got.Key, "+")
+	return got, err
+}
+
+// Attach implements connector.Attacher.
+func (c *Careless) Attach(ctx context.Context, ref string, file connector.File) error {
+	a, ok := c.Platform.(connector.Attacher)
+	if !ok {
+		return errLacks
+	}
+	return a.Attach(ctx, ref, file)
+}
+
+// Files implements connector.Attacher.
+func (c *Careless) Files(ctx context.Context, ref string) ([]string, error) {
+	a, ok := c.Platform.(connector.Attacher)
+	if !ok {
+		return nil, errLacks
+	}
+	return a.Files(ctx, ref)
 }
 
 func numbered(key string, n int) string { return fmt.Sprintf("%s+%d", key, n) }

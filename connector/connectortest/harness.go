@@ -55,6 +55,13 @@ type Harness struct {
 	// Count returns how many tickets the peer holds under a key, asked without
 	// the driver.
 	Count func(t *testing.T, key string) int
+	// Decide decides on the request for approval that stands on a change
+	// request, as the named person does it in the platform. Nil leaves out the
+	// rules about change requests.
+	Decide func(t *testing.T, ref, user string, d ops.Decision, comment string)
+	// Change is the content change requests are opened with, beside what Fields
+	// has; the zero value takes one that fits most.
+	Change ops.TicketFields
 	// Missing is a ref that looks right and that no ticket has.
 	Missing string
 	// IsWrite tells whether a request changes a ticket; nil takes everything

@@ -21,14 +21,15 @@ import (
 
 // Rule is one thing every driver does, and why it must.
 type Rule struct {
-	Name string
-	Why  string
-	HTTP bool // only for drivers that speak HTTP
-	Test func(s *Suite)
+	Name   string
+	Why    string
+	HTTP   bool // only for drivers that speak HTTP
+	Change bool // only for platforms with change requests
+	Test   func(s *Suite)
 }
 
 // Rules lists what Run proves, in order.
-var Rules = slices.Concat(contentRules, feedRules, faultRules)
+var Rules = slices.Concat(contentRules, feedRules, changeRules, faultRules)
 
 // Suite is one rule at work on one peer.
 type Suite struct {
@@ -52,6 +53,9 @@ func Run(t *testing.T, d connector.Driver, start func(t *testing.T) Harness) {
 			h := start(t)
 			if r.HTTP && h.Transport == nil {
 				t.Skip("the driver speaks no HTTP")
+			}
+			if r.Change && h.Decide == nil {
+				t.Skip("the platform has no change requests")
 			}
 			t.Cleanup(func() {
 				if t.Failed() {
@@ -208,7 +212,7 @@ func (s *Suite) writes() int {
 
 // settle waits until the outcome of a lost create can be looked up.
 func (s *Suite) settle() {
-	if d, needed := s.conn.SettleTime(); needed {
+	if d, needed := s.conn.SettleTime(s.Kind); needed {
 		s.Wait(d)
 	}
 }

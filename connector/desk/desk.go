@@ -62,6 +62,9 @@ type row struct {
 	CreatedAt time.Time        `json:"created_at"`
 	UpdatedAt time.Time        `json:"updated_at"`
 	UpdatedBy string           `json:"updated_by"`
+	PlanAt    time.Time        `json:"plan_at,omitzero"`
+	Requests  []request        `json:"requests,omitempty"`
+	Files     []string         `json:"files,omitempty"`
 
 	version int64 // of the record
 }
@@ -91,11 +94,11 @@ func (r row) displayed() string          { return display(r.Number) }
 
 // Create implements connector.Platform.
 func (d *Desk) Create(ctx context.Context, key string, kind ops.TicketKind, f ops.TicketFields) (connector.Copy, error) {
-	if err := check(ops.TicketFields{}, f); err != nil {
-		return connector.Copy{}, err
-	}
 	if f.State == "" {
-		f.State = string(ops.IncidentNew)
+		f.State = string(ops.IncidentNew) // ops.ChangeNew is the same word
+	}
+	if err := check(kind, ops.TicketFields{}, f); err != nil {
+		return connector.Copy{}, err
 	}
 	var made row
 	err := d.retry(ctx, func() error {
@@ -112,6 +115,9 @@ func (d *Desk) Create(ctx context.Context, key string, kind ops.TicketKind, f op
 		made = row{
 			Number: c.Number + 1, Key: key, Kind: kind, Fields: f, Move: c.Move + 1,
 			CreatedAt: now, UpdatedAt: now, UpdatedBy: d.user(),
+		}
+		if f.Plan != "" {
+			made.PlanAt = now
 		}
 		return d.env.Records.Write(ctx,
 			put(counterKey, counter{made.Number, made.Move}, cv),
@@ -133,13 +139,13 @@ func (d *Desk) Update(ctx context.Context, ref string, e connector.Edit) (connec
 			return nil, stale{fmt.Errorf("%s is at version %s, not %s: %w", r.displayed(), v, e.Version, ops.ErrConflict)}
 		}
 		next := connector.Overlay(r.Fields, e.Want, e.Changed)
-		if next.State == string(ops.IncidentResolved) || next.State == string(ops.IncidentClosed) {
+		if over(r.Kind, next.State) {
 			next = connector.Overlay(next, e.Want, []connector.Field{connector.ResolveCode, connector.ResolveNote})
 		}
-		if err := check(r.Fields, next); err != nil {
+		if err := check(r.Kind, r.Fields, next); err != nil {
 			return nil, err
 		}
-		r.Fields, r.UpdatedBy = next, d.user()
+		d.write(r, next, d.user())
 		return nil, nil
 	}, &out)
 	if err != nil {
@@ -226,7 +232,7 @@ func (d *Desk) Changes(ctx context.Context, cursor string) ([]connector.Copy, st
 }
 
 // Edit changes a ticket as a person: the named fields, and a note unless it is
-// empty. A move the table of incident states does not allow is ErrInvalid.
+// empty. A move the table of states of its kind does not allow is ErrInvalid.
 func (d *Desk) Edit(ctx context.Context, ref, by string, changed []connector.Field, f ops.TicketFields, note string) (connector.Copy, error) {
 	if by == "" || len(changed) == 0 && strings.TrimSpace(note) == "" {
 		return connector.Copy{}, fmt.Errorf("an edit needs a person and a field or a note: %w", ops.ErrInvalid)
@@ -234,17 +240,19 @@ func (d *Desk) Edit(ctx context.Context, ref, by string, changed []connector.Fie
 	var out row
 	err := d.change(ctx, ref, func(r *row) ([]record.Edit, error) {
 		next := connector.Overlay(r.Fields, f, changed)
-		from, to := ops.IncidentState(r.Fields.State), ops.IncidentState(next.State)
-		if from != to && !ops.CanMoveIncident(from, to) {
-			return nil, fmt.Errorf("state: %s cannot go from %s to %s: %w", r.displayed(), from, to, ops.ErrInvalid)
-		}
-		if to.Open() {
-			next.ResolveCode, next.ResolveNote = "", ""
-		}
-		if err := check(r.Fields, next); err != nil {
+		if err := mayMove(*r, next.State); err != nil {
 			return nil, err
 		}
-		r.Fields, r.UpdatedBy = next, by
+		if next.Plan != r.Fields.Plan {
+			return nil, fmt.Errorf("plan: only Fettle says which plan stands: %w", ops.ErrInvalid)
+		}
+		if r.Kind != ops.TicketChangeRequest && ops.IncidentState(next.State).Open() {
+			next.ResolveCode, next.ResolveNote = "", ""
+		}
+		if err := check(r.Kind, r.Fields, next); err != nil {
+			return nil, err
+		}
+		d.write(r, next, by)
 		if strings.TrimSpace(note) == "" {
 			return nil, nil
 		}
@@ -279,8 +287,42 @@ func (d *Desk) List(ctx context.Context, before int64, limit int) ([]connector.C
 	return out, nil
 }
 
+// write makes next the content of a ticket.
+func (d *Desk) write(r *row, next ops.TicketFields, by string) {
+	if next.Plan != r.Fields.Plan {
+		r.PlanAt = d.now()
+	}
+	r.Fields, r.UpdatedBy = next, by
+	if over(r.Kind, next.State) || next.State == string(ops.ChangeCancelled) {
+		r.closeRequest()
+	}
+}
+
+// over tells states that need a code and a note.
+func over(kind ops.TicketKind, state string) bool {
+	if kind == ops.TicketChangeRequest {
+		return state == string(ops.ChangeClosed)
+	}
+	return state == string(ops.IncidentResolved) || state == string(ops.IncidentClosed)
+}
+
+// mayMove returns ErrInvalid for a move a person may not make.
+func mayMove(r row, to string) error {
+	if to == r.Fields.State {
+		return nil
+	}
+	may := ops.CanMoveIncident(ops.IncidentState(r.Fields.State), ops.IncidentState(to))
+	if r.Kind == ops.TicketChangeRequest {
+		may = ops.CanMoveChange(ops.ChangeState(r.Fields.State), ops.ChangeState(to))
+	}
+	if !may {
+		return fmt.Errorf("state: %s cannot go from %s to %s: %w", r.displayed(), r.Fields.State, to, ops.ErrInvalid)
+	}
+	return nil
+}
+
 // check returns ErrInvalid for content the desk does not hold.
-func check(was, f ops.TicketFields) error {
+func check(kind ops.TicketKind, was, f ops.TicketFields) error {
 	if strings.TrimSpace(f.Title) == "" {
 		return fmt.Errorf("title: a ticket needs one: %w", ops.ErrInvalid)
 	}
@@ -289,16 +331,21 @@ func check(was, f ops.TicketFields) error {
 			return err
 		}
 	}
-	if f.State == "" {
-		return nil
+	if !f.PlannedStart.IsZero() && !f.PlannedEnd.IsZero() && !f.PlannedEnd.After(f.PlannedStart) {
+		return fmt.Errorf("planned_start, planned_end: %s is not before %s: %w",
+			connector.Stamp(f.PlannedStart), connector.Stamp(f.PlannedEnd), ops.ErrInvalid)
 	}
-	state, err := ops.ParseIncidentState(f.State)
+	var err error
+	if kind == ops.TicketChangeRequest {
+		_, err = ops.ParseChangeState(f.State)
+	} else {
+		_, err = ops.ParseIncidentState(f.State)
+	}
 	if err != nil {
 		return err
 	}
-	over := state == ops.IncidentResolved || state == ops.IncidentClosed
-	if over && f.State != was.State && (f.ResolveCode == "" || f.ResolveNote == "") {
-		return fmt.Errorf("resolve_code, resolve_note: state %s needs both: %w", state, ops.ErrInvalid)
+	if over(kind, f.State) && f.State != was.State && (f.ResolveCode == "" || f.ResolveNote == "") {
+		return fmt.Errorf("resolve_code, resolve_note: state %s needs both: %w", f.State, ops.ErrInvalid)
 	}
 	return nil
 }

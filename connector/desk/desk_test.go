@@ -9,6 +9,7 @@ import (
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/connectortest"
 	"github.com/fettleops/fettle/connector/desk"
+	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/record"
 	"github.com/fettleops/fettle/ops"
 )
@@ -16,8 +17,8 @@ import (
 func TestDriver(t *testing.T) {
 	connectortest.Run(t, desk.Driver, func(t *testing.T) connectortest.Harness {
 		var table record.Memory
-		people := openDesk(t, &table)
 		now := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
+		people := openDesk(t, &table, func() time.Time { return now })
 		return connectortest.Harness{
 			User: "fettle", Records: &table, People: [2]string{"anna", "ben"}, Missing: "DESK-999999",
 			Fields: ops.TicketFields{Group: "Cloud operations", Resource: "web-1", Extra: map[string]string{"category": "hardware"}},
@@ -26,6 +27,12 @@ func TestDriver(t *testing.T) {
 			Edit: func(t *testing.T, ref, user string, changed []connector.Field, f ops.TicketFields, note string) {
 				t.Helper()
 				if _, err := people.Edit(context.Background(), ref, user, changed, f, note); err != nil {
+					t.Fatal(err)
+				}
+			},
+			Decide: func(t *testing.T, ref, user string, d ops.Decision, comment string) {
+				t.Helper()
+				if _, err := people.Decide(context.Background(), ref, user, d, comment); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -59,15 +66,15 @@ func TestDriver(t *testing.T) {
 	})
 }
 
-func openDesk(t *testing.T, table connector.Records) *desk.Desk {
+func openDesk(t *testing.T, table connector.Records, c clock.Clock) *desk.Desk {
 	t.Helper()
-	c, err := desk.Driver.Open(context.Background(), connector.Settings{}, connector.Env{Name: "desk", Clock: time.Now, Records: table})
+	conn, err := desk.Driver.Open(context.Background(), connector.Settings{}, connector.Env{Name: "desk", Clock: c, Records: table})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, ok := c.Inner().(*desk.Desk)
+	d, ok := conn.Inner().(*desk.Desk)
 	if !ok {
-		t.Fatalf("the desk is a %T", c.Inner())
+		t.Fatalf("the desk is a %T", conn.Inner())
 	}
 	return d
 }

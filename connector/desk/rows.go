@@ -148,6 +148,7 @@ func (d *Desk) copy(r row, notes []connector.Note) connector.Copy {
 		url = d.env.PublicURL + "/desk/" + ref
 	}
 	return connector.Copy{
+		Kind: r.Kind, PlanAt: r.PlanAt, Asked: r.open() != nil, Decisions: r.decisions(),
 		Ref: ref, Display: ref, Key: r.Key, URL: url, Fields: r.Fields,
 		Version: strconv.FormatInt(r.Move, 10), CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 		UpdatedBy: r.UpdatedBy, Own: r.UpdatedBy == d.user(), Notes: notes,

@@ -86,6 +86,8 @@ type Options struct {
 	// Priorities changes the number a severity is written as; the nearest one is
 	// read back. Default: critical: 100, high: 75, medium: 50, low: 25, info: 0.
 	Priorities map[string]int `yaml:"priorities"`
+	// Changes lets this platform hold change requests. Default: none.
+	Changes *Changes `yaml:"changes"`
 	// ResolveWith is the message that resolves: comment, which people who work
 	// on tickets see, or correspond, which requestors get as mail.
 	// Default: comment.
@@ -172,6 +174,9 @@ func (o *Options) Validate() error {
 		}
 		numbers[all[s]] = s
 	}
+	if o.Changes != nil {
+		errs = append(errs, o.Changes.validate(o)...)
+	}
 	if o.ResolveWith != "comment" && o.ResolveWith != "correspond" {
 		bad("resolve_with: %q; write comment or correspond", o.ResolveWith)
 	}
@@ -204,6 +209,9 @@ func (o *Options) queueFor(kind ops.TicketKind, group string) string {
 // allQueues returns every queue the options name, once each.
 func (o *Options) allQueues() []string {
 	out := []string{o.Queue}
+	if o.Changes != nil {
+		out = append(out, o.Changes.Queue)
+	}
 	for _, m := range []map[string]string{o.Queues, o.Groups} {
 		for _, k := range sorted(m) {
 			if !slices.Contains(out, m[k]) {

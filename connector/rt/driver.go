@@ -63,7 +63,12 @@ func Open(_ context.Context, cfg Config, env connector.Env) (connector.Platform,
 }
 
 // Normal implements connector.Normaliser.
-func (p *platform) Normal(f, seen ops.TicketFields) ops.TicketFields { return p.o.normal(f, seen) }
+func (p *platform) Normal(f, seen ops.TicketFields) ops.TicketFields {
+	if p.o.Changes != nil && (f.Type != "" || f.Risk != "" || seen.Risk != "") {
+		return p.o.normalChange(f, seen)
+	}
+	return p.o.normal(f, seen)
+}
 
 // SettleTime implements connector.Settler.
 func (p *platform) SettleTime() time.Duration { return p.o.Settle }
@@ -84,12 +89,11 @@ func (p *platform) Create(ctx context.Context, key string, kind ops.TicketKind, 
 	if len(there) > 0 {
 		return there[0], nil
 	}
-	name := p.o.queueFor(kind, f.Group)
-	if err := p.ready(ctx, name); err != nil {
+	name, body, err := p.openingOf(kind, key, f)
+	if err != nil {
 		return connector.Copy{}, err
 	}
-	body, err := p.o.opening(name, key, f)
-	if err != nil {
+	if err := p.ready(ctx, name); err != nil {
 		return connector.Copy{}, err
 	}
 	var answer made
@@ -169,6 +173,9 @@ func (p *platform) Update(ctx context.Context, ref string, e connector.Edit) (co
 	if t.etag != e.Version {
 		return connector.Copy{}, fmt.Errorf("ticket %s is at version %s, not %s: %w", ref, t.etag, e.Version, ops.ErrConflict)
 	}
+	if p.o.isChange(t) {
+		return p.updateChange(ctx, t, e)
+	}
 	seen := p.o.fieldsOf(t)
 	want := connector.Overlay(seen, e.Want, e.Changed)
 	ends := isOver(want.State) && !isOver(seen.State)
@@ -233,7 +240,7 @@ func (p *platform) write(ctx context.Context, t *ticket, body content, ends bool
 // does not show what was written: Request Tracker answers 200 either way.
 func (p *platform) compare(ctx context.Context, was, got *ticket, want ops.TicketFields, changed []connector.Field, said []string) (connector.Copy, error) {
 	shows := p.o.fieldsOf(got)
-	want = p.o.normal(want, shows)
+	want = p.Normal(want, shows)
 	var wrong []string
 	for _, f := range changed {
 		now := connector.Overlay(want, shows, []connector.Field{f})
@@ -299,7 +306,17 @@ func (p *platform) Get(ctx context.Context, ref string) (connector.Copy, error) 
 	if err != nil {
 		return connector.Copy{}, err
 	}
-	return p.copy(ctx, t, notes)
+	c, err := p.copy(ctx, t, notes)
+	if err != nil || !p.o.isChange(t) {
+		return c, err
+	}
+	steps, err := p.steps(ctx, ref)
+	if err != nil {
+		return connector.Copy{}, err
+	}
+	user, err := p.whoami(ctx)
+	p.decided(t, &c, steps, user)
+	return c, err
 }
 
 // Find implements connector.Platform.
@@ -355,7 +372,7 @@ func (p *platform) ticket(ctx context.Context, ref string) (*ticket, error) {
 	case t.etag == "":
 		return nil, fmt.Errorf("ticket %s came without an ETag; a proxy that takes it away must leave it: %w", ref, ops.ErrUnavailable)
 	}
-	if len(p.o.Groups) > 0 {
+	if len(p.o.Groups) > 0 || p.o.Changes != nil || p.o.Queues[string(ops.TicketWorkOrder)] != "" {
 		if t.queue, err = p.queueName(ctx, t.Queue.ID); err != nil {
 			return nil, err
 		}
@@ -369,8 +386,13 @@ func (p *platform) copy(ctx context.Context, t *ticket, notes []connector.Note) 
 		return connector.Copy{}, err
 	}
 	by := string(t.LastUpdatedBy.ID)
+	kind := ops.TicketKind("")
+	if p.o.isChange(t) {
+		kind = ops.TicketChangeRequest
+	}
 	return connector.Copy{
-		Ref: string(t.ID), Key: t.field(p.o.KeyField), Display: "#" + string(t.ID),
+		Kind: kind,
+		Ref:  string(t.ID), Key: t.field(p.o.KeyField), Display: "#" + string(t.ID),
 		URL: p.base + "/Ticket/Display.html?id=" + string(t.ID), Fields: p.o.fieldsOf(t), Version: t.etag,
 		CreatedAt: t.Created.Time, UpdatedAt: t.LastUpdated.Time, UpdatedBy: by, Own: by == user, Notes: notes,
 	}, nil

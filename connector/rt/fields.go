@@ -356,6 +356,9 @@ func (o *Options) fieldsOf(t *ticket) ops.TicketFields {
 	if len(extra) > 0 {
 		f.Extra = extra
 	}
+	if o.carriesTimes(t) {
+		f = o.changeFieldsOf(t, f)
+	}
 	return f
 }
 
@@ -394,6 +397,11 @@ func (o *Options) normal(f, seen ops.TicketFields) ops.TicketFields {
 		extra[name] = v
 	}
 	f.Extra = extra
+	for _, field := range []connector.Field{connector.PlannedStart, connector.PlannedEnd} {
+		if connector.Value(f, field) == "" {
+			f = connector.With(f, field, connector.Value(seen, field))
+		}
+	}
 	return f
 }
 

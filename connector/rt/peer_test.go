@@ -36,6 +36,50 @@ $_->{ApplyTo} = ['General', 'Network'] for @CustomFields[0, 1];
 );
 `
 
+// changes is the queue of change requests and its lifecycle: approval is a
+// status that people move on to approved or denied.
+const (
+	changes = `
+push @Queues, { Name => 'Change requests', Lifecycle => 'fettle_change' };
+push @CustomFields, (map { { Name => $_, Type => 'FreeformSingle', LookupType => 'RT::Queue-RT::Ticket', ApplyTo => ['Change requests'] } } qw(FettlePlan ChangeType));
+$_->{ApplyTo} = [@{ref $_->{ApplyTo} ? $_->{ApplyTo} : [$_->{ApplyTo}]}, 'Change requests'] for grep { $_->{Name} =~ /^(FettleKey|Resource|ResolveCode|Context|Resolution)$/ } @CustomFields;
+`
+	lifecycle = `
+Set(%Lifecycles, fettle_change => {
+  initial => ['planning'], active => [qw(approval approved implement review denied)], inactive => [qw(done stopped deleted)],
+  defaults => { on_create => 'planning' },
+  transitions => {
+    '' => [qw(planning)],
+    planning => [qw(approval stopped)],
+    approval => [qw(approved denied planning stopped)],
+    denied => [qw(planning stopped)],
+    approved => [qw(implement planning stopped)],
+    implement => [qw(review planning)],
+    review => [qw(done)],
+    done => [], stopped => [], deleted => [],
+  },
+});
+`
+)
+
+func changesOptions() map[string]any {
+	return map[string]any{
+		"queue": "Change requests", "type_field": "ChangeType", "approved": "approved", "denied": "denied",
+		"statuses": map[string]any{"assess": "planning", "authorize": "approval", "implement": "implement", "review": "review", "closed": "done", "cancelled": "stopped"},
+	}
+}
+
+// decide moves a change request on, with a word why, as people do.
+func (h hands) decide(t *testing.T, ref, user string, d ops.Decision, comment string) {
+	t.Helper()
+	status := map[ops.Decision]string{ops.Approved: "approved", ops.Refused: "denied"}[d]
+	if comment == "" {
+		h.do(t, user, http.MethodPut, "/ticket/"+ref, map[string]any{"Status": status}, nil)
+		return
+	}
+	h.do(t, user, http.MethodPost, "/ticket/"+ref+"/comment", map[string]any{"Content": comment, "ContentType": "text/plain", "Status": status}, nil)
+}
+
 // hands are a person's, or an administrator's, in front of Request Tracker.
 type hands struct {
 	t   testing.TB
@@ -44,7 +88,7 @@ type hands struct {
 
 func start(t testing.TB) hands {
 	t.Helper()
-	return hands{t, peer.RequestTrackerWith(t, peer.RTConfig{InitialData: staff}).URL}
+	return hands{t, peer.RequestTrackerWith(t, peer.RTConfig{InitialData: staff + changes, SiteConfig: lifecycle}).URL}
 }
 
 // do sends a request as a user and fails on anything but 2xx.
@@ -105,7 +149,11 @@ func (h hands) edit(t *testing.T, ref, user string, changed []connector.Field, f
 		case connector.Title:
 			body["Subject"] = f.Title
 		case connector.State:
-			body["Status"] = map[string]string{"new": "new", "in_progress": "open", "on_hold": "stalled", "resolved": "resolved"}[f.State]
+			body["Status"] = map[string]string{"new": "new", "in_progress": "open", "on_hold": "stalled", "resolved": "resolved", "cancelled": "stopped"}[f.State]
+		case connector.PlannedStart:
+			body["Starts"] = f.PlannedStart.Format("2006-01-02 15:04:05")
+		case connector.PlannedEnd:
+			body["Due"] = f.PlannedEnd.Format("2006-01-02 15:04:05")
 		case connector.Severity:
 			body["Priority"] = map[ops.Severity]int{ops.Critical: 95, ops.High: 80, ops.Medium: 50, ops.Low: 20, ops.Info: 1}[f.Severity]
 		case connector.ResolveCode:
@@ -153,7 +201,8 @@ func TestDriverOnRequestTracker(t *testing.T) {
 	for _, q := range []string{"General", "Network"} {
 		rtHands.do(t, "root", http.MethodPost, "/ticket", map[string]any{"Queue": q, "Subject": "somebody else's"}, nil)
 	}
-	good, secrets := settings(rtHands.url, "fettle", options())
+	_, secrets := settings(rtHands.url, "fettle", options())
+	withChanges, _ := settings(rtHands.url, "fettle", options("changes", changesOptions()))
 	broken := func(name, says, user string, o connectortest.Values) connectortest.Broken {
 		s, sec := settings(rtHands.url, user, o)
 		return connectortest.Broken{Name: name, Settings: s, Secrets: sec, Says: says}
@@ -162,11 +211,17 @@ func TestDriverOnRequestTracker(t *testing.T) {
 	wrong.Secrets = map[string]string{"env:RT_PASSWORD_OF_fettle": "not-the-password"}
 	connectortest.Run(t, rt.Driver, func(*testing.T) connectortest.Harness {
 		return connectortest.Harness{
-			Settings: good, Secrets: secrets, User: "fettle", Transport: transport, Missing: "999999", People: [2]string{"anna", "ben"},
+			Settings: withChanges, Secrets: secrets, User: "fettle", Transport: transport, Missing: "999999", People: [2]string{"anna", "ben"},
 			Fields: ops.TicketFields{Group: "Cloud operations", Resource: "web-1", Extra: map[string]string{"Severity": "High", "Due": "2027-01-02T03:04:05Z"}},
-			Edit:   rtHands.edit,
-			// Nothing here goes by the second: versions and the feed count transactions.
-			Wait: func(d time.Duration) { time.Sleep(min(d, 10*time.Millisecond)) },
+			Edit:   rtHands.edit, Decide: rtHands.decide,
+			// Only the times of plans and decisions go by the second: versions and the
+			// feed count transactions.
+			Wait: func(d time.Duration) {
+				if d != 2*time.Second {
+					d = min(d, 10*time.Millisecond)
+				}
+				time.Sleep(min(d, 1100*time.Millisecond))
+			},
 			Count: func(t *testing.T, key string) int {
 				t.Helper()
 				return len(rtHands.find(t, fmt.Sprintf("'CF.{FettleKey}' = '%s'", key)))

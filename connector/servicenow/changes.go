@@ -3,6 +3,7 @@ package servicenow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -26,6 +27,32 @@ const (
 type cursor struct {
 	At   string   `json:"at"`
 	Seen []string `json:"seen,omitempty"`
+	// More are the cursors of what is followed beside incidents, by table.
+	More map[string]cursor `json:"more,omitempty"`
+}
+
+// feed is one table whose moves are followed.
+type feed struct {
+	table  string
+	fields []string
+	mark   string // the field that holds our mark
+	ours   func(row) bool
+}
+
+func (p *platform) incidents() feed {
+	return feed{incidentTable, p.fields(), "correlation_display", p.m.ours}
+}
+
+// feeds are those of change requests. Somebody's decision does not always touch
+// the change request itself.
+func (p *platform) feeds() []feed {
+	if p.m.options.Changes == nil {
+		return nil
+	}
+	return []feed{
+		{changeTable, p.changeReads(), "correlation_display", p.m.oursChange},
+		{approvalTable, approvalFields, "sysapproval.correlation_display", func(r row) bool { return idPattern.MatchString(r.get("sysapproval")) }},
+	}
 }
 
 func version(r row) string {
@@ -57,9 +84,12 @@ func (p *platform) Changes(ctx context.Context, from string) ([]connector.Copy, 
 	if err != nil || bad != nil {
 		return nil, "", fmt.Errorf("cursor %.80q is none of this driver: %w", from, ops.ErrInvalid)
 	}
-	fresh, seen, err := p.pull(ctx, c, at.Add(-p.m.options.Overlap))
-	if err != nil || len(fresh) == 0 {
+	fresh, seen, err := p.pull(ctx, p.incidents(), c, at.Add(-p.m.options.Overlap))
+	if err != nil {
 		return nil, from, err
+	}
+	if len(fresh) == 0 {
+		return p.changesOfChanges(ctx, c, from)
 	}
 	out := make([]connector.Copy, 0, len(fresh))
 	refs := make([]string, 0, len(fresh))
@@ -74,7 +104,7 @@ func (p *platform) Changes(ctx context.Context, from string) ([]connector.Copy, 
 		}
 	}
 	for chunk := range slices.Chunk(refs, journalChunk) {
-		notes, err := p.journals(ctx, chunk, me)
+		notes, err := p.journals(ctx, incidentTable, chunk, me)
 		if err != nil {
 			return nil, "", err
 		}
@@ -84,40 +114,121 @@ func (p *platform) Changes(ctx context.Context, from string) ([]connector.Copy, 
 			}
 		}
 	}
-	next, err := p.cursor(at, seen)
+	c.At, c.Seen = at.UTC().Format(stampLayout), seen
+	next, err := c.encode()
 	return out, next, err
+}
+
+// changesOfChanges is Changes for change requests and the decisions on them.
+// A feed the cursor knows nothing of begins now.
+func (p *platform) changesOfChanges(ctx context.Context, c cursor, from string) ([]connector.Copy, string, error) {
+	begun := false
+	for _, f := range p.feeds() {
+		if c.More == nil {
+			c.More = map[string]cursor{}
+		}
+		at, known := c.More[f.table]
+		if !known {
+			var err error
+			if c.More[f.table], err = p.latestOf(ctx, f); err != nil {
+				return nil, "", err
+			}
+			begun = true
+			continue
+		}
+		when, err := time.Parse(stampLayout, at.At)
+		if err != nil {
+			return nil, "", fmt.Errorf("cursor %.80q is none of this driver: %w", from, ops.ErrInvalid)
+		}
+		fresh, seen, err := p.pull(ctx, f, at, when.Add(-p.m.options.Overlap))
+		if err != nil {
+			return nil, from, err
+		}
+		if len(fresh) == 0 {
+			continue
+		}
+		var ids []string
+		for _, r := range fresh {
+			id := r.get("sys_id")
+			if f.table == approvalTable {
+				id = r.get("sysapproval")
+			}
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+			if updated, err := time.Parse(stampLayout, r.get("sys_updated_on")); err == nil && updated.After(when) {
+				when = updated
+			}
+		}
+		var out []connector.Copy
+		for _, id := range ids {
+			t, err := p.getChange(ctx, id)
+			if errors.Is(err, ops.ErrNotFound) {
+				continue // deleted since
+			}
+			if err != nil {
+				return nil, "", err
+			}
+			out = append(out, t)
+		}
+		c.More[f.table] = cursor{At: when.UTC().Format(stampLayout), Seen: seen}
+		next, err := c.encode()
+		return out, next, err
+	}
+	if !begun {
+		return nil, from, nil
+	}
+	next, err := c.encode()
+	return nil, next, err
 }
 
 // latest returns a cursor behind all there is. It is made of the instance's
 // own times, never of our clock.
 func (p *platform) latest(ctx context.Context) (string, error) {
-	last, err := p.c.list(ctx, incidentTable, p.m.lastQuery(), view(p.fields()), 0, 1)
+	c, err := p.latestOf(ctx, p.incidents())
 	if err != nil {
 		return "", err
 	}
-	at := begin
-	for _, r := range last.rows {
-		if err := p.checkQuery(r); err != nil {
+	for _, f := range p.feeds() {
+		if c.More == nil {
+			c.More = map[string]cursor{}
+		}
+		if c.More[f.table], err = p.latestOf(ctx, f); err != nil {
 			return "", err
 		}
+	}
+	return c.encode()
+}
+
+// latestOf is latest for one feed.
+func (p *platform) latestOf(ctx context.Context, f feed) (cursor, error) {
+	last, err := p.c.list(ctx, f.table, p.m.lastQuery(f.mark), view(f.fields), 0, 1)
+	if err != nil {
+		return cursor{}, err
+	}
+	at := begin
+	for _, r := range last.rows {
+		if err := p.checkQuery(f, r); err != nil {
+			return cursor{}, err
+		}
 		if at, err = time.Parse(stampLayout, r.get("sys_updated_on")); err != nil {
-			return "", fmt.Errorf("sys_updated_on: %w: %w", err, ops.ErrUnavailable)
+			return cursor{}, fmt.Errorf("sys_updated_on: %w: %w", err, ops.ErrUnavailable)
 		}
 	}
 	if at.Equal(begin) {
-		return p.cursor(at, nil)
+		return cursor{At: at.Format(stampLayout)}, nil
 	}
 	// All that moved within the overlap is no news.
 	var seen []string
 	from := at.Add(-p.m.options.Overlap)
 	for offset := 0; ; offset += pageSize {
-		got, err := p.c.list(ctx, incidentTable, p.m.movedQuery(from), view(p.fields()), offset, pageSize)
+		got, err := p.c.list(ctx, f.table, p.m.movedQuery(f.mark, from), view(f.fields), offset, pageSize)
 		if err != nil {
-			return "", err
+			return cursor{}, err
 		}
 		seen = p.seen(seen, got.rows, from)
 		if !got.more {
-			return p.cursor(at, seen)
+			return cursor{At: at.UTC().Format(stampLayout), Seen: seen}, nil
 		}
 	}
 }
@@ -132,8 +243,9 @@ func (p *platform) seen(to []string, rows []row, from time.Time) []string {
 	return to
 }
 
-func (p *platform) cursor(at time.Time, seen []string) (string, error) {
-	b, err := json.Marshal(cursor{At: at.UTC().Format(stampLayout), Seen: seen})
+// encode returns the cursor as it is kept.
+func (c cursor) encode() (string, error) {
+	b, err := json.Marshal(c)
 	if err != nil {
 		return "", fmt.Errorf("cursor: %w: %w", err, ops.ErrInternal)
 	}
@@ -144,7 +256,7 @@ func (p *platform) cursor(at time.Time, seen []string) (string, error) {
 // was handed out within the overlap behind it. Neighbouring pages share a row:
 // when it is not where it was, rows before it moved to the end, others slipped
 // into their place unread, and the pull begins again.
-func (p *platform) pull(ctx context.Context, c cursor, from time.Time) (fresh []row, seen []string, err error) {
+func (p *platform) pull(ctx context.Context, f feed, c cursor, from time.Time) (fresh []row, seen []string, err error) {
 	known := map[string]bool{}
 	for _, v := range c.Seen {
 		known[v] = true
@@ -152,7 +264,7 @@ func (p *platform) pull(ctx context.Context, c cursor, from time.Time) (fresh []
 	var window []row
 	anchor, offset, again := "", 0, 0
 	for {
-		got, err := p.c.list(ctx, incidentTable, p.m.movedQuery(from), view(p.fields()), offset, pageSize)
+		got, err := p.c.list(ctx, f.table, p.m.movedQuery(f.mark, from), view(f.fields), offset, pageSize)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -168,11 +280,11 @@ func (p *platform) pull(ctx context.Context, c cursor, from time.Time) (fresh []
 			rows = rows[1:]
 		}
 		for _, r := range rows {
-			if err := p.checkQuery(r); err != nil {
+			if err := p.checkQuery(f, r); err != nil {
 				return nil, nil, err
 			}
 			window = append(window, r)
-			if p.m.ours(r) && !known[version(r)] {
+			if f.ours(r) && !known[version(r)] {
 				fresh = append(fresh, r)
 			}
 		}
@@ -211,10 +323,10 @@ func (p *platform) handedOut(c cursor, window []row, more bool) []string {
 
 // checkQuery returns an error for a row that our query does not describe: the
 // instance left out a condition, and everybody's incidents would come.
-func (p *platform) checkQuery(r row) error {
-	if r.get("correlation_display") == p.m.mark {
+func (p *platform) checkQuery(f feed, r row) error {
+	if r.get(f.mark) == p.m.mark {
 		return nil
 	}
-	return fmt.Errorf("the instance returned %s, which is not ours, for a query on correlation_display; let the account read this field of incidents: %w",
-		r.get("number"), ops.ErrDenied)
+	return fmt.Errorf("the instance returned %s, which is not ours, for a query on %s; let the account read this field of %s: %w",
+		r.get("number"), f.mark, f.table, ops.ErrDenied)
 }

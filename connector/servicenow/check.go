@@ -17,7 +17,7 @@ import (
 // and writes nothing, so that it cannot tell whether incidents may be written.
 func (p *platform) Check(ctx context.Context) error {
 	// Without an answer or an account, everything else fails the same way.
-	if _, err := p.c.list(ctx, incidentTable, p.m.lastQuery(), view(p.fields()), 0, 1); err != nil {
+	if _, err := p.c.list(ctx, incidentTable, p.m.lastQuery("correlation_display"), view(p.fields()), 0, 1); err != nil {
 		return fmt.Errorf("%w%s", err, hint(err))
 	}
 	var faults []error
@@ -42,6 +42,14 @@ func (p *platform) Check(ctx context.Context) error {
 		_, err := p.c.list(ctx, r.table, "ORDERBYsys_id", view([]string{"sys_id", r.name}), 0, 1)
 		if err != nil {
 			add(fmt.Errorf("without %s no %s can be set: %w", r.table, r.what, err))
+		}
+	}
+	if c := o.Changes; c != nil {
+		for _, word := range ops.RiskWords {
+			add(p.checkChangeChoice(ctx, "risk", "changes.risks", c.risks()[word]))
+		}
+		for _, outcome := range []ops.Outcome{ops.Successful, ops.SuccessfulWithIssues, ops.Unsuccessful} {
+			add(p.checkChangeChoice(ctx, "close_code", "changes.close_codes", c.closeCodes()[outcome]))
 		}
 	}
 	return errors.Join(faults...)

@@ -38,12 +38,15 @@ type client struct {
 
 // call is one request to a table.
 type call struct {
-	method string
-	table  string
-	sysID  string
-	query  url.Values
-	body   body
-	effect connector.Effect
+	method  string
+	table   string
+	sysID   string
+	path    string // in place of table and sysID
+	query   url.Values
+	body    body
+	raw     []byte // in place of body, with its type
+	rawType string
+	effect  connector.Effect
 }
 
 // answer is a whole answer.
@@ -61,16 +64,15 @@ func (c *client) send(ctx context.Context, k call) (answer, error) {
 	if k.sysID != "" {
 		target += "/" + url.PathEscape(k.sysID)
 	}
+	if k.path != "" {
+		target = c.base + k.path
+	}
 	if len(k.query) > 0 {
 		target += "?" + k.query.Encode()
 	}
-	var payload []byte
-	if k.body != nil {
-		b, err := json.Marshal(k.body)
-		if err != nil {
-			return answer{}, fmt.Errorf("body: %w: %w", err, ops.ErrInternal)
-		}
-		payload = b
+	payload, kind, err := k.marshalled()
+	if err != nil {
+		return answer{}, err
 	}
 	for again := false; ; again = true {
 		req, err := newRequest(ctx, k.method, target, payload)
@@ -79,7 +81,7 @@ func (c *client) send(ctx context.Context, k call) (answer, error) {
 		}
 		req.Header.Set("Accept", jsonType)
 		if k.method != http.MethodGet {
-			req.Header.Set("Content-Type", jsonType)
+			req.Header.Set("Content-Type", kind)
 		}
 		secrets, err := c.who.apply(ctx, c, req)
 		if err != nil {

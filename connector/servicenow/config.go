@@ -118,6 +118,9 @@ type Options struct {
 	// LookupTTL is how long the sys_id of a name, or that there is none, is
 	// remembered. Default: 10m.
 	LookupTTL time.Duration `yaml:"lookup_ttl"`
+	// Changes lets this platform hold change requests. Without it only incidents
+	// are, and nothing else is asked for. Default: none.
+	Changes *Changes `yaml:"changes"`
 	// Overlap is how far behind the last seen change a pull begins, for writes
 	// that were stamped before and committed after it. Default: 1m.
 	Overlap time.Duration `yaml:"overlap"`
@@ -182,6 +185,9 @@ func (o *Options) Validate() error {
 		if err := checkExtra(name); err != nil {
 			fault("fields", "%v", err)
 		}
+	}
+	if o.Changes != nil {
+		errs = append(errs, o.Changes.validate()...)
 	}
 	if o.LookupTTL <= 0 {
 		fault("lookup_ttl", "%s; write a duration such as 10m", o.LookupTTL)

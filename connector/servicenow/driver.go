@@ -1,5 +1,5 @@
 // Package servicenow is the driver for ServiceNow: incidents through the Table
-// API. README.md beside this file says what the account needs, how fields are
+// API, change requests through the Change Management API. README.md beside this file says what the account needs, how fields are
 // mapped and what an instance does that surprises.
 package servicenow
 
@@ -29,11 +29,12 @@ var Readme string
 
 // platform is one instance. It is safe for concurrent use.
 type platform struct {
-	env     connector.Env
-	c       *client
-	m       mapping
-	user    string // from the configuration, empty when the instance is asked
-	lookups *lookups
+	env      connector.Env
+	c        *client
+	m        mapping
+	user     string // from the configuration, empty when the instance is asked
+	lookups  *lookups
+	creating turns // change requests, by key
 
 	mu   sync.Mutex
 	self row // our own user; nil until asked
@@ -71,8 +72,11 @@ func (p *platform) Create(ctx context.Context, key string, kind ops.TicketKind, 
 	if !keyPattern.MatchString(key) {
 		return connector.Copy{}, fmt.Errorf("key %.40q is not 32 hexadecimal digits: %w", key, ops.ErrInternal)
 	}
+	if kind == ops.TicketChangeRequest {
+		return p.createChange(ctx, key, f)
+	}
 	if kind != ops.TicketIncident {
-		return connector.Copy{}, fmt.Errorf("kind %s: this driver opens incidents only; set kind: incident in the route: %w", kind, ops.ErrInvalid)
+		return connector.Copy{}, fmt.Errorf("kind %s: this driver opens incidents and change requests only; set kind: incident or change_request in the route: %w", kind, ops.ErrInvalid)
 	}
 	me, err := p.me(ctx)
 	if err != nil {
@@ -126,6 +130,9 @@ func (p *platform) adopt(ctx context.Context, key, me string, why error) (connec
 // Update implements connector.Platform. There is no ETag: between the look at
 // the version and the write, a person's edit of the same field may be lost.
 func (p *platform) Update(ctx context.Context, ref string, e connector.Edit) (connector.Copy, error) {
+	if id, ok := changeRef(ref); ok {
+		return p.updateChange(ctx, id, e)
+	}
 	me, err := p.me(ctx)
 	if err != nil {
 		return connector.Copy{}, err
@@ -169,10 +176,14 @@ func (p *platform) Update(ctx context.Context, ref string, e connector.Edit) (co
 }
 
 func (p *platform) patch(ctx context.Context, ref string, b body, e connector.Effect) (row, error) {
-	if !idPattern.MatchString(ref) {
+	table, id, fields := incidentTable, ref, p.fields()
+	if change, ok := changeRef(ref); ok && p.m.options.Changes != nil {
+		table, id, fields = changeTable, change, p.changeReads()
+	}
+	if !idPattern.MatchString(id) {
 		return nil, notFound(ref)
 	}
-	a, err := p.c.send(ctx, call{method: http.MethodPatch, table: incidentTable, sysID: ref, query: view(p.fields()), body: b, effect: e})
+	a, err := p.c.send(ctx, call{method: http.MethodPatch, table: table, sysID: id, query: view(fields), body: b, effect: e})
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +202,9 @@ func (p *platform) AddNote(ctx context.Context, ref string, n ops.Note) error {
 
 // Get implements connector.Platform.
 func (p *platform) Get(ctx context.Context, ref string) (connector.Copy, error) {
+	if id, ok := changeRef(ref); ok {
+		return p.getChange(ctx, id)
+	}
 	me, err := p.me(ctx)
 	if err != nil {
 		return connector.Copy{}, err
@@ -203,13 +217,14 @@ func (p *platform) Get(ctx context.Context, ref string) (connector.Copy, error) 
 	if err != nil {
 		return connector.Copy{}, err
 	}
-	notes, err := p.journals(ctx, []string{ref}, me)
+	notes, err := p.journals(ctx, incidentTable, []string{ref}, me)
 	c.Notes = notes[ref]
 	return c, err
 }
 
-// Find implements connector.Platform. The key is the sys_id: nothing is
-// searched, so nothing can be found that is not meant.
+// Find implements connector.Platform. The key of an incident is its sys_id:
+// nothing is searched, so nothing can be found that is not meant. Change
+// requests are looked for after that.
 func (p *platform) Find(ctx context.Context, key string) ([]connector.Copy, error) {
 	me, err := p.me(ctx)
 	if err != nil {
@@ -217,7 +232,7 @@ func (p *platform) Find(ctx context.Context, key string) ([]connector.Copy, erro
 	}
 	r, err := p.row(ctx, key)
 	if errors.Is(err, ops.ErrNotFound) {
-		return nil, nil
+		return p.findChange(ctx, key)
 	}
 	if err != nil {
 		return nil, err
@@ -234,6 +249,9 @@ func (p *platform) Find(ctx context.Context, key string) ([]connector.Copy, erro
 
 // Normal implements connector.Normaliser.
 func (p *platform) Normal(f, seen ops.TicketFields) ops.TicketFields {
+	if p.m.options.Changes != nil && (f.Type != "" || seen.Type != "") {
+		return p.m.normalChange(f, seen, p.missing)
+	}
 	return p.m.normal(f, seen, p.missing)
 }
 

@@ -37,11 +37,12 @@ func start(t *testing.T, change ...func(*simulator.Config)) *instance {
 	t.Helper()
 	i := &instance{t: t, now: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)}
 	c := simulator.Config{
-		Clock:    i.clock,
-		Users:    map[string]string{"fettle": secrets["env:PASSWORD"], "beth.anglin": "beth.anglin", "carl": "carl", "admin": "admin", "berlin": "berlin"},
-		Profiles: map[string]simulator.Profile{"berlin": {TimeZone: "Europe/Berlin", Roles: []string{"itil"}}},
-		APIKeys:  map[string]string{secrets["env:KEY"]: "fettle"},
-		OAuth:    []simulator.OAuthClient{{ID: secrets["env:CLIENT"], Secret: secrets["env:SECRET"], User: "fettle"}},
+		Clock:           i.clock,
+		ChangeApprovers: map[string][]string{"normal": {"beth.anglin", "carl"}, "emergency": {"beth.anglin", "carl"}},
+		Users:           map[string]string{"fettle": secrets["env:PASSWORD"], "beth.anglin": "beth.anglin", "carl": "carl", "admin": "admin", "berlin": "berlin"},
+		Profiles:        map[string]simulator.Profile{"berlin": {TimeZone: "Europe/Berlin", Roles: []string{"itil"}}},
+		APIKeys:         map[string]string{secrets["env:KEY"]: "fettle"},
+		OAuth:           []simulator.OAuthClient{{ID: secrets["env:CLIENT"], Secret: secrets["env:SECRET"], User: "fettle"}},
 	}
 	c.ClientCredentials = true
 	for _, f := range change {
@@ -107,6 +108,10 @@ var theirLevels = map[ops.Severity][2]string{
 
 func (i *instance) edit(t *testing.T, ref, user string, changed []connector.Field, f ops.TicketFields, note string) {
 	t.Helper()
+	if id, ok := strings.CutPrefix(ref, "change_request/"); ok {
+		i.editChange(t, id, user, changed, f, note)
+		return
+	}
 	b := map[string]string{}
 	for _, field := range changed {
 		switch field {
@@ -130,9 +135,41 @@ func (i *instance) edit(t *testing.T, ref, user string, changed []connector.Fiel
 	i.as(t, user, http.MethodPatch, "/api/now/table/incident/"+ref, b)
 }
 
+// editChange does the same to a change request.
+func (i *instance) editChange(t *testing.T, id, user string, changed []connector.Field, f ops.TicketFields, note string) {
+	t.Helper()
+	b := map[string]string{}
+	for _, field := range changed {
+		switch field {
+		case connector.Title:
+			b["short_description"] = f.Title
+		case connector.State:
+			b["state"] = map[string]string{"cancelled": "4", "assess": "-5"}[f.State]
+		case connector.PlannedStart:
+			b["start_date"] = f.PlannedStart.Format("2006-01-02 15:04:05")
+		case connector.PlannedEnd:
+			b["end_date"] = f.PlannedEnd.Format("2006-01-02 15:04:05")
+		default:
+			t.Fatalf("a person cannot edit %s of a change here", field)
+		}
+	}
+	if note != "" {
+		b["work_notes"] = note
+	}
+	i.as(t, user, http.MethodPatch, "/api/now/table/change_request/"+id, b)
+}
+
+// decide decides as an approver, on the request that stands.
+func (i *instance) decide(t *testing.T, ref, user string, d ops.Decision, comment string) {
+	t.Helper()
+	state := map[ops.Decision]string{ops.Approved: "approved", ops.Refused: "rejected"}[d]
+	id := strings.TrimPrefix(ref, "change_request/")
+	i.as(t, user, http.MethodPatch, "/api/sn_chg_rest/change/"+id+"/approvals", map[string]string{"state": state, "comments": comment})
+}
+
 func (i *instance) count(_ *testing.T, key string) int {
 	n := 0
-	for _, r := range i.sim.Incidents() {
+	for _, r := range append(i.sim.Incidents(), i.sim.Records("change_request")...) {
 		if r["correlation_id"] == key {
 			n++
 		}
@@ -141,12 +178,12 @@ func (i *instance) count(_ *testing.T, key string) int {
 }
 
 func (i *instance) harness(auth connector.Section) connectortest.Harness {
-	s := i.settings(nil)
+	s := i.settings(connectortest.Values{"changes": map[string]any{"digest_field": "u_plan_digest", "revision_field": "u_plan_revision"}})
 	s.Auth = auth
 	return connectortest.Harness{
 		Settings: s, Secrets: secrets, User: "fettle", Transport: &http.Transport{}, Now: i.clock, Wait: i.wait,
 		Fields: ops.TicketFields{Group: "Service Desk", Resource: "web-01", Extra: map[string]string{"contact_type": "monitoring"}},
-		Edit:   i.edit, People: [2]string{"beth.anglin", "carl"}, Count: i.count,
+		Edit:   i.edit, Decide: i.decide, People: [2]string{"beth.anglin", "carl"}, Count: i.count,
 		Missing: strings.Repeat("0f", 16),
 		IsWrite: func(r *http.Request) bool { return r.Method != http.MethodGet && r.URL.Path != "/oauth_token.do" },
 		Writes:  func(*testing.T) int { return i.sim.Counts().Writes },

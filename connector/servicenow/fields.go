@@ -431,22 +431,26 @@ func quote(v string) (string, bool) {
 	return strings.ReplaceAll(v, "^", "^^"), true
 }
 
-func (m mapping) markQuery() string {
+func (m mapping) markQuery() string { return m.markedBy("correlation_display") }
+
+func (m mapping) markedBy(field string) string {
 	v, _ := quote(m.mark)
-	return "correlation_display=" + v
+	return field + "=" + v
 }
 
 // movedQuery finds what moved at or after from. The second order makes pages exact.
-func (m mapping) movedQuery(from time.Time) string {
-	return m.markQuery() + "^sys_updated_on>=" + from.UTC().Format(stampLayout) + "^ORDERBYsys_updated_on^ORDERBYsys_id"
+func (m mapping) movedQuery(mark string, from time.Time) string {
+	return m.markedBy(mark) + "^sys_updated_on>=" + from.UTC().Format(stampLayout) + "^ORDERBYsys_updated_on^ORDERBYsys_id"
 }
 
-func (m mapping) lastQuery() string { return m.markQuery() + "^ORDERBYDESCsys_updated_on" }
+func (m mapping) lastQuery(mark string) string {
+	return m.markedBy(mark) + "^ORDERBYDESCsys_updated_on"
+}
 
 var choiceFields = []string{"name", "element", "value"}
 
-func choiceQuery(element string) string {
-	return "name=incident^element=" + element + "^inactive=false^ORDERBYsequence"
+func choiceQuery(table, element string) string {
+	return "name=" + table + "^element=" + element + "^inactive=false^ORDERBYsequence"
 }
 
 // userFields tell who we are; the display value of a time tells the zone.

@@ -21,10 +21,10 @@ var (
 	codePattern = regexp.MustCompile(`(?i)\[(/?code)\]`)
 )
 
-// journalQuery finds the journals of incidents. There is no second order: within
+// journalQuery finds the journals of records. There is no second order: within
 // a second the table's own is the best there is.
-func journalQuery(refs []string) string {
-	return "name=incident^elementINwork_notes,comments^element_idIN" + strings.Join(refs, ",") + "^ORDERBYsys_created_on"
+func journalQuery(table string, refs []string) string {
+	return "name=" + table + "^elementINwork_notes,comments^element_idIN" + strings.Join(refs, ",") + "^ORDERBYsys_created_on"
 }
 
 var journalFields = []string{"sys_id", "element_id", "element", "value", "sys_created_on", "sys_created_by"}

@@ -62,3 +62,51 @@ func FuzzShownNotes(f *testing.F) {
 		}
 	})
 }
+
+// FuzzChange reads whatever the Change Management API may say.
+func FuzzChange(f *testing.F) {
+	f.Add([]byte(`{"result":{"sys_id":{"display_value":"1","value":"1"},"state":{"display_value":"New","value":-5},"on_hold":{"value":false},"__meta":{"ignoredFields":["x"]}}}`), 200)
+	f.Add([]byte(`{"result":[{"sys_id":{"value":"1"}},{"__meta":{"encodedQuery":"x"}}]}`), 200)
+	f.Add([]byte(`{"result":{"available_states":["0","4",-1],"state_label":{"-1":"Implement"}}}`), 200)
+	f.Add([]byte(`{"result":{"status":"Conflict","conflicts":[{"type":{"value":"not_in_maintenance_window"}}]}}`), 200)
+	f.Add([]byte(`{"result":[]}`), 200)
+	m := testMapping()
+	m.options.Changes = &Changes{}
+	f.Fuzz(func(t *testing.T, body []byte, code int) {
+		a := answer{resp: &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}}, body: body}
+		class := func(err error) {
+			if err != nil && errors.Is(ops.Class(err), ops.ErrInternal) {
+				t.Errorf("%d %q: %v has no class", code, body, err)
+			}
+		}
+		_, err := result[changeResult](a, connector.Once)
+		class(err)
+		next, err := result[nextStates](a, connector.Read)
+		class(err)
+		if next.names("-5") == "" {
+			t.Errorf("%q: no names", body)
+		}
+		found, err := result[conflictResult](a, connector.Read)
+		class(err)
+		for _, line := range found.lines() {
+			if line == "" {
+				t.Errorf("%q: an empty line", body)
+			}
+		}
+		r, err := result[row](a, connector.Read)
+		if err != nil {
+			return
+		}
+		if got, err := m.change(r, nil, "fettle"); err == nil && (got.Kind != ops.TicketChangeRequest || got.UpdatedAt.IsZero()) {
+			t.Errorf("%q: change %+v", body, got)
+		}
+		if d, isOne, err := decisionIn(r, time.Unix(0, 0)); err == nil && isOne && (d.At.IsZero() || d.ID == "") {
+			t.Errorf("%q: decision %+v", body, d)
+		}
+		if mark := planIn(r.get("justification")); mark != "" {
+			if _, _, ok := ops.ParsePlanMark(mark); !ok {
+				t.Errorf("%q: mark %q", body, mark)
+			}
+		}
+	})
+}

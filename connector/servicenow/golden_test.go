@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/ops"
@@ -35,9 +37,17 @@ func TestExchanges(t *testing.T) {
 	f := func(rule string, do func(c *connection, made connector.Copy)) {
 		t.Run(rule, func(t *testing.T) {
 			i := start(t)
-			c := i.open(t, i.settings(nil))
+			set := i.settings(nil)
+			if strings.HasPrefix(rule, "change_") {
+				set = i.settings(withChanges)
+			}
+			c := i.open(t, set)
 			var made connector.Copy
-			if rule != "create" {
+			switch rule {
+			case "create", "change_create":
+			case "change_approve", "change_close":
+				made = c.createChange(ops.ChangeNormal)
+			default:
 				made = c.create(fields())
 			}
 			var reqs []request
@@ -97,6 +107,30 @@ func TestExchanges(t *testing.T) {
 			c.Fatal(err)
 		}
 		if _, err := c.Get(c.Context(), made.Ref); err != nil {
+			c.Fatal(err)
+		}
+	})
+	f("change_create", func(c *connection, _ connector.Copy) { c.createChange(ops.ChangeNormal) })
+	f("change_approve", func(c *connection, made connector.Copy) {
+		if _, err := c.RequestApproval(c.Context(), made.Ref, made.Fields.Plan); err != nil {
+			c.Fatal(err)
+		}
+		c.i.wait(time.Second)
+		c.i.decide(c.T, made.Ref, "carl", ops.Approved, "fits")
+		if _, err := c.Get(c.Context(), made.Ref); err != nil {
+			c.Fatal(err)
+		}
+	})
+	f("change_close", func(c *connection, made connector.Copy) {
+		asked, err := c.RequestApproval(c.Context(), made.Ref, made.Fields.Plan)
+		if err != nil {
+			c.Fatal(err)
+		}
+		c.i.decide(c.T, made.Ref, "carl", ops.Approved, "fits")
+		if asked, err = c.Get(c.Context(), made.Ref); err != nil {
+			c.Fatal(err)
+		}
+		if _, err := c.moveTo(asked, ops.ChangeClosed); err != nil {
 			c.Fatal(err)
 		}
 	})

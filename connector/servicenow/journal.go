@@ -19,13 +19,13 @@ const (
 // journals returns the work notes and comments of incidents by their sys_ids,
 // oldest first. Where access rules hide the table of journals, they are read
 // as people see them.
-func (p *platform) journals(ctx context.Context, refs []string, me string) (map[string][]connector.Note, error) {
+func (p *platform) journals(ctx context.Context, table string, refs []string, me string) (map[string][]connector.Note, error) {
 	out := map[string][]connector.Note{}
 	seen := map[string]bool{}
 	for offset := 0; ; offset += journalPage {
-		got, err := p.c.list(ctx, journalTable, journalQuery(refs), view(journalFields), offset, journalPage)
+		got, err := p.c.list(ctx, journalTable, journalQuery(table, refs), view(journalFields), offset, journalPage)
 		if lacksRight(err) || got.hidden {
-			return p.shownJournals(ctx, refs)
+			return p.shownJournals(ctx, table, refs)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("journal: %w", err)
@@ -48,12 +48,12 @@ func (p *platform) journals(ctx context.Context, refs []string, me string) (map[
 	}
 }
 
-func (p *platform) shownJournals(ctx context.Context, refs []string) (map[string][]connector.Note, error) {
+func (p *platform) shownJournals(ctx context.Context, table string, refs []string) (map[string][]connector.Note, error) {
 	out := map[string][]connector.Note{}
 	for _, ref := range refs {
 		params := view(shownFields)
 		params.Set("sysparm_display_value", "true")
-		a, err := p.c.send(ctx, call{method: http.MethodGet, table: incidentTable, sysID: ref, query: params})
+		a, err := p.c.send(ctx, call{method: http.MethodGet, table: table, sysID: ref, query: params})
 		if err != nil {
 			return nil, err
 		}

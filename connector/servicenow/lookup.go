@@ -152,26 +152,30 @@ func (p *platform) missing(f connector.Field, name string) bool {
 // choices returns the values of a choice field of incidents, none when the
 // account may not read them.
 func (p *platform) choices(ctx context.Context, element string) ([]string, error) {
-	now := p.env.Clock()
+	return p.choicesOf(ctx, incidentTable, element)
+}
+
+func (p *platform) choicesOf(ctx context.Context, table, element string) ([]string, error) {
+	now, key := p.env.Clock(), table+"."+element
 	p.lookups.mu.Lock()
-	values, fresh := p.lookups.choices[element], now.Before(p.lookups.known[element])
+	values, fresh := p.lookups.choices[key], now.Before(p.lookups.known[key])
 	p.lookups.mu.Unlock()
 	if fresh {
 		return values, nil
 	}
-	got, err := p.c.list(ctx, choiceTable, choiceQuery(element), view(choiceFields), 0, 1000)
+	got, err := p.c.list(ctx, choiceTable, choiceQuery(table, element), view(choiceFields), 0, 1000)
 	if err != nil && !lacksRight(err) {
 		return nil, fmt.Errorf("choices of %s: %w", element, err)
 	}
 	values = nil
 	for _, r := range got.rows {
-		if r.get("element") == element && r.get("name") == incidentTable {
+		if r.get("element") == element && r.get("name") == table {
 			values = append(values, r.get("value"))
 		}
 	}
 	p.lookups.mu.Lock()
 	defer p.lookups.mu.Unlock()
-	p.lookups.choices[element], p.lookups.known[element] = values, now.Add(p.m.options.LookupTTL)
+	p.lookups.choices[key], p.lookups.known[key] = values, now.Add(p.m.options.LookupTTL)
 	return values, nil
 }
 

@@ -140,6 +140,8 @@ func TestCreateKeepsOffStrangers(t *testing.T) {
 	_, err = c.Create(t.Context(), "short", ops.TicketIncident, fields())
 	c.fails(err, ops.ErrInternal, "32 hexadecimal digits")
 	_, err = c.Create(t.Context(), key, ops.TicketChangeRequest, fields())
+	c.fails(err, ops.ErrInvalid, "changes: {}")
+	_, err = c.Create(t.Context(), key, ops.TicketWorkOrder, fields())
 	c.fails(err, ops.ErrInvalid, "kind: incident")
 }
 

@@ -26,6 +26,7 @@ type NAB struct {
 	set     *Set
 	rows    []nabRow
 	windows []nabWindow
+	first   []int    // of the windows, for each series
 	names   []string // categories, ordered
 }
 
@@ -54,6 +55,7 @@ func NewNAB(set *Set) *NAB {
 	}
 	slices.Sort(n.names)
 	for _, s := range set.Series {
+		n.first = append(n.first, len(n.windows))
 		n.add(s)
 	}
 	return n
@@ -110,8 +112,8 @@ type NABScore struct {
 // Best is the score at the threshold that scores best on these very labels, as
 // NAB reports it: an in-sample figure. Of equal thresholds it is the highest.
 func (n *NAB) Best(r *Ranking, p Profile) NABScore {
-	sum, threshold := n.sweep(r, p, func(int16) bool { return true })
-	return NABScore{Score: n.normalise(p, sum), Threshold: threshold}
+	whole := n.sweep(r, p, []int16{none})[0]
+	return NABScore{Score: n.normalise(p, whole.best), Threshold: whole.threshold}
 }
 
 // At is the score at a given threshold.
@@ -130,12 +132,15 @@ func (n *NAB) At(r *Ranking, p Profile, threshold float64) NABScore {
 // score of a row of the other categories, or +Inf where they are best served
 // by silence; with a single category it is always +Inf.
 func (n *NAB) LeaveOneCategoryOut(r *Ranking, p Profile) float64 {
+	each := make([]int16, len(n.names))
+	for c := range each {
+		each[c] = int16(c)
+	}
 	sum := 0.0
-	for c := range n.names {
-		_, threshold := n.sweep(r, p, func(other int16) bool { return other != int16(c) })
-		for i, s := range n.BySeries(r, p, threshold) {
+	for c, without := range n.sweep(r, p, each) {
+		for i := range n.set.Series {
 			if n.set.Series[i].Category == n.names[c] {
-				sum += s
+				sum += total(n.ofSeries(i, r, p, without.threshold))
 			}
 		}
 	}
@@ -146,86 +151,126 @@ func (n *NAB) LeaveOneCategoryOut(r *Ranking, p Profile) float64 {
 // normalisation.
 func (n *NAB) BySeries(r *Ranking, p Profile, threshold float64) []float64 {
 	out := make([]float64, len(n.set.Series))
-	rows := n.ByRow(r, p, threshold)
 	for i := range out {
-		for _, s := range rows[i] {
-			out[i] += s
-		}
+		out[i] = total(n.ofSeries(i, r, p, threshold))
 	}
 	return out
+}
+
+func total(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum
 }
 
 // ByRow is the part each row has in the raw score at a threshold, as the
 // columns S(t) of NAB's result files: a false alarm's cost at its row, what a
 // window earned or cost at the window's first row.
 func (n *NAB) ByRow(r *Ranking, p Profile, threshold float64) [][]float64 {
-	best := make([]float64, len(n.windows))
-	for i := range best {
-		best[i] = -p.FN
+	out := make([][]float64, len(n.set.Series))
+	for i := range out {
+		out[i] = n.ofSeries(i, r, p, threshold)
 	}
-	flat := make([]float64, len(n.rows))
-	for i, row := range n.rows {
-		switch alarm := row.counts && r.scores[i] >= threshold; {
-		case !alarm:
+	return out
+}
+
+// ofSeries is ByRow of one series.
+func (n *NAB) ofSeries(i int, r *Ranking, p Profile, threshold float64) []float64 {
+	s, from := &n.set.Series[i], r.offsets[i]
+	out, best := make([]float64, len(s.Values)), make([]float64, len(s.Windows))
+	for w := range best {
+		best[w] = -p.FN
+	}
+	for k, score := range r.of(i) {
+		switch row := &n.rows[from+k]; {
+		case !row.counts || !(score >= threshold):
 		case row.window == outside:
-			flat[i] = p.FP * row.worth
+			out[k] = p.FP * row.worth
 		default:
-			best[row.window] = max(best[row.window], p.TP*row.worth)
+			w := int(row.window) - n.first[i]
+			best[w] = max(best[w], p.TP*row.worth)
 		}
 	}
-	out := make([][]float64, len(n.set.Series))
-	w := 0
-	for i, s := range n.set.Series {
-		out[i] = flat[r.offsets[i]:][:len(s.Values)]
-		for _, window := range s.Windows {
-			if n.windows[w].counts {
-				out[i][window.First] = best[w]
-			}
-			w++
+	for w, window := range s.Windows {
+		if n.windows[n.first[i]+w].counts {
+			out[window.First] = best[w]
 		}
 	}
 	return out
 }
 
-// sweep lowers the threshold over all rows of the chosen categories and
-// returns the best raw score with its threshold.
-func (n *NAB) sweep(r *Ranking, p Profile, chosen func(category int16) bool) (best, threshold float64) {
-	use := make([]bool, len(n.names))
-	for c := range use {
-		use[c] = chosen(int16(c))
+// none is no category.
+const none = -1
+
+// search is where a sweep over all categories but one stands.
+type search struct {
+	without         int16 // the category, or none
+	sum             float64
+	last            float64 // the score of the row before; NaN: no row yet
+	best, threshold float64
+}
+
+// sweep lowers the threshold over all rows and finds the best raw score, with
+// its threshold, of all categories but each of those given. It is one pass:
+// rows in the order of their scores are all over the memory.
+func (n *NAB) sweep(r *Ranking, p Profile, without []int16) []search {
+	out := make([]search, len(without))
+	for k := range out {
+		out[k] = search{without: without[k], last: math.NaN()}
 	}
 	found := make([]float64, len(n.windows))
-	sum := 0.0
 	for i, w := range n.windows {
-		if w.counts && use[w.category] {
-			found[i] = -p.FN
-			sum -= p.FN
-		}
-	}
-	best, threshold = sum, math.Inf(1)
-	last := math.NaN() // the score of the row before; no row yet
-	for _, i := range r.order {
-		row := &n.rows[i]
-		if !row.counts || !use[row.category] {
+		if !w.counts {
 			continue
 		}
-		if s := r.scores[i]; s != last {
-			if sum > best {
-				best, threshold = sum, last
+		found[i] = -p.FN
+		for k := range out {
+			if out[k].without != w.category {
+				out[k].sum -= p.FN
 			}
-			last = s
 		}
+	}
+	for k := range out {
+		out[k].best, out[k].threshold = out[k].sum, math.Inf(1)
+	}
+	for _, i := range r.order {
+		row := &n.rows[i]
+		if !row.counts {
+			continue
+		}
+		more := 0.0
 		if row.window == outside {
-			sum += p.FP * row.worth
+			more = p.FP * row.worth
 		} else if earned := p.TP * row.worth; earned > found[row.window] {
-			sum += earned - found[row.window]
+			more = earned - found[row.window]
 			found[row.window] = earned
 		}
+		score := r.scores[i]
+		for k := range out {
+			s := &out[k]
+			if s.without == row.category {
+				continue
+			}
+			if score != s.last {
+				s.settle()
+				s.last = score
+			}
+			s.sum += more
+		}
 	}
-	if sum > best {
-		best, threshold = sum, last
+	for k := range out {
+		out[k].settle()
 	}
-	return best, threshold
+	return out
+}
+
+// settle takes the sum at the score of the row before, if none was better.
+func (s *search) settle() {
+	if s.sum > s.best {
+		s.best, s.threshold = s.sum, s.last
+	}
 }
 
 // normalise maps the score of silence to 0 and that of every window found at

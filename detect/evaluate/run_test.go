@@ -104,10 +104,10 @@ func TestDetectorsSeeOnePointAfterTheOther(t *testing.T) {
 	s.At[20] = s.At[19] - 1000 // a clock set back
 	var seen []detector.Point
 	var made []detector.Settings
-	c := evaluate.Candidate{Name: "drift", New: func(s detector.Settings) (detector.Detector, error) {
+	c := evaluate.Alone("drift", func(s detector.Settings) (detector.Detector, error) {
 		made = append(made, s)
 		return &drift{settings: s, seen: &seen}, nil
-	}}
+	})
 	if _, err := evaluate.Scores(t.Context(), &s, c, detector.Settings{Seed: 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestDetectorsSeeOnePointAfterTheOther(t *testing.T) {
 
 // TestScoresOfAPrefixStandAlone: what follows a row has no part in its score.
 func TestScoresOfAPrefixStandAlone(t *testing.T) {
-	c := evaluate.Candidate{Name: "drift", New: newDrift}
+	c := evaluate.Alone("drift", newDrift)
 	for _, s := range wave().Series {
 		all, err := evaluate.Scores(t.Context(), &s, c, detector.Settings{})
 		if err != nil {
@@ -138,7 +138,7 @@ func TestScoresOfAPrefixStandAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.Equal(got, all[:n]) {
+			if !slices.Equal(got[0], all[0][:n]) {
 				t.Errorf("%s: the first %d scores depend on later rows", s.Name, n)
 			}
 		}
@@ -151,14 +151,14 @@ func TestRunReportsMeansAndSpreadOverSeeds(t *testing.T) {
 	settings := map[detector.Settings]int{}
 	told := 0
 	run := func(workers int) []evaluate.Result {
-		out, err := evaluate.Run(t.Context(), set, []evaluate.Candidate{
-			{Name: "drift", New: func(s detector.Settings) (detector.Detector, error) {
+		out, err := evaluate.Run(t.Context(), set, []evaluate.Team{
+			evaluate.Alone("drift", func(s detector.Settings) (detector.Detector, error) {
 				mu.Lock()
 				settings[s]++
 				mu.Unlock()
 				return newDrift(s)
-			}},
-			{Name: "flat", New: func(detector.Settings) (detector.Detector, error) { return flat{}, nil }},
+			}),
+			evaluate.Alone("flat", func(detector.Settings) (detector.Detector, error) { return flat{}, nil }),
 		}, evaluate.Options{Seeds: 3, VUS: true, Workers: workers, Progress: func(string, int, int, int) { told++ }})
 		if err != nil {
 			t.Fatal(err)
@@ -228,7 +228,7 @@ func (b *broken) AppendState(dst []byte) ([]byte, error) { return dst, nil }
 func TestRunEndsAtTheFirstError(t *testing.T) {
 	f := func(want string, made func(detector.Settings) (detector.Detector, error)) {
 		t.Helper()
-		_, err := evaluate.Run(t.Context(), wave(), []evaluate.Candidate{{Name: "odd", New: made}}, evaluate.Options{Seeds: 2})
+		_, err := evaluate.Run(t.Context(), wave(), []evaluate.Team{evaluate.Alone("odd", made)}, evaluate.Options{Seeds: 2})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)
 		}
@@ -239,7 +239,7 @@ func TestRunEndsAtTheFirstError(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := evaluate.Run(ctx, wave(), []evaluate.Candidate{{Name: "drift", New: newDrift}}, evaluate.Options{}); !errors.Is(err, context.Canceled) {
+	if _, err := evaluate.Run(ctx, wave(), []evaluate.Team{evaluate.Alone("drift", newDrift)}, evaluate.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a run that was cancelled ends with %v", err)
 	}
 }
@@ -247,7 +247,7 @@ func TestRunEndsAtTheFirstError(t *testing.T) {
 func TestRunOnTheDataSets(t *testing.T) {
 	nab, points := whole(t)
 	for _, set := range []*evaluate.Set{nab, points} {
-		got, err := evaluate.Run(t.Context(), set, []evaluate.Candidate{{Name: "drift", New: newDrift}}, evaluate.Options{Seeds: 1, VUS: set == points})
+		got, err := evaluate.Run(t.Context(), set, []evaluate.Team{evaluate.Alone("drift", newDrift)}, evaluate.Options{Seeds: 1, VUS: set == points})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,11 +18,8 @@ import (
 // measure runs detectors by name.
 func measure(t *testing.T, set *evaluate.Set, seeds int, names ...string) map[string]evaluate.Result {
 	t.Helper()
-	var candidates []evaluate.Candidate
-	for _, n := range names {
-		candidates = append(candidates, evaluate.Candidate{Name: n, New: func(s detector.Settings) (detector.Detector, error) { return detector.New(n, s) }})
-	}
-	results, err := evaluate.Run(t.Context(), set, candidates, evaluate.Options{Seeds: seeds})
+	together := evaluate.Team{Names: names, New: func(s detector.Settings) (evaluate.Panel, error) { return detector.NewPanel(names, s) }}
+	results, err := evaluate.Run(t.Context(), set, []evaluate.Team{together}, evaluate.Options{Seeds: seeds})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +83,47 @@ func TestShippedDetectorsFindWhatWasPlanted(t *testing.T) {
 	least(t, "average precision of rcf", got["rcf"].AveragePrecision, 0.35)
 	for _, other := range []string{"zscore", "random"} {
 		least(t, "default beside "+other, d.AveragePrecision, float64(got[other].AveragePrecision)+0.1)
+	}
+}
+
+// TestSharingChangesNoScore runs detectors together, where they share forests,
+// and each by itself, on series with everything that shares or parts them.
+func TestSharingChangesNoScore(t *testing.T) {
+	set := planted(2)
+	odd := &set.Series[1]
+	for i := range odd.Values {
+		switch {
+		case i%37 == 5:
+			odd.Values[i] = math.NaN()
+		case i/100%9 == 4:
+			odd.Values[i] = 50 // stands still
+		}
+	}
+	odd.At[800] = odd.At[799] // told twice
+	names := []string{"rcf", "zscore", "default"}
+	together := evaluate.Team{Names: names, New: func(s detector.Settings) (evaluate.Panel, error) { return detector.NewPanel(names, s) }}
+	for i := range set.Series {
+		s := set.Series[i]
+		s.At, s.Values = s.At[:900], s.Values[:900]
+		for seed := range uint64(1 + i) {
+			settings := detector.Settings{Seed: seed}
+			got, err := evaluate.Scores(t.Context(), &s, together, settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, n := range names {
+				alone := evaluate.Alone(n, func(s detector.Settings) (detector.Detector, error) { return detector.New(n, s) })
+				want, err := evaluate.Scores(t.Context(), &s, alone, settings)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for row := range want[0] {
+					if math.Float64bits(got[k][row]) != math.Float64bits(want[0][row]) {
+						t.Fatalf("%s, seed %d, %s row %d scores %v together and %v alone", s.Name, seed, n, row, got[k][row], want[0][row])
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -4,14 +4,20 @@ package all
 
 import (
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/dryrun"
+	"github.com/fettleops/fettle/execute/ssm"
+	"github.com/fettleops/fettle/execute/terraform"
 )
 
 // Drivers returns the tools in alphabetical order.
 func Drivers() []execute.Driver {
 	return []execute.Driver{
+		cloudformation.Driver,
 		command.Driver,
 		dryrun.Driver,
+		ssm.Driver,
+		terraform.Driver,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/fettleops/fettle/intake/alertmanager"
 	"github.com/fettleops/fettle/intake/azuremonitor"
 	"github.com/fettleops/fettle/intake/cloudwatch"
+	"github.com/fettleops/fettle/intake/densify"
 	"github.com/fettleops/fettle/intake/firehose"
 	"github.com/fettleops/fettle/intake/kinesis"
 	"github.com/fettleops/fettle/intake/otlp"
@@ -19,6 +20,7 @@ func Drivers() []intake.Driver {
 		alertmanager.Driver,
 		azuremonitor.Driver,
 		cloudwatch.Driver,
+		densify.Driver,
 		firehose.Driver,
 		kinesis.Driver,
 		otlp.Driver,

@@ -85,8 +85,8 @@ func decode(t testing.TB, s intake.Source, r *intake.Request) outcome {
 		t.Fatalf("an error of a decoder is a *intake.Fault, got %T: %v", err, err)
 	}
 	for _, s := range d.Signals {
-		if err := Sound(s.Alert); err != nil {
-			t.Errorf("unsound alert: %v", err)
+		if err := Sound(s); err != nil {
+			t.Errorf("unsound signal: %v", err)
 		}
 	}
 	return outcome{Outcome: d.Outcome, Dedupe: d.Dedupe, Note: d.Note, Then: d.Then != nil, Signals: d.Signals}
@@ -122,7 +122,7 @@ func headers(t testing.TB, file string) http.Header {
 }
 
 // Fuzz feeds a decoder with mutations of every golden input. Whatever comes
-// in, it does not panic, refuses with a *intake.Fault or gives sound alerts
+// in, it does not panic, refuses with a *intake.Fault or gives sound signals
 // that survive the log, and decodes the same body the same way again.
 func Fuzz(f *testing.F, driver intake.Driver, options string) {
 	cases, err := filepath.Glob(filepath.Join("testdata", "*", "in.json"))

@@ -37,6 +37,8 @@ type Harness struct {
 	// Retries reports whether the sender tries again after a status: facts,
 	// cross-cutting rule 1.
 	Retries func(status int) bool
+	// Empty says that an empty array is a delivery with nothing in it.
+	Empty bool
 	// Signed says that a broken body is a broken signature.
 	Signed bool
 }
@@ -153,11 +155,49 @@ func (c *check) noSecret(t *testing.T) {
 	}
 }
 
-// Sound reports what is wrong with an alert that goes into the log.
-func Sound(a *ops.Alert) error {
-	if a == nil {
-		return fmt.Errorf("a signal without an alert")
+// Sound reports what is wrong with a signal that goes into the log.
+func Sound(s ops.Signal) error {
+	set := 0
+	for _, is := range []bool{s.Alert != nil, s.Recommendation != nil, s.Hint != nil} {
+		if is {
+			set++
+		}
 	}
+	switch {
+	case set != 1:
+		return fmt.Errorf("%d of the pointers of a signal are set, want exactly one", set)
+	case s.Recommendation != nil:
+		return soundRecommendation(s.Recommendation)
+	case s.Hint != nil:
+		if s.Hint.Word == "" || s.Hint.ResourceKey == "" || s.Hint.Service == "" {
+			return fmt.Errorf("hint %+v lacks what it is about", *s.Hint)
+		}
+		return nil
+	}
+	return soundAlert(s.Alert)
+}
+
+func soundRecommendation(r *ops.Recommendation) error {
+	switch {
+	case r.Integration == "" || r.Producer == "" || !json.Valid(r.Raw):
+		return fmt.Errorf("integration %q, producer %q, raw %q", r.Integration, r.Producer, r.Raw)
+	case r.ID != "" || r.Number != 0 || r.State != "":
+		return fmt.Errorf("a decoder gives no id, number or state: %q, %d, %q", r.ID, r.Number, r.State)
+	case r.Fault != "":
+		return nil
+	case r.Account == "" || r.Region == "" || r.ResourceKey == "" || r.Name == "":
+		return fmt.Errorf("account %q, region %q, key %q, name %q: none may be empty", r.Account, r.Region, r.ResourceKey, r.Name)
+	case !slices.Contains([]string{ops.ServiceEC2, ops.ServiceRDS, ops.ServiceASG}, r.Service):
+		return fmt.Errorf("service %q", r.Service)
+	case r.Gone == "" && r.Wants == "" && r.Kind != "Terminate" && r.Current.Equal(r.Recommended):
+		return fmt.Errorf("it recommends what is there: %s", r.Current)
+	case len(r.Resource.Aliases) == 0 || slices.Contains(r.Resource.Aliases, ""):
+		return fmt.Errorf("aliases %q", r.Resource.Aliases)
+	}
+	return nil
+}
+
+func soundAlert(a *ops.Alert) error {
 	_, err := ops.ParseSeverity(string(a.Severity))
 	switch {
 	case a.Fingerprint == "" || a.Rule == "" || a.Title == "":
@@ -192,6 +232,18 @@ func zip(b []byte) []byte {
 // with returns the body with one more member at the top.
 func with(t *testing.T, body []byte, key string, value any) []byte {
 	t.Helper()
+	if body[0] == '[' {
+		var list []json.RawMessage
+		if err := json.Unmarshal(body, &list); err != nil || len(list) == 0 {
+			t.Fatalf("the harness sends no JSON array of objects: %v", err)
+		}
+		list[0] = with(t, list[0], key, value)
+		out, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(body, &m); err != nil {
 		t.Fatalf("the harness sends no JSON object: %v", err)
@@ -223,8 +275,8 @@ func goodRules() []rule {
 					c.errorf(t, "stored %+v", m)
 				}
 				for _, s := range m.Signals {
-					if err := Sound(s.Alert); err != nil {
-						c.errorf(t, "unsound alert: %v", err)
+					if err := Sound(s); err != nil {
+						c.errorf(t, "unsound signal: %v", err)
 					}
 				}
 			}
@@ -278,6 +330,9 @@ func goodRules() []rule {
 		{"personal fields", "what is not kept cannot leak; a configured pointer takes it out before anything is stored", func(t *testing.T, c *check) {
 			s := c.setup()
 			s.Redact = []string{"/x_contact/name", "/x_contact/phones/*"}
+			if c.Request(1).Body[0] == '[' {
+				s.Redact = []string{"/*/x_contact/name", "/*/x_contact/phones/*"}
+			}
 			c.house = Open(t, s)
 			r := c.Request(1).clone()
 			r.Body = with(t, r.Body, "x_contact", map[string]any{"name": "Jane Doe", "phones": []any{"555-0100", 5550199}, "team": "web"})

@@ -34,6 +34,16 @@ type RTConfig struct {
 	// (@Users, @ACL), and what is added to the fields and queues above
 	// (push @CustomFields, ...; push @Queues, ...). It is part of the choice.
 	InitialData string
+	// SiteConfig is more Perl for its configuration: lifecycles.
+	SiteConfig string
+}
+
+// more is the configuration beyond ours; Perl wants it to end true.
+func (c RTConfig) more() string {
+	if c.SiteConfig == "" {
+		return ""
+	}
+	return c.SiteConfig + "\n1;\n"
 }
 
 const (
@@ -88,7 +98,7 @@ func RequestTrackerWith(t testing.TB, c RTConfig) *RT {
 		}
 	}
 	url := serve(t, "request tracker", "/NoAuth/images/favicon.png", func(port int) *exec.Cmd {
-		write(t, filepath.Join(dir, "RT_SiteConfig.pm"), rtSiteConfig(dir, port))
+		write(t, filepath.Join(dir, "RT_SiteConfig.pm"), rtSiteConfig(dir, port)+c.more())
 		cmd := exec.Command(starman, "--listen", loopback(port), "--workers", "2", rtShare+"/libexec/rt-server")
 		cmd.Env = rtEnv(dir)
 		return cmd
@@ -129,7 +139,7 @@ func rtMaster(setup, perl string, c RTConfig) (dir string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("peer: request tracker: %w", err)
 	}
-	key := sha256.Sum256([]byte(string(version) + data + rtSiteConfig("", 0) + rtTokenScript))
+	key := sha256.Sum256([]byte(string(version) + data + rtSiteConfig("", 0) + c.more() + rtTokenScript))
 	cache, err := os.UserCacheDir()
 	if err != nil { // no home folder, as under some service managers
 		cache = os.TempDir()
@@ -147,7 +157,7 @@ func rtMaster(setup, perl string, c RTConfig) (dir string, err error) {
 		return "", fmt.Errorf("peer: request tracker: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := rtInitialise(tmp, setup, perl, data); err != nil {
+	if err := rtInitialise(tmp, setup, perl, data, c.more()); err != nil {
 		return "", err
 	}
 	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -156,8 +166,8 @@ func rtMaster(setup, perl string, c RTConfig) (dir string, err error) {
 	return dir, nil
 }
 
-func rtInitialise(dir, setup, perl, data string) error {
-	for name, text := range map[string]string{"RT_SiteConfig.pm": rtSiteConfig(dir, 0), "initialdata": data} {
+func rtInitialise(dir, setup, perl, data, more string) error {
+	for name, text := range map[string]string{"RT_SiteConfig.pm": rtSiteConfig(dir, 0) + more, "initialdata": data} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("peer: request tracker: %w", err)
 		}

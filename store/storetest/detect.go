@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -151,7 +152,7 @@ func keepsWatched(t *testing.T, h *house) {
 	got, err := h.store.Watched(h.ctx)
 	must(t, err)
 	a.Learned, a.SeenAt, a.Anomaly = 3, h.clock(), "x"
-	if len(got) != 2 || got[0] != b || got[1] != a {
+	if len(got) != 2 || !reflect.DeepEqual(got[0], b) || !reflect.DeepEqual(got[1], a) {
 		t.Errorf("%+v, want %+v and %+v", got, b, a)
 	}
 	h.write(func(tx db.Tx) error { return h.store.ForgetWatched(h.ctx, tx, []string{"a", "unknown"}) })

@@ -165,6 +165,9 @@ func (h *House) incidents() {
 			h.anomalous(members)
 		}
 		i := h.incident(ops.Incident{Title: x.title, Resource: x.resource, Team: x.team, Severity: x.sev, State: x.state, Rule: x.title}, x.age, members...)
+		if x.resource == "edge-lb-syd" {
+			h.held(i)
+		}
 		note := ""
 		switch x.sync {
 		case ops.SyncConflict:

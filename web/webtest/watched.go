@@ -147,7 +147,8 @@ func (e *entity) off(a ops.Anomaly) int {
 func (w *watch) Series(_ context.Context, f detect.SeriesFilter) ([]ops.Watched, error) {
 	var out []ops.Watched
 	for _, e := range w.list {
-		if (f.Group == "" || f.Group == e.Group) && (f.Entity == "" || f.Entity == e.Entity) {
+		g := detect.Group{Name: e.Group, Features: e.features}
+		if (f.Group == "" || f.Group == e.Group) && (f.Entity == "" || f.Entity == e.Entity) && g.Finds(e.Entity, f.Text) {
 			out = append(out, e.Watched)
 		}
 	}
@@ -208,6 +209,15 @@ func (h *House) Watch(group, name, feature string) string {
 	h.watch.list = append(h.watch.list, e)
 	h.Write(func(ctx context.Context, tx db.Tx) error { return h.Store.SaveAnomalies(ctx, tx, e.anomalies) })
 	return e.ID
+}
+
+// held holds the learning of the series with the open anomaly for its incident.
+func (h *House) held(i ops.Incident) {
+	for _, e := range h.watch.list {
+		if e.ID == Unusual {
+			e.Held = []ops.LearningHold{{Why: i.Key() + " is open", Key: i.Key(), From: i.OpenedAt, Until: i.OpenedAt.Add(24 * time.Hour)}}
+		}
+	}
 }
 
 // anomalous makes the first member of an incident the alert about the open

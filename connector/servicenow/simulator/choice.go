@@ -29,10 +29,32 @@ func (s *Server) seedChoices() {
 		element string
 		choices []choice
 	}{"incident_state", lists[0].choices})
-	for _, list := range lists {
+	ofIncidents := len(lists)
+	var states []choice
+	for _, l := range changeLabels {
+		states = append(states, choice{l.value, l.label})
+	}
+	for _, l := range []struct {
+		element string
+		choices []choice
+	}{
+		{"state", states},
+		{"type", []choice{{"normal", "Normal"}, {"standard", "Standard"}, {"emergency", "Emergency"}}},
+		{"risk", []choice{{"1", "Very High"}, {"2", "High"}, {"3", "Moderate"}, {"4", "Low"}}},
+		{"impact", []choice{{"1", "1 - High"}, {"2", "2 - Medium"}, {"3", "3 - Low"}}},
+		{"urgency", []choice{{"1", "1 - High"}, {"2", "2 - Medium"}, {"3", "3 - Low"}}},
+		{"close_code", []choice{{"successful", "Successful"}, {"successful_issues", "Successful with issues"}, {"unsuccessful", "Unsuccessful"}}},
+	} {
+		lists = append(lists, l)
+	}
+	for n, list := range lists {
+		table := "incident"
+		if n >= ofIncidents {
+			table = changeTable
+		}
 		for i, c := range list.choices {
 			s.seed("sys_choice", Record{
-				"name": "incident", "element": list.element, "value": c.value, "label": c.label, "sequence": strconv.Itoa(i + 1),
+				"name": table, "element": list.element, "value": c.value, "label": c.label, "sequence": strconv.Itoa(i + 1),
 			})
 		}
 	}

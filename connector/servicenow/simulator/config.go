@@ -78,6 +78,18 @@ type Config struct {
 	Priorities map[string]string
 	// CloseCodes lists the resolution codes. Defaults to the eight current ones.
 	CloseCodes []string
+	// ChangeModels are the states each type of change request passes, in order;
+	// it can be cancelled before the review. Defaults to those of a fresh instance.
+	ChangeModels map[string][]string
+	// ChangeApprovers are the user names asked to approve a change request of a
+	// type, in the state after New; with none it passes through. Defaults to
+	// beth.anglin and abel.tuter for normal and emergency changes.
+	ChangeApprovers map[string][]string
+	// ApprovalsNeeded is how many of them must approve; the others are then no
+	// longer required. Defaults to 1.
+	ApprovalsNeeded int
+	// NoRevert takes away the move back to New. Defaults to false.
+	NoRevert bool
 	// Rows are preloaded per table, sys_id given or generated. Nil means a few
 	// groups and configuration items, an empty map means none. Users are
 	// always added to sys_user.
@@ -169,6 +181,9 @@ type Answers struct {
 	BadBody ErrorAnswer
 	// NegativeOffset refuses sysparm_offset below 0. Defaults to 400.
 	NegativeOffset ErrorAnswer
+	// IllegalMove refuses a state a change request cannot go to. Nobody has
+	// recorded it. Defaults to 400.
+	IllegalMove ErrorAnswer
 }
 
 func (c Config) withDefaults() Config {
@@ -197,6 +212,9 @@ func (c Config) withDefaults() Config {
 		c.DataPolicies = []DataPolicy{
 			{Table: "incident", Field: "state", Values: []string{"6", "7"}, Mandatory: []string{"close_code", "close_notes"}, Fresh: true},
 			{Table: "incident", Field: "state", Values: []string{"3"}, Mandatory: []string{"hold_reason"}},
+			{Table: changeTable, Field: "state", Values: []string{changeClosed}, Mandatory: []string{"close_code", "close_notes"}, Fresh: true},
+			{Table: changeTable, Field: "state", Values: []string{changeAssess, changeAuthorize, changeScheduled, changeImplement, changeReview}, Mandatory: []string{"assignment_group"}},
+			{Table: changeTable, Field: "on_hold", Values: []string{"true"}, Mandatory: []string{"on_hold_reason"}},
 		}
 	}
 	if c.DynamicMe == nil {
@@ -215,6 +233,17 @@ func (c Config) withDefaults() Config {
 			"Solution provided", "Workaround provided", "User error",
 		}
 	}
+	if c.ChangeModels == nil {
+		c.ChangeModels = map[string][]string{
+			"normal":    {changeNew, changeAssess, changeAuthorize, changeScheduled, changeImplement, changeReview, changeClosed},
+			"standard":  {changeNew, changeScheduled, changeImplement, changeReview, changeClosed},
+			"emergency": {changeNew, changeAuthorize, changeScheduled, changeImplement, changeReview, changeClosed},
+		}
+	}
+	if c.ChangeApprovers == nil {
+		c.ChangeApprovers = map[string][]string{"normal": {"beth.anglin", "abel.tuter"}, "emergency": {"beth.anglin", "abel.tuter"}}
+	}
+	setDefault(&c.ApprovalsNeeded, 1)
 	if c.Rows == nil {
 		c.Rows = demonstrationRows()
 	}
@@ -227,6 +256,7 @@ func (a Answers) withDefaults() Answers {
 	setDefault(&a.Oversize, ErrorAnswer{Status: 400, Message: "Exception while reading request"})
 	setDefault(&a.MissingHeader, ErrorAnswer{400, "Invalid headers", "Accept is required, and Content-Type on POST, PUT, PATCH and DELETE"})
 	setDefault(&a.BadBody, ErrorAnswer{400, "Exception while reading request", "The payload is not valid JSON."})
+	setDefault(&a.IllegalMove, ErrorAnswer{400, "Operation Failed", "The change request cannot be moved to this state"})
 	setDefault(&a.NegativeOffset, ErrorAnswer{400, "Invalid sysparm_offset", "Negative offset is not supported"})
 	return a
 }

@@ -110,6 +110,7 @@ func newSchema() map[string]*tableDef {
 			{name: "value", label: "Value"},
 		}},
 	}
+	defs = append(defs, changeSchema()...)
 	schema := map[string]*tableDef{}
 	for _, t := range defs {
 		t.fields = append(t.fields, systemFields()...)

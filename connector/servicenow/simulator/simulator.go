@@ -106,6 +106,12 @@ func (s *Server) answer(r *http.Request, entry *Request) answer {
 	if refusal != nil {
 		return refusal.answer().with(limited)
 	}
+	switch {
+	case strings.HasPrefix(r.URL.Path, changePath):
+		return s.serveChange(r, who, entry).with(limited)
+	case strings.HasPrefix(r.URL.Path, "/api/now/attachment"):
+		return s.serveAttachment(r, who, entry).with(limited)
+	}
 	return s.serveAPI(r, who, entry).with(limited)
 }
 

@@ -312,7 +312,7 @@ func TestNewRefusesMistakes(t *testing.T) {
 	}
 	clock := func() time.Time { return clockStart }
 	f("no clock", Config{}, "Config.Clock")
-	f("unknown table", Config{Clock: clock, Rows: map[string][]Record{"change_request": {}}}, "change_request")
+	f("unknown table", Config{Clock: clock, Rows: map[string][]Record{"change_phase": {}}}, "change_phase")
 	f("unknown field", Config{Clock: clock, Rows: map[string][]Record{"incident": {{"colour": "red"}}}}, "incident.colour")
 	f("same key", Config{Clock: clock, Rows: map[string][]Record{"incident": {{"sys_id": someID}, {"sys_id": someID}}}}, someID)
 	f("policy", Config{Clock: clock, DataPolicies: []DataPolicy{{Table: "incident", Field: "colour"}}}, "incident.colour")

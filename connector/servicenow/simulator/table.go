@@ -85,6 +85,11 @@ func (s *Server) insert(def *tableDef, c change, who *caller) (*row, *refusal) {
 			return nil, refused
 		}
 	}
+	if def.name == changeTable {
+		if refused := s.changeRules(nil, after, false); refused != nil {
+			return nil, refused
+		}
+	}
 	if refused := s.refuse(def, nil, after, c, who); refused != nil {
 		return nil, refused
 	}
@@ -110,9 +115,17 @@ func (s *Server) update(r *row, c change, who *caller) (bool, *refusal) {
 	if !who.may(def.writers) {
 		return false, forbidden("Update")
 	}
+	if def.name == approvalTable {
+		return s.decide(r, c, who)
+	}
 	after := maps.Clone(r.values)
 	maps.Copy(after, c.values)
 	after["sys_id"] = r.values["sys_id"]
+	if def.name == changeTable {
+		if refused := s.changeRules(r.values, after, false); refused != nil {
+			return false, refused
+		}
+	}
 	if def.name == "incident" {
 		if refused := s.incidentRules(r.values, after, c, who); refused != nil {
 			return false, refused
@@ -126,8 +139,12 @@ func (s *Server) update(r *row, c change, who *caller) (bool, *refusal) {
 		return false, refused
 	}
 	s.touch(after, who.name)
+	was := r.values
 	r.values = after
 	s.appendJournal(r, c.journal, who)
+	if def.name == changeTable {
+		s.moved(r, was, who)
+	}
 	return true, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/fettleops/fettle/detect/kernel/baseline"
-	"github.com/fettleops/fettle/detect/kernel/rcf"
 	"github.com/fettleops/fettle/detect/kernel/threshold"
 )
 
@@ -17,8 +16,7 @@ type model struct {
 	profile  profile
 	ceiling  float64
 
-	scales   []scale
-	forests  []forest
+	*grove
 	voices   []baseline.Scorer
 	debounce *threshold.Debounce // nil where scores are taken as they are
 	rank     *threshold.Rank     // nil where scores have a ceiling
@@ -32,27 +30,16 @@ type model struct {
 	quality float64 // share of values that were there, of late
 }
 
-// forest is a random cut forest and what keeps it from learning shingles with
-// rows that were held.
-type forest struct {
-	*rcf.Forest
-	weight  float64
-	shingle int
-	stale   int // rows until no held row is left in the shingle
-}
-
 func newModel(name string, s Settings) (*model, error) {
-	m := &model{name: name, settings: s, profile: profileOf(name, s), quality: 1}
+	m := &model{name: name, settings: s, profile: profileOf(name, s), grove: &grove{}, quality: 1}
 	m.ceiling = m.profile.ceiling()
 	warm, span := 0, 1
 	for i, part := range m.profile.forests {
 		o := part.options
 		o.Dims, o.Seed = s.Features, s.Seed*0x9e3779b97f4a7c15+uint64(i)
-		f, err := rcf.New(o)
-		if err != nil {
+		if err := m.plant(o, part.weight); err != nil {
 			return nil, err
 		}
-		m.forests = append(m.forests, forest{Forest: f, weight: part.weight, shingle: o.Shingle})
 		warm, span = max(warm, o.OutputAfter+o.Shingle-1), max(span, o.Shingle)
 	}
 	for _, part := range m.profile.voices {
@@ -80,11 +67,8 @@ func newModel(name string, s Settings) (*model, error) {
 		m.rank = rank
 	}
 	if len(m.forests) > 0 {
-		m.scales = make([]scale, s.Features)
-		for i := range m.scales {
-			if err := m.scales[i].make(s.Features > 1); err != nil {
-				return nil, err
-			}
+		if err := m.measure(s.Features); err != nil {
+			return nil, err
 		}
 	}
 	var err error
@@ -191,28 +175,8 @@ func fill(dst, values, expected []float64) {
 // score asks the members, adds up their blame, and lets them learn. It reports
 // whether those that have the most say were ready.
 func (m *model) score(p Point, s *scratch, hold bool, r *Reading) (raw float64, scored bool, err error) {
-	if len(m.forests) > 0 {
-		for i := range m.scales {
-			s.row[i] = m.scales[i].read(s.filled[i])
-		}
-	}
-	scored = true
-	for i := range m.forests {
-		f := &m.forests[i]
-		ready, err := f.score(s, hold)
-		if err != nil {
-			return 0, false, err
-		}
-		scored = scored && ready
-		raw += f.weight * s.pass.Score
-		for j, b := range s.blame {
-			r.Blame[j] += f.weight * b
-		}
-	}
-	if !hold {
-		for i := range m.scales {
-			m.scales[i].learn(p.Values[i])
-		}
+	if raw, scored, err = m.ask(p, s, hold, r.Blame); err != nil {
+		return 0, false, err
 	}
 	for i, v := range m.voices {
 		part := &m.profile.voices[i]
@@ -233,34 +197,6 @@ func (m *model) score(p Point, s *scratch, hold bool, r *Reading) (raw float64, 
 		}
 	}
 	return raw, scored, nil
-}
-
-// score leaves the score in the pass and what each value of the newest row has
-// in it in the blame.
-func (f *forest) score(s *scratch, hold bool) (ready bool, err error) {
-	clear(s.blame)
-	s.pass.Attribute = len(s.row) > 1
-	ready = f.Ready()
-	if hold {
-		f.stale = f.shingle - 1
-		err = f.Observe(s.row, &s.pass)
-	} else if f.stale > 0 {
-		f.stale--
-		err = f.Observe(s.row, &s.pass)
-	} else {
-		err = f.Process(s.row, &s.pass)
-	}
-	switch {
-	case err != nil || s.pass.Score == 0:
-	case !s.pass.Attribute:
-		s.blame[0] = s.pass.Score
-	default:
-		newest := len(s.pass.High) - len(s.row)
-		for i := range s.row {
-			s.blame[i] = s.pass.High[newest+i] + s.pass.Low[newest+i]
-		}
-	}
-	return ready, err
 }
 
 // share makes the blame sum to 1, where there is any, without missing values.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/fettleops/fettle/ops"
@@ -25,17 +26,23 @@ type Record interface {
 	TicketsAbout(ctx context.Context, subject string) ([]ops.Ticket, error)
 }
 
+// Senses is what the page asks detection.
+type Senses interface {
+	Series(ctx context.Context, f ops.WatchedFilter) (page []ops.Watched, total int, err error)
+}
+
 // Page serves the search.
 type Page struct {
 	chrome *chrome.Chrome
 	page   *template.Template
 	record Record
+	senses Senses
 }
 
-// New returns the page.
-func New(c *chrome.Chrome, record Record) (*Page, error) {
+// New returns the page. Without senses, nil, it finds no series.
+func New(c *chrome.Chrome, record Record, senses Senses) (*Page, error) {
 	t, err := c.Template(files, "search.html")
-	return &Page{c, t, record}, err
+	return &Page{c, t, record, senses}, err
 }
 
 // Routes adds the page to mux.
@@ -46,6 +53,9 @@ type Body struct {
 	Query     string
 	Incidents []chrome.IncidentRow
 	Changes   []ops.Change
+	Series    []ops.Watched
+	More      int    // series beyond these
+	All       string // where all of them are
 }
 
 const maxHits = 25
@@ -69,6 +79,13 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 		}
 		if b.Changes, err = p.record.Changes(ctx, ops.ChangeFilter{Text: b.Query, Limit: maxHits}); err != nil {
 			return err
+		}
+		if p.senses != nil {
+			total := 0
+			if b.Series, total, err = p.senses.Series(ctx, ops.WatchedFilter{Text: b.Query, Limit: maxHits}); err != nil {
+				return err
+			}
+			b.More, b.All = total-len(b.Series), "/series?"+url.Values{"q": {b.Query}}.Encode()
 		}
 	}
 	return p.chrome.Render(w, r, v, p.page, chrome.View{Title: "Find", Crumbs: []chrome.Crumb{{Name: "Find"}}, Body: b})

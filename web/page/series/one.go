@@ -42,6 +42,28 @@ type One struct {
 	Last             string // where the newest readings are, when none are shown
 	Focus            *chrome.AnomalyView
 	Anomalies        []chrome.AnomalyView
+	Holds            []Hold
+}
+
+// Hold is a reason not to learn, with the page that says more.
+type Hold struct {
+	ops.LearningHold
+	URL string // empty where there is none
+}
+
+func holds(w ops.Watched) []Hold {
+	var out []Hold
+	for _, h := range w.Held {
+		x := Hold{LearningHold: h}
+		switch {
+		case strings.HasPrefix(h.Key, "INC-"):
+			x.URL = "/incidents/" + h.Key
+		case strings.HasPrefix(h.Key, "CHG-"):
+			x.URL = "/changes/" + h.Key
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 func (p *Page) one(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
@@ -69,6 +91,7 @@ func (p *Page) one(w http.ResponseWriter, r *http.Request, v *chrome.Visit) erro
 	for _, c := range o.Changes {
 		live = append(live, c.Subject())
 	}
+	o.Holds = holds(o.Watched)
 	o.Sentence, o.Lede = said(&o.View, o.Focus)
 	o.draw(path)
 	if len(o.Readings) == 0 && !o.SeenAt.IsZero() {
