@@ -116,7 +116,7 @@ func lost(was, now map[string]any) []string {
 					return
 				}
 				if m, ok := item.(map[string]any); ok && m["name"] != nil { // parameters go by name
-					walk(fmt.Sprintf("%s/%v", path, m["name"]), item, named(list, m["name"]))
+					walk(fmt.Sprintf("%s/%v", path, m["name"]), item, itemNamed(list, m["name"]))
 					continue
 				}
 				if !slices.ContainsFunc(list, func(x any) bool { return fmt.Sprint(x) == fmt.Sprint(item) }) {
@@ -125,7 +125,7 @@ func lost(was, now map[string]any) []string {
 			}
 			for _, item := range list {
 				m, ok := item.(map[string]any)
-				if ok && m["required"] == true && named(was, m["name"]) == nil {
+				if ok && m["required"] == true && itemNamed(was, m["name"]) == nil {
 					out = append(out, fmt.Sprintf("%s demands the new parameter %v", path, m["name"]))
 				}
 			}
@@ -196,7 +196,7 @@ func demanded(path string, was, now any, asked, answered bool) []string {
 	return out
 }
 
-func named(list []any, name any) any {
+func itemNamed(list []any, name any) any {
 	for _, item := range list {
 		if m, ok := item.(map[string]any); ok && m["name"] == name {
 			return m

@@ -213,6 +213,7 @@ func (a *API) routes() {
 	a.senseRoutes()
 	a.platformRoutes()
 	a.bootstrapRoutes()
+	a.recommendationRoutes()
 	a.windowRoutes()
 	a.backlogCSV()
 }

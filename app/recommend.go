@@ -45,16 +45,16 @@ func (a *App) askProducer(ctx context.Context, r ops.Recommendation) (recommend.
 	return recommend.Told(told), err
 }
 
-// seenWithin is the longest distance of samples at which a resource still counts
+// quarter is the longest distance of samples at which a resource still counts
 // as seen to run.
-const seenWithin = 15 * time.Minute
+const quarter = 15 * time.Minute
 
 // uptime returns in which share of the quarters of an hour of a span something
 // was measured of a resource, and false when nothing was in all of it: then
 // nobody watches.
 func (a *App) uptime(ctx context.Context, resourceID string, from, to time.Time) (float64, bool) {
-	from, to = from.Truncate(seenWithin), to.Truncate(seenWithin)
-	whole := to.Sub(from) / seenWithin
+	from, to = from.Truncate(quarter), to.Truncate(quarter)
+	whole := to.Sub(from) / quarter
 	if whole < 1 {
 		return 0, false
 	}
@@ -66,7 +66,7 @@ func (a *App) uptime(ctx context.Context, resourceID string, from, to time.Time)
 	for _, s := range list {
 		for _, p := range s.Points {
 			if !p.At.Before(from) && p.At.Before(to) {
-				seen[p.At.Unix()/int64(seenWithin.Seconds())] = true
+				seen[p.At.Unix()/int64(quarter.Seconds())] = true
 			}
 		}
 	}

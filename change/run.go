@@ -191,7 +191,13 @@ func (m *move) verdict(v ops.Verdict, why string) {
 	switch v.Word {
 	case ops.Better:
 		m.finish(ops.RunSucceeded, ops.Successful, why, nil)
-	case ops.Unchanged, ops.Worse:
+	case ops.Unchanged:
+		if c := m.s.Change; c.Trigger == nil && c.IncidentID == "" {
+			m.finish(ops.RunSucceeded, ops.Successful, why+"; no cause had to go away, so it did no harm", nil)
+			return
+		}
+		m.rollBackOr(why, nil)
+	case ops.Worse:
 		m.rollBackOr(why, nil)
 	default:
 		if m.s.Change.Type == ops.ChangeStandard || m.g.CloseInconclusive {

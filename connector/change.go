@@ -112,8 +112,12 @@ func (c *Conn) WithdrawApproval(ctx context.Context, ref, why string) (got Copy,
 	return got, err
 }
 
-// KeepsFiles tells whether the platform keeps files with tickets.
+// KeepsFiles tells whether the platform keeps files with tickets. A driver in
+// front of another one says it for that one.
 func (c *Conn) KeepsFiles() bool {
+	if k, ok := c.inner.(interface{ KeepsFiles() bool }); ok {
+		return k.KeepsFiles()
+	}
 	_, ok := c.inner.(Attacher)
 	return ok
 }
@@ -147,8 +151,12 @@ func (c *Conn) Files(ctx context.Context, ref string) (names []string, err error
 	return names, err
 }
 
-// KnowsConflicts tells whether the platform compares planned times with its calendar.
+// KnowsConflicts tells whether the platform compares planned times with its
+// calendar. A driver in front of another one says it for that one.
 func (c *Conn) KnowsConflicts() bool {
+	if k, ok := c.inner.(interface{ KnowsConflicts() bool }); ok {
+		return k.KnowsConflicts()
+	}
 	_, ok := c.inner.(ConflictReader)
 	return ok
 }

@@ -297,6 +297,16 @@ type Verdict struct {
 	After    string        `json:"after,omitempty"`
 	Waited   time.Duration `json:"waited"` // how long after the run it was decided
 	At       time.Time     `json:"at"`
+	// What the comparison of metrics found; all zero where none was compared.
+	// Of several metrics it is the one that decided.
+	Metric    string  `json:"metric,omitempty"`    // with its labels
+	Statistic string  `json:"statistic,omitempty"` // how it was judged, for people
+	Effect    float64 `json:"effect,omitzero"`     // in robust standard deviations before
+	Low       float64 `json:"low,omitzero"`        // interval of Effect, 90 %
+	High      float64 `json:"high,omitzero"`
+	P         float64 `json:"p,omitzero"`      // p-value, before the correction for several metrics
+	Points    int     `json:"points,omitzero"` // observed after the run
+	Judged    int     `json:"judged,omitzero"` // metrics that were judged together
 }
 
 // ParseChangeState returns the state named s.

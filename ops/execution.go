@@ -44,3 +44,13 @@ type Verification struct {
 	Was        Severity  `json:"was,omitempty"`     // of the incident at the first look after the run
 	EndedAt    time.Time `json:"ended_at,omitzero"` // when the verdict was given or nobody waited for it any more
 }
+
+// HealthLook is what a health check of a run saw last.
+type HealthLook struct {
+	RunID    string    `json:"run_id"`
+	Check    string    `json:"check"`
+	Health   string    `json:"health"`   // passing, failing or unknown
+	Failures int       `json:"failures"` // in a row
+	Text     string    `json:"text"`     // for people
+	At       time.Time `json:"at"`
+}

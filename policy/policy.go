@@ -46,12 +46,13 @@ const (
 	Resource Word = "resource" // resource
 	Step     Word = "step"     // value (a number), alert
 	Metric   Word = "metric"   // metric
+	Effect   Word = "effect"   // metric, change, resource
 
 	Recommendation Word = "recommendation" // recommendation, resource
 )
 
 // Words lists all words.
-var Words = []Word{Alert, Incident, Change, Resource, Step, Metric, Recommendation}
+var Words = []Word{Alert, Incident, Change, Resource, Step, Metric, Recommendation, Effect}
 
 var variables = map[Word][]string{
 	Alert:    {"alert", "incident"},
@@ -60,6 +61,7 @@ var variables = map[Word][]string{
 	Resource: {"resource"},
 	Step:     {"value", "alert"},
 	Metric:   {"metric"},
+	Effect:   {"metric", "change", "resource"},
 
 	Recommendation: {"recommendation", "resource"},
 }

@@ -79,3 +79,26 @@ func (s *Store) EndVerificationsOf(ctx context.Context, tx db.Tx, changeID strin
 	}
 	return nil
 }
+
+// HealthLooks returns what the health checks of a run saw last, by name.
+func (s *Store) HealthLooks(ctx context.Context, runID string) ([]ops.HealthLook, error) {
+	rows, err := s.db.Read().Query(ctx, "SELECT run_id, check_name, health, failures, said, at FROM verification_health WHERE run_id = $1 ORDER BY check_name", runID)
+	return db.Collect(rows, err, func(r db.Row) (ops.HealthLook, error) {
+		var h ops.HealthLook
+		var failures, at int64
+		err := r.Scan(&h.RunID, &h.Check, &h.Health, &failures, &h.Text, &at)
+		h.Failures, h.At = int(failures), fromMillis(at)
+		return h, err
+	})
+}
+
+// NoteHealth keeps what a health check of a run saw, instead of what it saw before.
+func (s *Store) NoteHealth(ctx context.Context, tx db.Tx, h ops.HealthLook) error {
+	_, err := tx.Exec(ctx, `INSERT INTO verification_health (run_id, check_name, health, failures, said, at) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (run_id, check_name) DO UPDATE SET health = excluded.health, failures = excluded.failures, said = excluded.said, at = excluded.at`,
+		h.RunID, h.Check, h.Health, int64(h.Failures), h.Text, millis(h.At))
+	if err != nil {
+		return fmt.Errorf("store: note health check %s of run %s: %w", h.Check, h.RunID, err)
+	}
+	return nil
+}

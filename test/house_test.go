@@ -46,6 +46,7 @@ people:
   - {name: vic, roles: [viewer]}
 integrations:
   - {name: prom, source: alertmanager, auth: {bearer: "file:%[1]s/sender"}}
+  - {name: densify, source: densify, auth: {bearer: "file:%[1]s/sender"}, options: {currency: USD, per: month}}
 platforms:
   - {name: snow, connector: servicenow, url: "http://snow.test", auth: {basic: {username: fettle, password: "file:%[1]s/snow"}}}
 routes:

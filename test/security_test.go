@@ -32,6 +32,8 @@ var bodies = map[string]any{
 	"create-token":     map[string]any{"for": "eve", "roles": []string{"admin"}},
 	"revoke-token":     nil,
 	"send-payload":     map[string]any{},
+
+	"dismiss-recommendation": map[string]string{"reason": "x"},
 }
 
 // operations reads the API's own description.
@@ -55,6 +57,8 @@ func (h *House) operations() ([]operation, error) {
 			switch {
 			case strings.Contains(path, "/changes/"):
 				id = "CHG-1"
+			case strings.Contains(path, "/recommendations/"):
+				id = "REC-1"
 			case strings.Contains(path, "/integrations/"):
 				id = "prom"
 			case strings.Contains(path, "/groups/"):
@@ -208,7 +212,7 @@ func WantNoSecretTold(h *House) error {
 // of every story.
 func TestSecurity(t *testing.T) {
 	Play(t, Story{Config: gate + always, Events: []Event{
-		At(0, Fire("HighCPU", "web1")),
+		At(0, Fire("HighCPU", "web1"), Advise("i-1", "m5.xlarge", "m5.large", "Downsize")),
 		Between(0, 10*sec, WantChange("authorize", ""), WantSnow(Fields{"state": "1"})),
 		At(1*minute, WantStrangersOut),
 		At(1*minute, WantViewerReadsOnly),

@@ -22,6 +22,12 @@ func ended(state string) bool {
 	return state == string(ops.ChangeClosed) || state == string(ops.ChangeCancelled)
 }
 
+// planning tells that a change request waits for its plan, or for people to be
+// asked about it.
+func planning(t ops.Ticket) bool {
+	return t.Kind == ops.TicketChangeRequest && (t.Work.Asked.State == string(ops.ChangeNew) || t.Work.Asked.State == string(ops.ChangeAssess))
+}
+
 // mustWithdraw tells that a request may stand in the platform for a plan that
 // waits no longer. A ticket that ends takes its request with it.
 func mustWithdraw(t ops.Ticket) bool {
@@ -112,7 +118,7 @@ func (r *Room) request(ctx context.Context, p *platform, t ops.Ticket, cause str
 	return r.turn(ctx, t.ID, t.Work.Turn, func(tx db.Tx, row *ops.Ticket) error {
 		a := &row.Work.Approval
 		a.Done = a.Sent == mark
-		if a.Want == mark && row.Work.Asked.State == string(ops.ChangeAssess) && row.Want.State == row.Work.Asked.State {
+		if a.Want == mark && planning(*row) && !ended(row.Want.State) {
 			row.Want.State, row.Work.Asked.State = string(ops.ChangeAuthorize), string(ops.ChangeAuthorize)
 		}
 		return r.see(ctx, tx, p, row, c, cause, []connector.Field{connector.State})

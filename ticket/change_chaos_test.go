@@ -37,8 +37,12 @@ func whateverChanges(t *testing.T, r *rand.Rand) {
 	}
 	h := open(t, s)
 	faults := []connectortest.Fault{
-		{Err: connectortest.Unavailable()}, {Err: connectortest.Unknown()}, {Err: connectortest.Unknown(), After: true},
-		{Err: connectortest.Throttled(20 * time.Second)}, {Delay: time.Minute}, {Err: fmt.Errorf("401: %w", ops.ErrDenied)},
+		{Err: connectortest.Unavailable()},
+		{Err: connectortest.Unknown()},
+		{Err: connectortest.Unknown(), After: true},
+		{Err: connectortest.Throttled(20 * time.Second)},
+		{Delay: time.Minute},
+		{Err: fmt.Errorf("401: %w", ops.ErrDenied)},
 	}
 	operations := []string{"create", "update", "add_note", "get", "find", "changes", "request_approval", "withdraw_approval", "attach"}
 	var all []ops.Change
@@ -167,6 +171,13 @@ func personDecides(h *house, ref string, r *rand.Rand, truth map[string]decided)
 	for _, d := range after.Decisions {
 		if !slices.ContainsFunc(before.Decisions, func(x connector.Decision) bool { return x.ID == d.ID }) {
 			truth[d.ID] = decided{before.Fields.Plan, what}
+		}
+	}
+	// Other platforms move on by themselves once they count enough approvals.
+	if what == ops.Approved && r.IntN(2) == 0 && ops.CanMoveChange(ops.ChangeState(after.Fields.State), ops.ChangeScheduled) {
+		f := ops.TicketFields{State: string(ops.ChangeScheduled)}
+		if _, err := h.snowDesk.Edit(ctx, ref, "carl", []connector.Field{connector.State}, f, ""); err != nil {
+			h.Fatal(err)
 		}
 	}
 }

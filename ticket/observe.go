@@ -80,8 +80,10 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 				conflict, theirs = true, false
 			}
 		}
-		if f == connector.Plan {
-			theirs = false // which plan stands is never a person's to say
+		if f == connector.Plan || f == connector.State && planning(*t) && !ended(is) {
+			// Which plan stands is never a person's to say, nor that it goes on
+			// while it is planned: an approval that came meanwhile is told and void.
+			theirs = false
 		}
 		if theirs && ours {
 			t.Want = connector.With(t.Want, f, is)

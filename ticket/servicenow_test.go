@@ -109,6 +109,9 @@ func TestChangeOnServiceNow(t *testing.T) {
 		if r := shown(); r["state"] != "-4" || !strings.Contains(r["justification"], two.PlanDigest) {
 			t.Fatalf("asked anew with %v, %+v", r, h.ofChange("snow", c.ID, ops.TicketChangeRequest))
 		}
+		if row := h.ofChange("snow", c.ID, ops.TicketChangeRequest); row.Sync != ops.SyncOK || row.Want.State != "authorize" {
+			t.Errorf("%s (%s), wants %s", row.Sync, row.SyncNote, row.Want.State)
+		}
 		as(t, sim, "carl", http.MethodPatch, "/api/sn_chg_rest/change/"+id+"/approvals", map[string]string{"state": "approved"})
 		decided := time.Now()
 		h.run(2 * time.Minute)

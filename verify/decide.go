@@ -29,6 +29,7 @@ type Observation struct {
 	Hold      time.Duration // how long the cause must stay gone
 
 	Nothing bool // the change names no cause that could go away
+	Watched bool // metrics or health checks may tell, too
 	Sight   Sight
 	Since   time.Time // since when it has been firing or gone; zero when unknown
 	Note    string    // where the sight comes from, for people
@@ -66,6 +67,8 @@ const minPoints = 3
 func Decide(o Observation) Decision {
 	over := !o.Now.Before(o.Until)
 	switch {
+	case o.Nothing && o.Watched && !over:
+		return Decision{Wait: o.Until.Sub(o.Now)}
 	case o.Nothing:
 		return Decision{Word: ops.Inconclusive, Why: "the change names no alert and no incident, so there is nothing that could go away"}
 	case o.Sight == Gone:

@@ -1,9 +1,11 @@
 // Package verify says whether a change helped: did its cause go away within
-// the time the change allows, and stay away. It gives exactly one verdict per
-// run, and says what it was made of.
+// the time the change allows, and stay away; are its health checks well; and did
+// a metric of its resource move, against its own past and its untouched
+// siblings. It gives exactly one verdict per run, and says what it was made of.
 package verify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +43,15 @@ type Samples interface {
 	Recent(ctx context.Context, resourceID string, from, to time.Time) ([]ops.Series, error)
 }
 
+// Inventory answers what is known of resources.
+type Inventory interface {
+	// Resource returns a resource, or ErrNotFound.
+	Resource(ctx context.Context, id string) (ops.Resource, error)
+	// Siblings returns the ids of resources like this one on which no change ran
+	// in [from, to), at most limit.
+	Siblings(ctx context.Context, resourceID string, from, to time.Time, limit int) ([]string, error)
+}
+
 // Journal keeps the runs whose verdict is awaited; *store.Store satisfies it
 // and documents it.
 type Journal interface {
@@ -50,6 +61,8 @@ type Journal interface {
 	NoteVerification(ctx context.Context, tx db.Tx, runID string, was ops.Severity) error
 	EndVerification(ctx context.Context, tx db.Tx, runID string) error
 	EndVerificationsOf(ctx context.Context, tx db.Tx, changeID string) error
+	HealthLooks(ctx context.Context, runID string) ([]ops.HealthLook, error)
+	NoteHealth(ctx context.Context, tx db.Tx, h ops.HealthLook) error
 }
 
 // Facts tells facts in the caller's transaction.
@@ -66,8 +79,15 @@ type Options struct {
 	Changes Changes
 	Causes  Causes
 	Samples Samples // optional: without it verdicts rest on alerts alone
-	Clock   clock.Clock
-	Log     *slog.Logger
+	// Inventory is optional: without it metrics are compared with their own past alone.
+	Inventory Inventory
+	// Metrics say which moves are for the worse, the first that matches; after
+	// them DefaultDirection does.
+	Metrics []MetricRule
+	// Checks are asked from the run on until the verdict.
+	Checks []HealthRule
+	Clock  clock.Clock
+	Log    *slog.Logger
 	// Within is how long a cause has to go away where the change does not say; default 10 min.
 	Within time.Duration
 	// Hold is how long a cause must stay gone; default 60 s, at most a quarter of the time it has.
@@ -89,6 +109,12 @@ func New(o Options) *Room {
 	}
 	if o.Hold <= 0 {
 		o.Hold = time.Minute
+	}
+	o.Checks = slices.Clone(o.Checks)
+	for i := range o.Checks {
+		if o.Checks[i].Times <= 0 {
+			o.Checks[i].Times = 3
+		}
 	}
 	if o.Poll <= 0 {
 		o.Poll = 15 * time.Second
@@ -176,23 +202,40 @@ func (r *Room) checkRun(ctx context.Context, c ops.Command) error {
 	if err != nil {
 		return fmt.Errorf("verify: change %s: %w", v.ChangeID, err)
 	}
-	o, err := r.observe(ctx, ch, v)
+	res, err := r.resource(ctx, ch)
+	if err != nil {
+		return err
+	}
+	rules := r.checks(ch, res)
+	health, err := r.health(ctx, rules, ch, v, !b.Until.IsZero())
+	if err != nil {
+		return err
+	}
+	o, err := r.observe(ctx, ch, v, len(rules) > 0)
 	if err != nil {
 		return err
 	}
 	d := Decide(o)
+	var found Comparison
+	if d.Word != "" {
+		if found, err = r.compare(ctx, o, ch, res); err != nil {
+			return err
+		}
+	}
+	d = Weigh(o, d, found, health)
 	if d.Word == "" {
-		if o.Sight == Gone {
+		if o.Sight == Gone && d.Why == "" {
 			return job.Snooze(max(min(d.Wait, r.Poll), shortest), "the cause has gone and must stay gone")
 		}
 		if b.Until.IsZero() {
 			return nil
 		}
-		return job.Snooze(max(min(d.Wait, r.Poll, max(o.Hold/2, time.Second)), shortest), "the cause is "+string(o.Sight))
+		return job.Snooze(max(min(d.Wait, r.Poll, max(o.Hold/2, time.Second)), shortest), cmp.Or(d.Why, "the cause is "+string(o.Sight)))
 	}
 	verdict := ops.Verdict{
 		ChangeID: ch.ID, RunID: v.RunID, Word: d.Word, Why: d.Why,
 		Before: o.text(o.Before), After: o.text(o.After), Waited: o.Now.Sub(v.AppliedAt), At: o.Now,
+		Metric: found.Metric, Statistic: found.Statistic, Effect: found.Effect, Low: found.Low, High: found.High, P: found.P, Points: found.Points, Judged: found.Judged,
 	}
 	err = r.DB.Write(ctx, func(tx db.Tx) error {
 		if err := r.Journal.EndVerification(ctx, tx, v.RunID); err != nil {
@@ -211,7 +254,7 @@ func (r *Room) checkRun(ctx context.Context, c ops.Command) error {
 const shortest = 100 * time.Millisecond
 
 // observe gathers what is known now.
-func (r *Room) observe(ctx context.Context, ch ops.Change, v ops.Verification) (Observation, error) {
+func (r *Room) observe(ctx context.Context, ch ops.Change, v ops.Verification, checked bool) (Observation, error) {
 	now := r.Clock().UTC().Truncate(time.Millisecond)
 	within := v.Until.Sub(v.AppliedAt)
 	o := Observation{
@@ -222,6 +265,14 @@ func (r *Room) observe(ctx context.Context, ch ops.Change, v ops.Verification) (
 		o.StartedAt = ch.Run.StartedAt
 	}
 	if o.Nothing {
+		o.Watched = checked
+		if !checked && r.Samples != nil && ch.ResourceID != "" {
+			near, err := r.Samples.Recent(ctx, ch.ResourceID, o.StartedAt.Add(-time.Hour), now)
+			if err != nil {
+				return o, fmt.Errorf("verify: series of %s: %w", ch.Key(), err)
+			}
+			o.Watched = len(near) > 0
+		}
 		return o, nil
 	}
 	if err := r.cause(ctx, ch, &o); err != nil {
@@ -251,6 +302,58 @@ func (r *Room) observe(ctx context.Context, ch ops.Change, v ops.Verification) (
 		}
 	}
 	return o, nil
+}
+
+// resource returns the resource of a change, empty where none is known.
+func (r *Room) resource(ctx context.Context, ch ops.Change) (ops.Resource, error) {
+	if r.Inventory == nil || ch.ResourceID == "" {
+		return ops.Resource{}, nil
+	}
+	res, err := r.Inventory.Resource(ctx, ch.ResourceID)
+	if err != nil && !errors.Is(err, ops.ErrNotFound) {
+		return res, fmt.Errorf("verify: resource of %s: %w", ch.Key(), err)
+	}
+	return res, nil
+}
+
+// maxSiblings bounds the control of a comparison.
+const maxSiblings = 16
+
+// compare compares the metrics of the change's resource with their past and
+// with those of its siblings.
+func (r *Room) compare(ctx context.Context, o Observation, ch ops.Change, res ops.Resource) (Comparison, error) {
+	if r.Samples == nil || ch.ResourceID == "" {
+		return Comparison{}, nil
+	}
+	from := o.AppliedAt.Add(-past)
+	own, err := r.Samples.Recent(ctx, ch.ResourceID, from, o.Now)
+	if err != nil {
+		return Comparison{}, fmt.Errorf("verify: series of %s: %w", ch.Key(), err)
+	}
+	if len(own) == 0 {
+		return Comparison{}, nil
+	}
+	in := Compared{StartedAt: o.StartedAt, AppliedAt: o.AppliedAt, Now: o.Now}
+	for _, s := range own {
+		m := Measured{Series: s}
+		m.Worse, m.Known = r.direction(s, ch, res)
+		in.Series = append(in.Series, m)
+	}
+	if r.Inventory == nil {
+		return Compare(in), nil
+	}
+	siblings, err := r.Inventory.Siblings(ctx, ch.ResourceID, from, o.Now, maxSiblings)
+	if err != nil && !errors.Is(err, ops.ErrNotFound) {
+		return Comparison{}, fmt.Errorf("verify: siblings of %s: %w", ch.Key(), err)
+	}
+	for _, id := range siblings {
+		s, err := r.Samples.Recent(ctx, id, from, o.Now)
+		if err != nil {
+			return Comparison{}, fmt.Errorf("verify: series of sibling %s of %s: %w", id, ch.Key(), err)
+		}
+		in.Siblings = append(in.Siblings, s)
+	}
+	return Compare(in), nil
 }
 
 // cause looks at the alerts. A sender that never resolves its alerts says

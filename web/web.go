@@ -13,11 +13,13 @@ import (
 	"github.com/fettleops/fettle/web/page/account"
 	"github.com/fettleops/fettle/web/page/approvals"
 	"github.com/fettleops/fettle/web/page/backlog"
+	"github.com/fettleops/fettle/web/page/calendar"
 	"github.com/fettleops/fettle/web/page/changes"
 	"github.com/fettleops/fettle/web/page/desk"
 	"github.com/fettleops/fettle/web/page/incidents"
 	"github.com/fettleops/fettle/web/page/login"
 	"github.com/fettleops/fettle/web/page/overview"
+	"github.com/fettleops/fettle/web/page/recommendations"
 	"github.com/fettleops/fettle/web/page/search"
 	"github.com/fettleops/fettle/web/page/series"
 	"github.com/fettleops/fettle/web/page/stop"
@@ -31,9 +33,11 @@ type Record interface {
 	chrome.Feed
 	approvals.Record
 	backlog.Record
+	calendar.Record
 	changes.Record
 	incidents.Record
 	overview.Record
+	recommendations.Record
 	search.Record
 	trail.Record
 }
@@ -53,10 +57,12 @@ type Deps struct {
 	Senses    series.Senses     // what detection sees; nil: no pages of series
 	Incidents incidents.Actions // the correlate room
 	Gate      Gate              // the change room
-	Analytics backlog.Answers   // the analytics room
-	Desk      desk.Desk         // nil: no desk pages
-	DeskName  string            // configured platform name of the desk, whose tickets link to its pages
-	Pulse     overview.Pulse    // nil: not measured
+	Windows   calendar.Windows  // when changes may run; nil: no calendar
+	Advice    recommendations.Actions
+	Analytics backlog.Answers // the analytics room
+	Desk      desk.Desk       // nil: no desk pages
+	DeskName  string          // configured platform name of the desk, whose tickets link to its pages
+	Pulse     overview.Pulse  // nil: not measured
 	Clock     clock.Clock
 	Logger    *slog.Logger
 	Version   string
@@ -78,7 +84,7 @@ type page interface{ Routes(mux *http.ServeMux) }
 func New(d Deps) (*Web, error) {
 	c, err := chrome.New(chrome.Options{
 		Sessions: d.Sessions, Record: d.Record, Switch: d.Gate, Absences: d.Gate, Feed: d.Record, Clock: d.Clock, Logger: d.Logger,
-		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style},
+		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style, calendar.Style},
 	})
 	if err != nil {
 		return nil, err
@@ -91,6 +97,7 @@ func New(d Deps) (*Web, error) {
 		func() (page, error) { return incidents.New(c, d.Record, d.Series, d.Incidents, d.DeskName) },
 		func() (page, error) { return changes.New(c, d.Record, d.Gate, d.DeskName) },
 		func() (page, error) { return approvals.New(c, d.Record) },
+		func() (page, error) { return recommendations.New(c, d.Record, d.Advice) },
 		func() (page, error) { return backlog.New(c, d.Record, d.Analytics) },
 		func() (page, error) { return trail.New(c, d.Record) },
 		func() (page, error) { return stop.New(c, d.Record, d.Gate) },
@@ -105,6 +112,13 @@ func New(d Deps) (*Web, error) {
 	}
 	if d.Senses != nil {
 		p, err := series.New(c, d.Senses)
+		if err != nil {
+			return nil, err
+		}
+		p.Routes(mux)
+	}
+	if d.Windows != nil {
+		p, err := calendar.New(c, d.Windows, d.Record)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +156,11 @@ func navigation(d Deps) []chrome.Group {
 		{URL: "/incidents", Icon: "incident", Name: "Incidents", Core: true, Count: "incidents"},
 		{URL: "/changes", Icon: "change", Name: "Changes", Core: true},
 		{URL: "/approvals", Icon: "approve", Name: "Approvals", Core: true, Count: "approvals"},
+		{URL: "/recommendations", Icon: "signal", Name: "Recommendations"},
 	}}
+	if d.Windows != nil {
+		loop.Links = append(loop.Links, chrome.Link{URL: "/calendar", Icon: "calendar", Name: "Calendar"})
+	}
 	learn := chrome.Group{Name: "Learn", Links: []chrome.Link{{URL: "/backlog", Icon: "backlog", Name: "Backlog"}}}
 	system := chrome.Group{Name: "System", Links: []chrome.Link{
 		{URL: "/stop", Icon: "power", Name: "Execution"}, {URL: "/account", Icon: "user", Name: "Account"}, {URL: "/styleguide", Icon: "theme", Name: "Style guide"},

@@ -24,8 +24,11 @@ func urls(t *testing.T, h *webtest.House) map[string]string {
 	out := map[string]string{
 		"overview": "/", "incidents": "/incidents", "changes": "/changes", "approvals": "/approvals", "backlog": "/backlog", "backlog-day": "/backlog?range=24h",
 		"stop": "/stop", "desk": "/desk", "desk-ticket": "/desk/DESK-1", "search": "/search?q=checkout", "account": "/account", "styleguide": "/styleguide",
+		"calendar": "/calendar?month=2026-11", "calendar-list": "/calendar?month=2026-11&view=list&zone=Europe/Dublin", "windows": "/windows", "window": "/windows/EU%20data%20tier",
 		"missing": "/nowhere", "series": "/series", "series-unusual": "/series/" + webtest.Unusual, "series-week": "/series/" + webtest.Expected + "?range=7d",
 		"series-expected": "/series/" + webtest.Expected, "series-learning": "/series/" + webtest.Learning, "series-anomaly": "/series/" + webtest.Unusual + "?anomaly=" + webtest.OpenAnomaly,
+		"recommendations": "/recommendations", "recommendations-unplaced": "/recommendations?view=unplaced", "recommendation-placed": "/recommendations/REC-1",
+		"recommendation-unreadable": "/recommendations/REC-4", "recommendation-done": "/recommendations/REC-5",
 	}
 	incidents, err := h.Store.Incidents(ctx, ops.IncidentFilter{})
 	if err != nil {
@@ -109,7 +112,7 @@ func TestEveryPage(t *testing.T) {
 func TestEmptyPages(t *testing.T) {
 	h := webtest.Empty(t)
 	r := h.Reader("ada")
-	for _, u := range []string{"/", "/incidents", "/changes", "/approvals", "/backlog", "/desk", "/search?q=x", "/stop", "/series"} {
+	for _, u := range []string{"/", "/incidents", "/changes", "/approvals", "/backlog", "/desk", "/search?q=x", "/stop", "/series", "/recommendations"} {
 		if p := r.Get(u); p.Status != http.StatusOK || len(p.All(".state")) == 0 && u != "/stop" {
 			t.Errorf("%s is %d and does not say why it is empty: %s", u, p.Status, p.Text("main"))
 		}

@@ -150,6 +150,26 @@ func (c *Client) MoveIncident(ctx context.Context, id, state, why string) (ops.I
 	return send[ops.Incident](ctx, c, http.MethodPost, "/incidents/"+url.PathEscape(id)+"/move", map[string]string{"state": state, "why": why})
 }
 
+// Recommendations lists recommendations; see the API for the query.
+func (c *Client) Recommendations(ctx context.Context, query url.Values) (RecommendationList, error) {
+	return get[RecommendationList](ctx, c, "/recommendations", query)
+}
+
+// Recommendation shows one, by id or number.
+func (c *Client) Recommendation(ctx context.Context, id string) (RecommendationView, error) {
+	return get[RecommendationView](ctx, c, "/recommendations/"+url.PathEscape(id), nil)
+}
+
+// DismissRecommendation withdraws one for a reason.
+func (c *Client) DismissRecommendation(ctx context.Context, id, reason, via string) (RecommendationView, error) {
+	return send[RecommendationView](ctx, c, http.MethodPost, "/recommendations/"+url.PathEscape(id)+"/dismiss", map[string]string{"reason": reason, "via": via})
+}
+
+// Savings sums what recommendations promised and brought.
+func (c *Client) Savings(ctx context.Context) (SavingsList, error) {
+	return get[SavingsList](ctx, c, "/analytics/savings", nil)
+}
+
 // Changes lists changes; see the API for the query.
 func (c *Client) Changes(ctx context.Context, query url.Values) (api.List[api.ChangeView], error) {
 	return get[api.List[api.ChangeView]](ctx, c, "/changes", query)

@@ -15,6 +15,12 @@ type (
 	ChangeList = api.List[api.ChangeView]
 	// ChangeView is a change with the plan that counts.
 	ChangeView = api.ChangeView
+	// RecommendationList is a page of recommendations.
+	RecommendationList = api.List[api.RecommendationView]
+	// RecommendationView is a recommendation.
+	RecommendationView = api.RecommendationView
+	// SavingsList sums savings per kind.
+	SavingsList = api.List[ops.RecommendationTotals]
 	// TrailView is the story of a record.
 	TrailView = api.TrailView
 	// SeriesList is a page of watched series.

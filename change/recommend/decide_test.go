@@ -191,8 +191,10 @@ func TestCompileNamesTheRule(t *testing.T) {
 
 func TestCount(t *testing.T) {
 	rules, err := Compile(Config{Prices: []Price{
-		{Service: "ec2", Type: "a", PerHour: 0.2, Currency: "USD"}, {Service: "ec2", Type: "b", PerHour: 0.1, Currency: "USD"},
-		{Service: "ec2", Type: "b", Region: "eu-west-1", PerHour: 0.15, Currency: "USD"}, {Service: "ec2", Type: "c", PerHour: 0.1, Currency: "EUR"},
+		{Service: "ec2", Type: "a", PerHour: 0.2, Currency: "USD"},
+		{Service: "ec2", Type: "b", PerHour: 0.1, Currency: "USD"},
+		{Service: "ec2", Type: "b", Region: "eu-west-1", PerHour: 0.15, Currency: "USD"},
+		{Service: "ec2", Type: "c", PerHour: 0.1, Currency: "EUR"},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -160,6 +161,9 @@ func (p *Placer) ask(ctx context.Context, c ops.Command) error {
 	})
 }
 
+// passing are the classes of error that asking again may change.
+var passing = []error{ops.ErrUnavailable, ops.ErrThrottled, ops.ErrConflict, ops.ErrInternal}
+
 // askedInVain keeps the reason, and asks again later where that may help.
 func (p *Placer) askedInVain(ctx context.Context, id string, cause error) error {
 	again := false
@@ -171,12 +175,11 @@ func (p *Placer) askedInVain(ctx context.Context, id string, cause error) error 
 			return err
 		}
 		from := r.State
-		switch ops.Class(cause) {
-		case ops.ErrUnavailable, ops.ErrThrottled, ops.ErrConflict, ops.ErrInternal:
+		if slices.Contains(passing, ops.Class(cause)) {
 			r.Asked++
 			again = r.Asked < maxAsks
 			after = max(firstAsk<<(r.Asked-1), ops.RetryAfter(cause))
-		default:
+		} else {
 			r.Asked = maxAsks
 		}
 		why := "it lacks " + r.Wants + ": " + cause.Error()

@@ -103,10 +103,7 @@ func TestCalendar(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := at("2026-11-22T04:00:00Z")
-	var first []*window.Window
-	for _, w := range book.Windows()[:4] {
-		first = append(first, w)
-	}
+	first := book.Windows()[:4]
 	file, err := window.Calendar("Fettle windows", first, now, now)
 	if err != nil {
 		t.Fatal(err)
@@ -156,8 +153,7 @@ func TestImport(t *testing.T) {
 		found, err := window.Import([]byte("BEGIN:VCALENDAR\r\nVERSION:2.0\r\n"+strings.ReplaceAll(body, "\n", "\r\n")+"\r\nEND:VCALENDAR\r\n"), z, freezes)
 		var got []string
 		for _, w := range found {
-			open, _ := w.Name, 0
-			got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%s|%v", open, w.TimeZone, w.Schedule, w.RRule, w.Start, strings.TrimSpace(w.ICal), w.Duration))
+			got = append(got, fmt.Sprintf("%s|%s|%s|%s|%s|%s|%v", w.Name, w.TimeZone, w.Schedule, w.RRule, w.Start, strings.TrimSpace(w.ICal), w.Duration))
 			if w.Deny {
 				got[len(got)-1] += "|freeze " + w.From.UTC().Format(time.RFC3339) + " " + w.To.UTC().Format(time.RFC3339)
 			}

@@ -337,11 +337,9 @@ func (r *recurrence) skips(t time.Time) bool {
 // after looks a little back and a little beyond what it finds, because a time
 // that the clock jumps over moves forward past others.
 func (r *recurrence) after(t time.Time) (best time.Time, ok bool) {
-	if i, _ := slices.BinarySearchFunc(r.dates, t, later); true {
-		for ; i < len(r.dates) && r.except[r.dates[i].Unix()]; i++ { //nolint:revive // counts
-		}
-		if i < len(r.dates) {
-			best, ok = r.dates[i], true
+	for i, _ := slices.BinarySearchFunc(r.dates, t, later); i < len(r.dates) && !ok; i++ {
+		if d := r.dates[i]; !r.except[d.Unix()] {
+			best, ok = d, true
 		}
 	}
 	if r.rule == nil {

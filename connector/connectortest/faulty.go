@@ -197,6 +197,18 @@ func (f *Faulty) WithdrawApproval(ctx context.Context, ref, why string) (c conne
 	return c, err
 }
 
+// KeepsFiles tells whether the platform behind it keeps files.
+func (f *Faulty) KeepsFiles() bool {
+	_, ok := f.Platform.(connector.Attacher)
+	return ok
+}
+
+// KnowsConflicts tells whether the platform behind it compares planned times.
+func (f *Faulty) KnowsConflicts() bool {
+	_, ok := f.Platform.(connector.ConflictReader)
+	return ok
+}
+
 // Attach implements connector.Attacher.
 func (f *Faulty) Attach(ctx context.Context, ref string, file connector.File) error {
 	return f.do(ctx, "attach", ref, func() error {
@@ -221,12 +233,14 @@ func (f *Faulty) Files(ctx context.Context, ref string) (names []string, err err
 	return names, err
 }
 
-// Conflicts implements connector.ConflictReader. A platform without has none.
+// Conflicts implements connector.ConflictReader.
 func (f *Faulty) Conflicts(ctx context.Context, ref string) (lines []string, err error) {
 	err = f.do(ctx, "conflicts", ref, func() (err error) {
-		if r, ok := f.Platform.(connector.ConflictReader); ok {
-			lines, err = r.Conflicts(ctx, ref)
+		r, ok := f.Platform.(connector.ConflictReader)
+		if !ok {
+			return errLacks
 		}
+		lines, err = r.Conflicts(ctx, ref)
 		return err
 	})
 	return lines, err

@@ -67,8 +67,8 @@ func (r *row) isChange() error {
 	return nil
 }
 
-// unchanged ends a change of a row that has nothing to change.
-var unchanged = errors.New("nothing to change")
+// errUnchanged ends a change of a row that has nothing to change.
+var errUnchanged = errors.New("nothing to change")
 
 // AsksApproval implements connector.Approver.
 func (d *Desk) AsksApproval() bool { return true }
@@ -82,7 +82,7 @@ func (d *Desk) RequestApproval(ctx context.Context, ref, plan string) (connector
 		// A withdrawn request for the same plan may be put again; one that was
 		// decided or still stands may not.
 		if n := len(r.Requests); n > 0 && r.Requests[n-1].Plan == plan && (r.Requests[n-1].Open || len(r.Requests[n-1].Decisions) > 0) {
-			return unchanged
+			return errUnchanged
 		}
 		if r.Fields.State != string(ops.ChangeNew) && r.Fields.State != string(ops.ChangeAssess) {
 			return fmt.Errorf("%s is %s; approval is asked for in new or assess: %w", r.displayed(), r.Fields.State, ops.ErrInvalid)
@@ -98,7 +98,7 @@ func (d *Desk) WithdrawApproval(ctx context.Context, ref, _ string) (connector.C
 	return d.moveRequest(ctx, ref, func(r *row) error {
 		state := ops.ChangeState(r.Fields.State)
 		if r.open() == nil && (len(r.Requests) == 0 || !ops.CanMoveChange(state, ops.ChangeAssess)) {
-			return unchanged
+			return errUnchanged
 		}
 		r.closeRequest()
 		if ops.CanMoveChange(state, ops.ChangeAssess) {
@@ -119,7 +119,7 @@ func (d *Desk) moveRequest(ctx context.Context, ref string, move func(*row) erro
 		}
 		return nil, err
 	}, nil)
-	if err != nil && !errors.Is(err, unchanged) {
+	if err != nil && !errors.Is(err, errUnchanged) {
 		return connector.Copy{}, err
 	}
 	return d.Get(ctx, ref)
@@ -165,12 +165,12 @@ type fileRow struct {
 func (d *Desk) Attach(ctx context.Context, ref string, f connector.File) error {
 	err := d.change(ctx, ref, func(r *row) ([]record.Edit, error) {
 		if slices.Contains(r.Files, f.Name) {
-			return nil, unchanged
+			return nil, errUnchanged
 		}
 		r.Files, r.UpdatedBy = append(r.Files, f.Name), d.user()
 		return []record.Edit{put(fileKey(r.Number, f.Name), fileRow{f.Type, base64.StdEncoding.EncodeToString(f.Content)}, 0)}, nil
 	}, nil)
-	if errors.Is(err, unchanged) {
+	if errors.Is(err, errUnchanged) {
 		return nil
 	}
 	return err

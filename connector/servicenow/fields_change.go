@@ -37,8 +37,14 @@ var changeStates = []struct {
 	theirs string
 	ours   ops.ChangeState
 }{
-	{"-5", ops.ChangeAssess}, {"-4", ops.ChangeAuthorize}, {"-3", ops.ChangeAuthorize}, {"-2", ops.ChangeScheduled},
-	{"-1", ops.ChangeImplement}, {"0", ops.ChangeReview}, {"3", ops.ChangeClosed}, {"4", ops.ChangeCancelled},
+	{"-5", ops.ChangeAssess},
+	{"-4", ops.ChangeAuthorize},
+	{"-3", ops.ChangeAuthorize},
+	{"-2", ops.ChangeScheduled},
+	{"-1", ops.ChangeImplement},
+	{"0", ops.ChangeReview},
+	{"3", ops.ChangeClosed},
+	{"4", ops.ChangeCancelled},
 }
 
 // requestStates are where people are asked: assess, and authorize where the

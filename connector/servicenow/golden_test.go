@@ -122,12 +122,12 @@ func TestExchanges(t *testing.T) {
 		}
 	})
 	f("change_close", func(c *connection, made connector.Copy) {
-		asked, err := c.RequestApproval(c.Context(), made.Ref, made.Fields.Plan)
-		if err != nil {
+		if _, err := c.RequestApproval(c.Context(), made.Ref, made.Fields.Plan); err != nil {
 			c.Fatal(err)
 		}
 		c.i.decide(c.T, made.Ref, "carl", ops.Approved, "fits")
-		if asked, err = c.Get(c.Context(), made.Ref); err != nil {
+		asked, err := c.Get(c.Context(), made.Ref)
+		if err != nil {
 			c.Fatal(err)
 		}
 		if _, err := c.moveTo(asked, ops.ChangeClosed); err != nil {

@@ -44,9 +44,9 @@ func TestSSHConfigFaults(t *testing.T) {
 			t.Errorf("%s\ngives %v", text, err)
 		}
 	}
-	f("host: db1, user: ops, key: 'file:/k', host_key: "+someKey)
-	f("host: db1, user: ops, key: 'file:/k', host_key: 'db1,10.0.0.7 "+someKey+"'")
-	f("host: db1, user: ops, key: 'file:/k', fingerprint: '"+fingerprint+"'")
+	f("host: db1, user: ops, key: 'file:/k', host_key: " + someKey)
+	f("host: db1, user: ops, key: 'file:/k', host_key: 'db1,10.0.0.7 " + someKey + "'")
+	f("host: db1, user: ops, key: 'file:/k', fingerprint: '" + fingerprint + "'")
 	f("host: 'ops@db1', port: 70000", `ssh.host "ops@db1"`, "ssh.port 70000", "ssh.user is empty", "ssh.key is empty", "ssh.host_key or fingerprint")
 	f("host: db1, user: ops, key: 'file:/k', fingerprint: 'MD5:00', timeout: -1s", "SHA256: and 43", "negative")
 	f("host: db1, user: ops, key: 'file:/k', host_key: 'ssh-ed25519 nonsense'", "neither a public key nor")

@@ -182,12 +182,46 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	scratch := func(name string, age time.Duration) string {
+		path := filepath.Join(x.env.Dir, name)
+		if err := errors.Join(os.MkdirAll(path, 0o700), os.Chtimes(path, now.Add(-age), now.Add(-age))); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	gone := []string{scratch("plan-1", 2*keepScratch), scratch("drift-1", 2*keepScratch), scratch("runs/1", 2*keepCopies)}
+	stay := []string{scratch("plan-2", time.Hour), scratch("runs/2", 2*keepScratch)}
 	x.prune(digest("a"))
+	for _, path := range slices.Concat(gone, stay) {
+		if _, err := os.Stat(path); (err == nil) != slices.Contains(stay, path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
 	left, err := filepath.Glob(filepath.Join(x.env.Dir, "copies", "*"))
 	want := []string{x.copyPath(digest("a")), x.copyPath(digest("c")), x.copyPath(digest("d"))}
 	if err != nil || !slices.Equal(left, want) {
 		t.Errorf("left are %v, %v; want %v", left, err, want)
 	}
+}
+
+func TestCLIConfig(t *testing.T) {
+	f := func(option, want string) {
+		t.Helper()
+		x := newExecutor(t, "dir: /w\nallow: [apply]\n"+option)
+		if err := x.writeCLIConfig(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(x.cliConfig())
+		if want != "" && (err != nil || string(b) != want) {
+			t.Errorf("%s: %q, %v; want %q", option, b, err, want)
+		}
+		if _, err := os.Stat(filepath.Join(x.env.Dir, "cli.tfrc")); (err == nil) != (want != "") {
+			t.Errorf("%s: %v", option, err)
+		}
+	}
+	f("", "# written by Fettle\n")
+	f("mirror: /srv/m", "# written by Fettle\nprovider_installation {\n  filesystem_mirror {\n    path = \"/srv/m\"\n  }\n}\n")
+	f("cli_config: /nowhere/rc", "")
 }
 
 func TestMissingBinary(t *testing.T) {

@@ -133,9 +133,24 @@ func copyFile(from, to string, perm fs.FileMode) ([]byte, error) {
 	return h.Sum(nil), errors.Join(err, out.Close())
 }
 
-// prune removes working copies nobody has used for long. One in which
-// Terraform has left a state it could not store is never removed.
+// keepScratch is how long what a killed server was planning is left alone: it
+// holds secrets, and nobody can still be at work on it.
+const keepScratch = 24 * time.Hour
+
+// prune removes working copies, and runs, nobody has used for long. A copy in
+// which Terraform has left a state it could not store is never removed.
 func (x *Executor) prune(keep string) {
+	for pattern, age := range map[string]time.Duration{"plan-*": keepScratch, "drift-*": keepScratch, "runs/*": keepCopies} {
+		found, err := filepath.Glob(filepath.Join(x.env.Dir, pattern))
+		if err != nil {
+			continue
+		}
+		for _, path := range found {
+			if info, err := os.Stat(path); err == nil && x.env.Clock().Sub(info.ModTime()) > age {
+				_ = os.RemoveAll(path)
+			}
+		}
+	}
 	parent := filepath.Join(x.env.Dir, "copies")
 	entries, err := os.ReadDir(parent)
 	if err != nil {

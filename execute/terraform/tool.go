@@ -73,8 +73,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// find returns the program's path. It is looked up at every plan, because a
-// program may be installed or replaced while we run.
+// find returns the program's path.
 func find(binary string) (string, error) {
 	path, err := exec.LookPath(binary)
 	if err != nil {

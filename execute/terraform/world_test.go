@@ -422,6 +422,26 @@ func TestUndeclaredVariable(t *testing.T) {
 	}
 }
 
+// A provider that is not in the mirror is not looked for on the network.
+func TestMirrorOnly(t *testing.T) {
+	for _, option := range []string{"mirror: ", "plugin_dir: "} {
+		w := newWorld(t, `resource "local_file" "x" { filename = "x" }`, option+t.TempDir())
+		if _, err := w.tryPlan("apply"); !errors.Is(err, ops.ErrStalled) || !strings.Contains(err.Error(), "hashicorp/local") {
+			t.Errorf("%s: plan returned %v; want ErrStalled that names the provider", option, err)
+		}
+	}
+}
+
+// A plan that changes nothing can be approved and applied like any other.
+func TestNothingToDo(t *testing.T) {
+	w := newWorld(t, "", "")
+	p := w.plan("apply")
+	if len(p.Actions) != 0 || !strings.Contains(p.Text, "No changes.") {
+		t.Errorf("the plan is\n%s", p.Text)
+	}
+	w.apply("t1", p)
+}
+
 const slow = `
 resource "terraform_data" "standing" {
   provisioner "local-exec" {

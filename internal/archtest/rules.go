@@ -115,7 +115,7 @@ func testExtras(r Room) []string {
 	if r.Leaf {
 		return []string{"internal/..."}
 	}
-	return testMay
+	return slices.Concat(testMay, r.Tests)
 }
 
 // mayInTest widens a row for its tests and kits.

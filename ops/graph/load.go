@@ -42,7 +42,7 @@ func FromCloudFormation(stack string, template, resources []byte) ([]Link, error
 	if err := json.Unmarshal(template, &t); err != nil {
 		return nil, fmt.Errorf("stack %s: its template is no JSON: %w: %w", stack, err, ops.ErrInvalid)
 	}
-	type described struct{ LogicalResourceId, PhysicalResourceId string } //nolint:revive,staticcheck // as AWS writes it
+	type described struct{ LogicalResourceId, PhysicalResourceId string }
 	var d struct{ StackResources, StackResourceSummaries []described }
 	if len(resources) > 0 {
 		if err := json.Unmarshal(resources, &d); err != nil {

@@ -28,6 +28,9 @@ func (c *Chrome) words() template.FuncMap {
 		"sync":          func(s ops.SyncState) badge { return syncBadges[s].or(string(s)) },
 		"deskState":     func(s string) badge { return incidentBadges[ops.IncidentState(s)].or(s) },
 
+		"recommendationState": func(s ops.RecommendationState) badge { return recommendationBadges[s].or(string(s)) },
+		"money":               money, "amount": cents, "monthly": func(perHour float64) string { return cents(perHour * 730) },
+
 		"watchedState": func(s ops.WatchedState) badge { return watchedBadges[s].or(string(s)) },
 		"anomalyState": func(s ops.AnomalyState) badge { return anomalyBadges[s].or(string(s)) },
 		"known":        known, "band": span,
@@ -86,6 +89,32 @@ var changeBadges = map[ops.ChangeState]badge{
 	ops.ChangeReview:    {"doubt", "st-review", "Review"},
 	ops.ChangeClosed:    {"", "st-closed", "Closed"},
 	ops.ChangeCancelled: {"", "st-cancelled", "Cancelled"},
+}
+
+var recommendationBadges = map[ops.RecommendationState]badge{
+	ops.RecommendationNew:        {"", "st-new", "New"},
+	ops.RecommendationPlaced:     {"act", "change", "In a change"},
+	ops.RecommendationUnplaced:   {"wait", "st-hold", "Not placed"},
+	ops.RecommendationSuperseded: {"", "st-closed", "Superseded"},
+	ops.RecommendationDone:       {"good", "st-resolved", "Done"},
+	ops.RecommendationWithdrawn:  {"", "st-cancelled", "Withdrawn"},
+}
+
+// money shows a saving with its currency and span.
+func money(s *ops.Saving) string {
+	out := cents(s.Amount)
+	if s.Currency != "" {
+		out += " " + s.Currency
+	}
+	if s.Per != "" {
+		out += " per " + s.Per
+	}
+	return out
+}
+
+// cents shows an amount with two decimals, and a minus that is one.
+func cents(v float64) string {
+	return strings.Replace(fmt.Sprintf("%.2f", v), "-", "−", 1)
 }
 
 var runBadges = map[ops.RunState]badge{

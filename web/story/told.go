@@ -53,6 +53,17 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 			l.Why = by(f, join(Via(b.Via), b.Why))
 		})
 	},
+	ops.RecommendationMoved: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.RecommendationMovedBody) {
+			r := b.Recommendation
+			l.Mark, l.Icon, l.Weight = Signal, "signal", 2
+			l.Text = fmt.Sprintf("%s is %s", r.Key(), r.State)
+			if b.From == "" {
+				l.Text = fmt.Sprintf("%s came: %s to %s", r.Key(), orDash(r.Current.String()), orDash(r.Recommended.String()))
+			}
+			l.Why = by(f, join(Via(b.Via), b.Why))
+		})
+	},
 	ops.IncidentCommented: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.IncidentCommentedBody) {
 			l.Mark, l.Icon, l.Weight = Person, "user", 1
@@ -365,4 +376,11 @@ func someone(person, user string) string {
 		return person
 	}
 	return "the unmapped user " + user
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

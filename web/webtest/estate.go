@@ -23,6 +23,7 @@ func New(t testing.TB) *House {
 	h.incidents()
 	h.checkout()
 	h.changes()
+	h.advice()
 	h.At(start)
 	return h
 }

@@ -22,8 +22,14 @@ const (
 )
 
 var changeLabels = []struct{ value, label string }{
-	{changeNew, "New"}, {changeAssess, "Assess"}, {changeAuthorize, "Authorize"}, {changeScheduled, "Scheduled"},
-	{changeImplement, "Implement"}, {changeReview, "Review"}, {changeClosed, "Closed"}, {changeCanceled, "Canceled"},
+	{changeNew, "New"},
+	{changeAssess, "Assess"},
+	{changeAuthorize, "Authorize"},
+	{changeScheduled, "Scheduled"},
+	{changeImplement, "Implement"},
+	{changeReview, "Review"},
+	{changeClosed, "Closed"},
+	{changeCanceled, "Canceled"},
 }
 
 func changeLabel(state string) string {
@@ -90,12 +96,15 @@ func changeSchema() []*tableDef {
 			text("comments", "Comments"),
 		}},
 		{name: templateTable, display: "name", writers: admin, deleters: admin, fields: []fieldDef{
-			{name: "name", label: "Name", max: 100}, text("short_description", "Short description"), text("description", "Description"),
+			{name: "name", label: "Name", max: 100},
+			text("short_description", "Short description"), text("description", "Description"),
 			text("implementation_plan", "Implementation plan"), text("backout_plan", "Backout plan"),
 		}},
 		{name: "sys_attachment", display: "file_name", deleters: staff, fields: []fieldDef{
-			{name: "file_name", label: "File name", max: 100}, {name: "content_type", label: "Content type", max: 100},
-			{name: "table_name", label: "Table name", max: 80}, {name: "table_sys_id", label: "Table sys ID", max: 32},
+			{name: "file_name", label: "File name", max: 100},
+			{name: "content_type", label: "Content type", max: 100},
+			{name: "table_name", label: "Table name", max: 80},
+			{name: "table_sys_id", label: "Table sys ID", max: 32},
 			{name: "size_bytes", label: "Size", kind: integerField},
 		}},
 	}

@@ -34,7 +34,7 @@ func (s *Server) seedChoices() {
 	for _, l := range changeLabels {
 		states = append(states, choice{l.value, l.label})
 	}
-	for _, l := range []struct {
+	lists = append(lists, []struct {
 		element string
 		choices []choice
 	}{
@@ -44,9 +44,7 @@ func (s *Server) seedChoices() {
 		{"impact", []choice{{"1", "1 - High"}, {"2", "2 - Medium"}, {"3", "3 - Low"}}},
 		{"urgency", []choice{{"1", "1 - High"}, {"2", "2 - Medium"}, {"3", "3 - Low"}}},
 		{"close_code", []choice{{"successful", "Successful"}, {"successful_issues", "Successful with issues"}, {"unsuccessful", "Unsuccessful"}}},
-	} {
-		lists = append(lists, l)
-	}
+	}...)
 	for n, list := range lists {
 		table := "incident"
 		if n >= ofIncidents {
