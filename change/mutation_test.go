@@ -58,7 +58,7 @@ var mutations = []struct {
 	{"another person signs the review", "lets those who broke the glass review it", 968},
 	{"the switch stops a roll-back", "rolls back while execution is stopped", 11},
 	{"a roll-back lies inside the window", "rolls back after the window", 144},
-	{"a freeze denies a roll-back", "rolls back in a freeze", 1849},
+	{"a freeze denies a roll-back", "rolls back in a freeze", 4480},
 }
 
 // elsewhere lists the guards that only a state which the gate cannot reach by
