@@ -21,6 +21,12 @@ const minDigest = 12
 func (m *move) raise(e Raised) {
 	c := e.Change
 	c.State, c.Revision, c.CreatedAt, c.RequestedBy = ops.ChangeAssess, 1, m.w.Now, e.By.ID
+	if a := c.Analysis; a != nil && a.Saving != nil && c.SavingMonthly == nil {
+		if hourly, known := a.Saving.PerHour(); known {
+			monthly := hourly * 730 // hours of a twelfth of a year
+			c.SavingMonthly = &monthly
+		}
+	}
 	m.tell(ops.ChangeRaisedBody{Change: c, Why: e.Why})
 	m.plan()
 }

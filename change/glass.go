@@ -13,6 +13,9 @@ import (
 func (m *move) breakGlass(e GlassBroken) error {
 	c := m.s.Change
 	reason := strings.TrimSpace(e.Reason)
+	if err := e.By.Require(ops.MayApprove); err != nil {
+		return fmt.Errorf("%s: %w", c.Key(), err)
+	}
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%s: %w: %w", c.Key(), fmt.Errorf(format, args...), ops.ErrDenied)
 	}
@@ -84,6 +87,9 @@ func (m *move) signed(e Signed) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%s: %w: %w", c.Key(), fmt.Errorf(format, args...), ops.ErrDenied)
 	}
+	if err := e.By.Require(ops.MayManageChanges); err != nil {
+		return fmt.Errorf("%s: %w", c.Key(), err)
+	}
 	switch {
 	case c.State != ops.ChangeReview || c.Review == nil:
 		return fmt.Errorf("%s is %s and waits for no review: %w", c.Key(), c.State, ops.ErrConflict)
@@ -91,9 +97,6 @@ func (m *move) signed(e Signed) error {
 		return fmt.Errorf("%s: the note is empty; write what the review found: %w", c.Key(), ops.ErrInvalid)
 	case e.By.Kind != ops.Person || e.By.ID == "":
 		return refuse("only a person signs a review, %s is a %s", e.By.Name, e.By.Kind)
-	}
-	if err := e.By.Require(ops.MayManageChanges); err != nil {
-		return fmt.Errorf("%s: %w", c.Key(), err)
 	}
 	took := e.By.ID == c.RequestedBy || slices.ContainsFunc(c.BreakGlass, func(b ops.BreakGlass) bool {
 		return b.InForce() && (b.By == e.By.ID || b.Second == e.By.ID)

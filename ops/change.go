@@ -154,10 +154,9 @@ type Change struct {
 	BreakGlass []BreakGlass `json:"break_glass,omitempty"`
 	// Review is what a person must sign before the change is closed; nil: nothing.
 	Review *Review `json:"review,omitempty"`
-	// SavingMonthly and CostMonthly are money per month, as who raised the
-	// change says; nil: unknown, and a policy that reads it matches nothing.
+	// SavingMonthly is the money it saves each month, as the recommendation
+	// says; nil: unknown, and a policy that reads it matches nothing.
 	SavingMonthly *float64   `json:"saving_monthly,omitempty"`
-	CostMonthly   *float64   `json:"cost_monthly,omitempty"`
 	Run           *Run       `json:"run,omitempty"`
 	Verdict       *Verdict   `json:"verdict,omitempty"`
 	Approvals     []Approval `json:"approvals,omitempty"`

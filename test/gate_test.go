@@ -107,6 +107,48 @@ func TestPlanMovesBetweenApprovalAndWindow(t *testing.T) {
 	})
 }
 
+// The plan changes between display and approve. An approval of what was shown
+// comes after, by the API and from a platform, and nothing runs.
+func TestPlanChangesBetweenDisplayAndApprove(t *testing.T) {
+	var shown ops.Change
+	Play(t, Story{Config: gate + always, Events: []Event{
+		At(0, Fire("HighCPU", "web1")),
+		Between(0, 10*sec, WantChange(ops.ChangeAuthorize, "")),
+		At(1*minute, See(&shown), Edit("mia", "scale_up", "huge")),
+		Between(1*minute, 70*sec, WantChange(ops.ChangeAuthorize, "")),
+		At(2*minute, Refused(409, "not the one that stands now", ApproveSeen("ann", &shown)), Refused(409, "not the one that stands now", ApproveSeen("bob", &shown))),
+		At(2*minute, ApprovedInPlatform("ann", &shown), ApprovedInPlatform("bob", &shown)),
+		Between(2*minute, 130*sec, WantNote("approval by ann in snow does not count")),
+		Throughout(130*sec, 10*minute, WantChange(ops.ChangeAuthorize, ""), WantRuns(0, 0)),
+	}})
+}
+
+// A freeze is overridden for one change by two persons who did not ask for it.
+// The change is then held until a third has signed the review.
+func TestBreakGlass(t *testing.T) {
+	Play(t, Story{
+		Begin:  "2026-12-23 11:50 Europe/Berlin",
+		Config: gate + always + "freezes: [{name: year-end, from: 2026-12-20T00:00, to: 2027-01-03T00:00, time_zone: Europe/Berlin, break_glass: [incident-commander]}]\n",
+		Events: []Event{
+			At(0, Fire("HighCPU", "web1")),
+			Between(0, 10*sec, WantChange(ops.ChangeAuthorize, "")),
+			At(1*minute, Approve("ann")),
+			Throughout(70*sec, 2*minute, WantChange(ops.ChangeScheduled, ""), WantRuns(0, 0)),
+			At(2*minute, Refused(403, "needs one of the roles", BreakGlass("mia", "year-end", "it burns"))),
+			At(2*minute, BreakGlass("ivo", "year-end", "it burns"), Refused(403, "a second person", BreakGlass("ivo", "year-end", "it burns"))),
+			Throughout(2*minute, 3*minute, WantChange(ops.ChangeScheduled, ""), WantRuns(0, 0)),
+			At(3*minute, BreakGlass("ida", "year-end", "it does")),
+			Between(3*minute, 3*minute+30*sec, WantRuns(1, 0), WantNote("the freeze year-end is overridden by ivo and ida")),
+			At(4*minute, Resolve("HighCPU", "web1")),
+			Between(4*minute, 6*minute, WantVerdict(ops.Better), WantChange(ops.ChangeReview, ops.Successful)),
+			At(7*minute, Refused(403, "somebody else", SignReview("ivo", "fine"))),
+			Throughout(7*minute, 30*minute, WantChange(ops.ChangeReview, ops.Successful)),
+			At(31*minute, SignReview("mia", "it was right")),
+			Between(31*minute, 31*minute+10*sec, WantChange(ops.ChangeClosed, ops.Successful)),
+		},
+	})
+}
+
 // What does not help is taken back.
 func TestUnchangedIsRolledBack(t *testing.T) {
 	Play(t, Story{Config: gate + always, Events: []Event{

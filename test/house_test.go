@@ -40,6 +40,8 @@ people:
   - {name: ann, roles: [approver], platforms: {snow: beth.anglin}}
   - {name: bob, roles: [approver]}
   - {name: mia, roles: [change-manager]}
+  - {name: ivo, roles: [incident-commander]}
+  - {name: ida, roles: [incident-commander]}
   - {name: rob, roles: [responder]}
   - {name: vic, roles: [viewer]}
 integrations:

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/execute/dryrun"
+	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -113,6 +115,74 @@ func decide(who string, d ops.Decision, digest string) Act {
 			digest = c.PlanDigest
 		}
 		return h.call(who, http.MethodPost, "/api/v1/changes/"+c.Key+"/decisions", map[string]string{"decision": string(d), "digest": digest}, nil)
+	}
+}
+
+// Edit changes what the change does, as a person.
+func Edit(who, action string, args ...string) Act {
+	return func(h *House) error {
+		c, err := h.change()
+		if err != nil {
+			return err
+		}
+		by, err := h.app.Store.Principal(h.t.Context(), who)
+		if err != nil {
+			return err
+		}
+		_, err = h.app.Change.Edit(h.t.Context(), by, c.Key, action, args, "more is needed")
+		return err
+	}
+}
+
+// See remembers the change as the API shows it now.
+func See(shown *ops.Change) Act {
+	return func(h *House) error {
+		c, err := h.change()
+		*shown = c.Change
+		return err
+	}
+}
+
+// ApproveSeen approves what somebody saw earlier.
+func ApproveSeen(who string, shown *ops.Change) Act {
+	return func(h *House) error { return ApproveDigest(who, shown.PlanDigest)(h) }
+}
+
+// ApprovedInPlatform tells that somebody approved in a platform what they saw
+// there earlier.
+func ApprovedInPlatform(who string, shown *ops.Change) Act {
+	return func(h *House) error {
+		now := h.app.Clock()
+		body := ops.ApprovalSeenBody{
+			ChangeID: shown.ID, Platform: "snow", Approval: "by-" + who, User: who, Person: who, Decision: ops.Approved,
+			Digest: shown.PlanDigest, Revision: shown.Revision, WrittenAt: now.Add(-time.Hour), DecidedAt: now,
+		}
+		return h.app.DB.Write(h.t.Context(), func(tx db.Tx) error {
+			_, err := h.app.Store.Tell(h.t.Context(), tx, ops.NewFact(shown.Subject(), now, ops.SystemPrincipal, "", body))
+			return err
+		})
+	}
+}
+
+// BreakGlass overrides a freeze, or confirms it, as a person.
+func BreakGlass(who, freeze, reason string) Act {
+	return func(h *House) error {
+		c, err := h.change()
+		if err != nil {
+			return err
+		}
+		return h.call(who, http.MethodPost, "/api/v1/changes/"+c.Key+"/break-glass", map[string]string{"freeze": freeze, "reason": reason}, nil)
+	}
+}
+
+// SignReview ends the review, as a person.
+func SignReview(who, note string) Act {
+	return func(h *House) error {
+		c, err := h.change()
+		if err != nil {
+			return err
+		}
+		return h.call(who, http.MethodPost, "/api/v1/changes/"+c.Key+"/review", map[string]string{"note": note}, nil)
 	}
 }
 

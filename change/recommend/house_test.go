@@ -82,11 +82,13 @@ func (h *house) restart() {
 	h.listeners, h.handlers, h.every = map[ops.FactKind]job.Listener{}, map[ops.CommandKind]job.Handler{}, map[string]func(context.Context) error{}
 	now := func() time.Time { return h.now }
 	var err error
+	never := 2.0 // one approver is enough here, although nobody knows the risk
 	h.gate, err = change.New(change.Config{
-		Windows:   []ops.Window{{Name: "night", Schedule: "cron(0 2 * * ? *)", Duration: 4 * time.Hour, TimeZone: "UTC"}},
-		Approval:  []change.ApprovalRule{{Match: `change.type == "standard"`, Automatically: true}},
-		Limits:    change.Limits{Count: 1000, BlastRadius: 100},
-		Executors: []change.Executor{{Name: "host", Apply: time.Minute, Rollback: time.Minute}},
+		FourEyesFrom: &never,
+		Windows:      []ops.Window{{Name: "night", Schedule: "cron(0 2 * * ? *)", Duration: 4 * time.Hour, TimeZone: "UTC"}},
+		Approval:     []change.ApprovalRule{{Match: `change.type == "standard"`, Automatically: true}},
+		Limits:       change.Limits{Count: 1000, BlastRadius: 100},
+		Executors:    []change.Executor{{Name: "host", Apply: time.Minute, Rollback: time.Minute}},
 	}, change.Deps{DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h.store, Clock: now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		h.t.Fatal(err)

@@ -121,6 +121,37 @@ func runsOnce(t *testing.T, h *house) {
 		}
 		return err
 	})
+	beside := func(except string, want ...string) {
+		t.Helper()
+		h.write(func(tx db.Tx) error {
+			ids, err := h.store.RunningResources(h.ctx, tx, except)
+			if !slices.Equal(ids, want) {
+				t.Errorf("beside %s run %v, want %v", except, ids, want)
+			}
+			return err
+		})
+	}
+	beside("c2", "r1")
+	beside("c1")
+	h.write(func(tx db.Tx) error {
+		waits, plan := h.aChange(3, "r3")
+		waits.State = ops.ChangeScheduled
+		return h.store.SaveChange(h.ctx, tx, waits, plan, time.Time{})
+	})
+	h.write(func(tx db.Tx) error {
+		needs := []string{"r3"}
+		for i := range 1200 { // more than one statement takes
+			needs = append(needs, fmt.Sprintf("other%d", i))
+		}
+		found, err := h.store.UnderWay(h.ctx, tx, needs, "c1")
+		if len(found) != 1 || found[0].ID != "c3" || found[0].Version != 1 {
+			t.Errorf("under way: %+v", found)
+		}
+		if found, err := h.store.UnderWay(h.ctx, tx, []string{"r3"}, "c3"); len(found) != 0 || err != nil {
+			t.Errorf("under way beside itself: %+v %v", found, err)
+		}
+		return err
+	})
 	done := h.readChange("c1")
 	done.State, done.Run.State = ops.ChangeClosed, ops.RunSucceeded
 	must(t, h.saveChange(done, p1))

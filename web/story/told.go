@@ -181,14 +181,29 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 	ops.ChangeWaiting: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.ChangeWaitingBody) { l.Icon, l.Weight, l.Text, l.Why = "clock", 1, "Waits", b.Why })
 	},
+	ops.ApprovalSeen: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.ApprovalSeenBody) {
+			l.Icon, l.Digest, l.Weight = "ticket", b.Digest, 1
+			l.Text, l.Why = fmt.Sprintf("%s seen in %s, by %s", Sentence(string(b.Decision)), b.Platform, someone(b.Person, b.User)), b.Comment
+		})
+	},
+	ops.WithdrawalSeen: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.WithdrawalSeenBody) {
+			l.Icon, l.Weight = "ticket", 1
+			l.Text, l.Why = fmt.Sprintf("Ticket cancelled in %s, by %s", b.Platform, someone(b.Person, b.User)), b.Why
+		})
+	},
+	ops.WindowOffered: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.WindowOfferedBody) {
+			l.Icon, l.Weight = "ticket", 1
+			l.Text = fmt.Sprintf("Window offered in %s, by %s", b.Platform, someone(b.Person, b.User))
+			l.Why = fmt.Sprintf("%s to %s UTC", b.Start.UTC().Format("2 Jan 15:04"), b.End.UTC().Format("2 Jan 15:04"))
+		})
+	},
 	ops.PlatformWordVoid: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.PlatformWordVoidBody) {
-			who := b.Person
-			if who == "" {
-				who = "an unmapped user"
-			}
 			l.Mark, l.Icon, l.Weight = Bad, "warn", 2
-			l.Text, l.Why = fmt.Sprintf("%s by %s in %s does not count", Sentence(b.What), who, b.Platform), b.Why
+			l.Text, l.Why = fmt.Sprintf("%s by %s in %s does not count", Sentence(b.What), someone(b.Person, b.User), b.Platform), b.Why
 			if b.Approval != nil {
 				l.Digest = b.Approval.Digest
 			}
@@ -353,6 +368,14 @@ func blank(s string) string {
 		return "nothing"
 	}
 	return Words(s)
+}
+
+// someone names a person or, where none is mapped, the platform's user.
+func someone(person, user string) string {
+	if person != "" {
+		return person
+	}
+	return "the unmapped user " + user
 }
 
 func orDash(s string) string {
