@@ -282,6 +282,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		}
 		tools[e.Name], err = d.Open(ctx, e.Options.Decode, execute.Env{
 			Name: e.Name, Host: host, Dir: dir, Marks: a.Store.ExecutionMarks(e.Name), Redact: redacted, Clock: a.Clock, Log: a.Logger.With(slog.String("executor", e.Name)),
+			Secret: references{}.Resolve,
 		})
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -105,6 +106,10 @@ type Env struct {
 	Redact func(string) string // takes secrets out of text that leaves the driver
 	Clock  clock.Clock
 	Log    *slog.Logger
+	// Transport is the network; nil is each client library's own.
+	Transport http.RoundTripper
+	// Secret returns the value of a reference such as env:NAME or file:PATH.
+	Secret func(ctx context.Context, ref string) (string, error)
 }
 
 // Decode decodes the executor's part of the configuration, strictly: an

@@ -6,6 +6,7 @@ import (
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/dryrun"
+	"github.com/fettleops/fettle/execute/terraform"
 )
 
 // Drivers returns the tools in alphabetical order.
@@ -13,5 +14,6 @@ func Drivers() []execute.Driver {
 	return []execute.Driver{
 		command.Driver,
 		dryrun.Driver,
+		terraform.Driver,
 	}
 }

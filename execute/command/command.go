@@ -1,12 +1,15 @@
-// Package command is the executor that runs allow-listed commands on the
-// machine Fettle runs on, as Fettle's own user, without a shell.
+// Package command is the executor that runs allow-listed commands, on the
+// machine Fettle runs on as Fettle's own user, or over SSH on a host outside any
+// cloud. Arguments are never interpreted by a shell.
 //
 // A plan names the exact argument vector and the SHA-256 of the file that
 // would be run, so that a binary swapped after the approval voids it. (Of a
 // script this is the script, not its interpreter.) A command is marked durably
 // before it starts. A run whose outcome a crash has hidden is never started
 // again, unless its rule says it is idempotent; a process that survived the
-// crash is found by its pid and start time, or by its token, and waited for.
+// crash is found by its pid and start time, or by its token, and waited for. On
+// a host of its own, a run keeps its exit code there, so that a crash of ours and
+// a lost connection hide nothing.
 package command
 
 import (
@@ -44,16 +47,33 @@ func Open(_ context.Context, cfg Config, env execute.Env) (execute.Executor, err
 }
 
 // Plan shows the argument vector, the file behind it and what would undo it.
-func (x *Executor) Plan(_ context.Context, r execute.Request) (ops.Plan, error) {
+func (x *Executor) Plan(ctx context.Context, r execute.Request) (ops.Plan, error) {
 	rule, argv, values, why := x.cfg.choose(r.Change)
 	if why != "" {
 		return ops.Plan{}, fmt.Errorf("command: %s: %w", x.env.Redact(why), ops.ErrDenied)
 	}
-	resource := r.Change.Resource
+	target, where, resource := "local:"+x.env.Name, "", r.Change.Resource
+	identified := func(argv []string) (file, digest string, err error) { return identify(argv[0]) }
+	if x.cfg.SSH != nil {
+		target, where = x.cfg.SSH.target(), " on "+x.cfg.SSH.Host
+		h := &host{cfg: x.cfg.SSH, env: x.env}
+		defer h.close()
+		identified = func(argv []string) (file, digest string, err error) { return h.identify(ctx, argv[0]) }
+	}
 	if resource == "" {
 		resource = "this machine"
+		if x.cfg.SSH != nil {
+			resource = x.cfg.SSH.Host
+		}
 	}
-	run, err := action(resource, rule, argv)
+	action := func(argv []string) (ops.PlanAction, error) {
+		file, digest, err := identified(argv)
+		return ops.PlanAction{
+			Resource: resource, Verb: "run", Args: argv,
+			After: map[string]string{"rule": rule.Name, "file": file, "digest": digest},
+		}, err
+	}
+	run, err := action(argv)
 	if err != nil {
 		return ops.Plan{}, err
 	}
@@ -63,11 +83,11 @@ func (x *Executor) Plan(_ context.Context, r execute.Request) (ops.Plan, error) 
 	}
 	config := sha256.Sum256(settings)
 	p := ops.Plan{
-		Tool: "command", Target: "local:" + x.env.Name, Actions: []ops.PlanAction{run},
+		Tool: "command", Target: target, Actions: []ops.PlanAction{run},
 		Config: hex.EncodeToString(config[:]), ApplySecs: seconds(rule.Estimate),
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "+ run %q\n    file %s %s\n    in %s, at most %s", argv, run.After["file"], run.After["digest"], x.cfg.Dir, rule.Timeout)
+	fmt.Fprintf(&text, "+ run %q%s\n    file %s %s\n    in %s, at most %s", argv, where, run.After["file"], run.After["digest"], x.cfg.Dir, rule.Timeout)
 	if rule.Idempotent {
 		text.WriteString(", again if a crash hides its outcome")
 	}
@@ -75,7 +95,7 @@ func (x *Executor) Plan(_ context.Context, r execute.Request) (ops.Plan, error) 
 	if rule.rollback == nil {
 		text.WriteString("! cannot be undone\n")
 	} else {
-		undo, err := action(resource, rule, rule.rollback.render(values))
+		undo, err := action(rule.rollback.render(values))
 		if err != nil {
 			return ops.Plan{}, fmt.Errorf("command: rollback: %w", err)
 		}
@@ -87,18 +107,6 @@ func (x *Executor) Plan(_ context.Context, r execute.Request) (ops.Plan, error) 
 }
 
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-
-// action describes one run of argv: the file it resolves to now and its digest.
-func action(resource string, rule Rule, argv []string) (ops.PlanAction, error) {
-	file, digest, err := identify(argv[0])
-	if err != nil {
-		return ops.PlanAction{}, err
-	}
-	return ops.PlanAction{
-		Resource: resource, Verb: "run", Args: argv,
-		After: map[string]string{"rule": rule.Name, "file": file, "digest": digest},
-	}, nil
-}
 
 // identify returns the regular file behind path and its SHA-256. A file that
 // others may write is refused: its digest would promise nothing.
@@ -146,6 +154,9 @@ func (x *Executor) Apply(ctx context.Context, token execute.Token, p ops.Plan, o
 	if err != nil {
 		return execute.Result{}, err
 	}
+	if x.cfg.SSH != nil {
+		return x.onceRemote(ctx, token, rule, p.Actions[0], out)
+	}
 	return x.once(ctx, token, rule, p.Actions[0], out)
 }
 
@@ -161,6 +172,9 @@ func (x *Executor) RollBack(ctx context.Context, token execute.Token, p ops.Plan
 	}
 	if fmt.Sprint(rule.rollback.render(values)) != fmt.Sprint(undo.Args) {
 		return execute.Result{}, fmt.Errorf("command: rule %q no longer allows the rollback %q: %w", rule.Name, undo.Args, ops.ErrDenied)
+	}
+	if x.cfg.SSH != nil {
+		return x.onceRemote(ctx, token+"/rollback", rule, undo, out)
 	}
 	return x.once(ctx, token+"/rollback", rule, undo, out)
 }
@@ -178,20 +192,11 @@ func (x *Executor) Drift(ctx context.Context, p ops.Plan) (execute.Drift, error)
 		return execute.Unknown, fmt.Errorf("command: rule %q has no check: %w", rule.Name, ops.ErrStalled)
 	}
 	argv := rule.check.render(values)
-	file, _, err := identify(argv[0])
-	if err != nil {
-		return execute.Unknown, err
+	check := x.check
+	if x.cfg.SSH != nil {
+		check = x.checkRemote
 	}
-	out, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		return execute.Unknown, fmt.Errorf("command: %w", err)
-	}
-	defer func() { _ = out.Close() }()
-	proc, err := x.spawn(file, argv, "", out)
-	if err != nil {
-		return execute.Unknown, err
-	}
-	code, err := proc.wait(ctx, rule.Timeout, x.cfg.Grace, nil)
+	code, err := check(ctx, rule, argv)
 	switch {
 	case err != nil:
 		return execute.Unknown, fmt.Errorf("command: check of rule %q: %w", rule.Name, err)
@@ -201,4 +206,22 @@ func (x *Executor) Drift(ctx context.Context, p ops.Plan) (execute.Drift, error)
 		return execute.Drifted, nil
 	}
 	return execute.Unknown, fmt.Errorf("command: check of rule %q exited with %d, neither 0 nor 1: %w", rule.Name, code, ops.ErrStalled)
+}
+
+// check runs a rule's check on this machine and returns its exit code.
+func (x *Executor) check(ctx context.Context, rule Rule, argv []string) (int, error) {
+	file, _, err := identify(argv[0])
+	if err != nil {
+		return -1, err
+	}
+	out, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = out.Close() }()
+	proc, err := x.spawn(file, argv, "", out)
+	if err != nil {
+		return -1, err
+	}
+	return proc.Wait(ctx, x.cfg.manner(rule.Timeout), nil)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/executetest"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -53,26 +54,29 @@ func lines(t *testing.T, path string) []string {
 	return strings.Fields(string(b))
 }
 
-func TestCommand(t *testing.T) {
-	one := func(name, extra string) executetest.Case {
-		return executetest.Case{
-			Config: func(dir string) string {
-				return fmt.Sprintf("grace: 100ms\nallow:\n- name: %s\n  command: %s/%s\n%s", name, dir, name, strings.ReplaceAll(extra, "$W", dir))
-			},
-			Change: ops.Change{ID: "c1", Resource: "shop", Action: name},
-		}
+// one is the case of one script. host is the part of the configuration that
+// says where it runs.
+func one(host, name, extra string) executetest.Case {
+	return executetest.Case{
+		Config: func(dir string) string {
+			return fmt.Sprintf("%sgrace: 100ms\nallow:\n- name: %s\n  command: %s/%s\n%s", strings.ReplaceAll(host, "$W", dir), name, dir, name, strings.ReplaceAll(extra, "$W", dir))
+		},
+		Change: ops.Change{ID: "c1", Resource: "shop", Action: name},
 	}
+}
+
+func harness(host string, crashes ...string) executetest.Harness {
 	exists := func(path string) bool {
 		_, err := os.Stat(path)
 		return err == nil
 	}
-	executetest.Run(t, command.Driver, executetest.Harness{
+	return executetest.Harness{
 		Prepare: prepare,
-		Quick:   one("restart", "  rollback: $W/undo\n  check: $W/check\n"),
-		Slow:    one("slow", ""),
-		Loud:    one("loud", ""),
-		Fails:   one("fails", ""),
-		Endless: one("endless", "  timeout: 300ms\n"),
+		Quick:   one(host, "restart", "  rollback: $W/undo\n  check: $W/check\n"),
+		Slow:    one(host, "slow", ""),
+		Loud:    one(host, "loud", ""),
+		Fails:   one(host, "fails", ""),
+		Endless: one(host, "endless", "  timeout: 300ms\n"),
 		Secret:  secret,
 		Begun:   func(t *testing.T, dir string) int { return len(lines(t, filepath.Join(dir, "begun"))) },
 		Stands:  func(_ *testing.T, dir string) bool { return exists(filepath.Join(dir, "standing")) },
@@ -93,6 +97,32 @@ func TestCommand(t *testing.T) {
 			}
 			return alive
 		},
-		Crashes: []string{"execute.command.start.before", "execute.command.start.after"},
-	})
+		Crashes: crashes,
+	}
+}
+
+func TestCommand(t *testing.T) {
+	executetest.Run(t, command.Driver, harness("", "execute.command.start.before", "execute.command.start.after"))
+}
+
+const sshdVariable = "FETTLE_COMMAND_TEST_SSH"
+
+// sshHost returns the configuration of a real SSH server's host. A test binary
+// that a rule starts again is given its parent's server.
+func sshHost(t *testing.T) string {
+	t.Helper()
+	if host := os.Getenv(sshdVariable); host != "" {
+		return host
+	}
+	s := peer.SSHD(t)
+	host := fmt.Sprintf("ssh: {host: 127.0.0.1, port: %d, user: %s, key: 'file:%s', host_key: %s, dir: '$W/runs'}\n", s.Port, s.User, s.KeyFile, s.HostKey)
+	t.Setenv(sshdVariable, host)
+	return host
+}
+
+func TestCommandOverSSH(t *testing.T) {
+	peer.Long(t)
+	executetest.Run(t, command.Driver, harness(sshHost(t),
+		"execute.command.dial.before", "execute.command.dial.after", "execute.command.script.before", "execute.command.script.after",
+		"execute.command.script.after#2", "execute.command.script.before#3"))
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-// Config is what this machine may be told to do.
+// Config is what this machine, or a host, may be told to do.
 type Config struct {
+	SSH     *SSH              `yaml:"ssh"`     // the host commands run on; default: this machine
 	Allow   []Rule            `yaml:"allow"`   // the only commands there are; required
 	Dir     string            `yaml:"dir"`     // working directory; default /
 	Env     map[string]string `yaml:"env"`     // added to PATH and LANG, which is all a command sees otherwise; shown in plans, so no secrets
@@ -65,6 +66,11 @@ func (c *Config) Validate() error {
 	var faults []error
 	if !filepath.IsAbs(c.Dir) {
 		faults = append(faults, fmt.Errorf("dir %q is not an absolute path", c.Dir))
+	}
+	if c.SSH != nil {
+		if err := c.SSH.validate(); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	if len(c.Allow) == 0 {
 		faults = append(faults, errors.New("allow is empty; list the commands this executor may run"))
@@ -181,6 +187,9 @@ func (c *Config) settings(r Rule) map[string]string {
 	}
 	for k, v := range c.Env {
 		out["env."+k] = v
+	}
+	if c.SSH != nil {
+		out["ssh"], out["host_key"] = c.SSH.target(), c.SSH.HostKey+c.SSH.Fingerprint
 	}
 	return out
 }

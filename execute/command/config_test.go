@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/internal/worker"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -251,10 +252,10 @@ func TestHiddenOutcome(t *testing.T) {
 		}
 	}
 	f("perhaps never started", "", mark{State: starting, Host: "here"}, "exit code is lost", true, "")
-	f("gone by now", "", mark{State: started, Host: "here", Pid: 1 << 30, Start: "1"}, "exit code is lost", true, "")
-	f("a later process of that number is not it", "", mark{State: started, Host: "here", Pid: os.Getpid(), Start: "1"}, "exit code is lost", true, "")
-	f("on another machine", "", mark{State: started, Host: "there", Pid: 7}, "it began on there (pid 7)", true, "")
-	f("harmless to run again", ", idempotent: true", mark{State: started, Host: "here", Pid: 1 << 30, Start: "1"}, "", false, "x\n")
+	f("gone by now", "", mark{State: started, Host: "here", ID: worker.ID{Pid: 1 << 30, Start: "1"}}, "exit code is lost", true, "")
+	f("a later process of that number is not it", "", mark{State: started, Host: "here", ID: worker.ID{Pid: os.Getpid(), Start: "1"}}, "exit code is lost", true, "")
+	f("on another machine", "", mark{State: started, Host: "there", ID: worker.ID{Pid: 7}}, "it began on there (pid 7)", true, "")
+	f("harmless to run again", ", idempotent: true", mark{State: started, Host: "here", ID: worker.ID{Pid: 1 << 30, Start: "1"}}, "", false, "x\n")
 	f("harmless, but on another machine", ", idempotent: true", mark{State: started, Host: "there"}, "look there", true, "")
 	f("had worked", "", mark{State: ended, Host: "here"}, "", false, "")
 	f("had failed", "", mark{State: ended, Host: "here", Code: 3, Fault: "exited with 3"}, "exited with 3", false, "")

@@ -11,10 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/internal/failpoint"
+	"github.com/fettleops/fettle/internal/worker"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -28,10 +30,9 @@ type mark struct {
 	State string    `json:"state"`
 	Host  string    `json:"host"`
 	At    time.Time `json:"at"`
-	Pid   int       `json:"pid,omitempty"`
-	Start string    `json:"start,omitempty"` // the kernel's start time of Pid, which tells it from a later process of that number
-	Code  int       `json:"code,omitempty"`
-	Fault string    `json:"fault,omitempty"` // of an ended or refused run, empty when it worked
+	worker.ID
+	Code  int    `json:"code,omitempty"`
+	Fault string `json:"fault,omitempty"` // of an ended or refused run, empty when it worked
 }
 
 const (
@@ -106,10 +107,10 @@ func (x *Executor) again(ctx context.Context, token execute.Token, rule Rule, a 
 	}
 	left := max(rule.Timeout-x.env.Clock().Sub(m.At), 0)
 	t := &tail{path: x.outputPath(token), out: out}
-	still := x.awaitOrphan(ctx, m, token, left, t)
+	still, _ := worker.Await(ctx, m.ID, tokenVariable, string(token), x.cfg.manner(left), t.copy)
 	t.copy()
-	if still != "" {
-		return execute.Result{}, x.hidden(a, still)
+	if len(still) > 0 {
+		return execute.Result{}, x.hidden(a, fmt.Sprintf("it still runs as %v and could not be ended", still))
 	}
 	if !rule.Idempotent {
 		t.remove()
@@ -119,42 +120,12 @@ func (x *Executor) again(ctx context.Context, token execute.Token, rule Rule, a 
 	if fault != "" {
 		return execute.Result{}, x.hidden(a, "it had begun before the server was killed, and now: "+fault)
 	}
-	m.At, m.Pid, m.Start = x.env.Clock().UTC(), 0, ""
+	m.At, m.ID = x.env.Clock().UTC(), worker.ID{}
 	return x.start(ctx, token, rule, a, file, m, out)
 }
 
 func (x *Executor) hidden(a ops.PlanAction, why string) error {
 	return &ops.UnknownOutcome{Err: fmt.Errorf("command: %s: %s: %w", filepath.Base(a.Args[0]), why, ops.ErrUnavailable)}
-}
-
-// awaitOrphan waits for the process an earlier server left behind, ending it
-// when its time is up or ctx ends. It returns what still runs, if anything.
-func (x *Executor) awaitOrphan(ctx context.Context, m mark, token execute.Token, left time.Duration, t *tail) string {
-	limit := time.NewTimer(left)
-	defer limit.Stop()
-	tick := time.NewTicker(tailEvery)
-	defer tick.Stop()
-	for {
-		pids := orphans(m, token)
-		if len(pids) == 0 {
-			return ""
-		}
-		t.copy()
-		select {
-		case <-tick.C:
-			continue
-		case <-limit.C:
-		case <-ctx.Done():
-		}
-		for _, pid := range pids {
-			endGroup(pid, x.cfg.Grace, func() bool { return !slices.Contains(orphans(m, token), pid) })
-		}
-		endMarked(token)
-		if pids = orphans(m, token); len(pids) > 0 {
-			return fmt.Sprintf("it still runs as %v and could not be ended", pids)
-		}
-		return ""
-	}
 }
 
 // start starts the process, follows it to its end and records how it ended.
@@ -173,14 +144,14 @@ func (x *Executor) start(ctx context.Context, token execute.Token, rule Rule, a 
 		t.remove()
 		return x.finish(durable, token, a, m, fmt.Sprintf("not started: %v", reason(err)))
 	}
-	m.State, m.Pid, m.Start = started, proc.pid(), startTime(proc.pid())
+	m.State, m.ID = started, proc.ID()
 	if err := x.env.Marks.Note(durable, string(token), m.text()); err != nil {
 		// The token in its environment still leads to the process.
 		x.env.Log.LogAttrs(ctx, slog.LevelWarn, "pid not recorded", slog.Int("pid", m.Pid), slog.String("error", x.env.Redact(err.Error())))
 	}
-	code, err := proc.wait(ctx, rule.Timeout, x.cfg.Grace, t)
+	code, err := proc.Wait(ctx, x.cfg.manner(rule.Timeout), t.copy)
 	if err != nil {
-		endMarked(token)
+		worker.KillMarked(tokenVariable, string(token))
 	}
 	t.copy()
 	t.remove()
@@ -206,6 +177,16 @@ func (x *Executor) finish(ctx context.Context, token execute.Token, a ops.PlanAc
 		return execute.Result{Code: m.Code}, m.failure(a)
 	}
 	return execute.Result{Code: m.Code, Note: fmt.Sprintf("exited with %d", m.Code)}, nil
+}
+
+// spawn starts argv from file with a clean environment and no input.
+func (x *Executor) spawn(file string, argv []string, token execute.Token, out *os.File) (*worker.Process, error) {
+	return worker.Start(worker.Spec{File: file, Args: argv, Dir: x.cfg.Dir, Env: x.cfg.environment(token), Stdout: out, Stderr: out})
+}
+
+// manner is how commands are ended.
+func (c *Config) manner(timeout time.Duration) worker.Manner {
+	return worker.Manner{Signal: syscall.SIGTERM, Grace: c.Grace, Timeout: timeout}
 }
 
 // outputPath is where the command writes. It is a file, not a pipe, so that a

@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/internal/secret"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -132,12 +133,25 @@ func open(t *testing.T, d execute.Driver, h Harness, dir, config string) execute
 	}
 	x, err := d.Open(t.Context(), decode, execute.Env{
 		Name: "under-test", Host: "here", Dir: Own(dir), Marks: fileMarks{filepath.Join(dir, "marks")},
-		Redact: h.redact, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Redact: h.redact, Clock: time.Now, Log: slog.New(slog.DiscardHandler), Secret: reveal,
 	})
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
 	return x
+}
+
+// reveal reads secrets as the server does.
+func reveal(ctx context.Context, ref string) (string, error) {
+	r, err := secret.Parse(ref)
+	if err != nil {
+		return "", err
+	}
+	s, err := secret.Local{}.Resolve(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	return s.Reveal(), nil
 }
 
 func (h Harness) redact(s string) string { return strings.ReplaceAll(s, h.Secret, "<redacted>") }

@@ -37,7 +37,7 @@ func TestDecisionsAreOnePageEach(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := string(b)
-		if n := strings.Count(text, "\n"); n > longest {
+		if n := strings.Count(text, "\n") - strings.Count(text, "\n| "); n > longest { // a table is as long as what it lists
 			t.Errorf("%s has %d lines, a decision fits on one page of %d", base, n, longest)
 		}
 		at := 0

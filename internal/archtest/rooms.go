@@ -63,6 +63,11 @@ func Rooms() []Room {
 			Why:     "the transaction stands below every room and must not know one",
 		},
 		{
+			Path: "internal/awsx/...", May: floor, Leaf: true,
+			Purpose: "opens AWS for drivers, and turns its answers into the error classes of ops",
+			Why:     "drivers may not share a room of their own, and six copies of one error table would drift apart",
+		},
+		{
 			Path: "internal/...", Leaf: true,
 			Purpose: "plumbing with no domain word: clock, HTTP, redaction, limits, failpoints, floor plan, test peers",
 			Why:     "plumbing that knows a word of the trade is a room in the wrong place",

@@ -102,6 +102,15 @@ func (p *process) await(ready func(context.Context) error) error {
 // as happens when somebody else took the port.
 func serve(t testing.TB, name, readyPath string, command func(port int) *exec.Cmd) (url string) {
 	t.Helper()
+	port := listen(t, name, command, func(ctx context.Context, port int) error {
+		return get(ctx, "http://"+loopback(port)+readyPath)
+	})
+	return "http://" + loopback(port)
+}
+
+// listen starts a server as serve does, for any protocol, and returns its port.
+func listen(t testing.TB, name string, command func(port int) *exec.Cmd, ready func(ctx context.Context, port int) error) (port int) {
+	t.Helper()
 	const tries = 3
 	var last error
 	for range tries {
@@ -113,15 +122,14 @@ func serve(t testing.TB, name, readyPath string, command func(port int) *exec.Cm
 		if err != nil {
 			t.Fatal(err)
 		}
-		url = "http://" + loopback(port)
-		if last = p.await(func(ctx context.Context) error { return get(ctx, url+readyPath) }); last == nil {
+		if last = p.await(func(ctx context.Context) error { return ready(ctx, port) }); last == nil {
 			t.Cleanup(func() {
 				p.stop()
 				if t.Failed() {
 					t.Logf("output of %s:\n%s", name, p.out.String())
 				}
 			})
-			return url
+			return port
 		}
 		if !p.ended() {
 			p.stop() // it runs but does not answer: another port would not help
@@ -129,7 +137,7 @@ func serve(t testing.TB, name, readyPath string, command func(port int) *exec.Cm
 		}
 	}
 	t.Fatal(last)
-	return ""
+	return 0
 }
 
 // get succeeds when url answers with 2xx.
