@@ -138,7 +138,7 @@ func (c *Config) walk(leaf func(path string, v reflect.Value, canonical string),
 				if f.Rest {
 					p = path
 				}
-				down(p, v.Field(f.Index))
+				down(p, v.FieldByIndex(f.Index))
 			}
 		case reflect.Slice:
 			if v.Len() == 0 {

@@ -48,7 +48,7 @@ prints every value in force with where it came from, ` + "`fettle config schema`
 	for _, f := range strictyaml.Fields(typ) {
 		p := s["properties"].(map[string]any)[f.Name].(map[string]any)
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| key | value | default | meaning |\n|---|---|---|---|\n", f.Name, p["description"])
-		keys(&b, f.Name, typ.Field(f.Index).Type, p)
+		keys(&b, f.Name, typ.FieldByIndex(f.Index).Type, p)
 	}
 	return b.String()
 }
@@ -67,7 +67,7 @@ func keys(b *strings.Builder, path string, typ reflect.Type, s map[string]any) {
 	}
 	required, _ := s["required"].([]string)
 	for _, f := range strictyaml.Fields(typ) {
-		sf := typ.Field(f.Index)
+		sf := typ.FieldByIndex(f.Index)
 		if f.Rest {
 			fmt.Fprintf(b, "| `%s.*` | the driver's keys | | All other keys belong to the driver. |\n", path)
 			continue

@@ -114,12 +114,12 @@ func describe(t *testing.T, typ reflect.Type, def reflect.Value, docs map[string
 		props, open := map[string]any{}, false
 		var required []string
 		for _, f := range strictyaml.Fields(typ) {
-			sf := typ.Field(f.Index)
+			sf := typ.FieldByIndex(f.Index)
 			if f.Rest {
 				open = true
 				continue
 			}
-			p := describe(t, sf.Type, def.Field(f.Index), docs)
+			p := describe(t, sf.Type, def.FieldByIndex(f.Index), docs)
 			doc := docs[typ.Name()+"."+sf.Name]
 			if !strings.HasSuffix(doc, ".") {
 				t.Errorf("%s.%s: the comment is missing or does not end in a full stop", typ.Name(), sf.Name)
@@ -198,7 +198,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 			if !config.Sets(c, p) {
 				t.Errorf("example.yaml does not show %s", p)
 			}
-			check(p, typ.Field(f.Index).Type)
+			check(p, typ.FieldByIndex(f.Index).Type)
 		}
 	}
 	check("", reflect.TypeFor[config.Config]())

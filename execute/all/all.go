@@ -4,16 +4,20 @@ package all
 
 import (
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/dryrun"
 	"github.com/fettleops/fettle/execute/terraform"
+	"github.com/fettleops/fettle/execute/ssm"
 )
 
 // Drivers returns the tools in alphabetical order.
 func Drivers() []execute.Driver {
 	return []execute.Driver{
+		cloudformation.Driver,
 		command.Driver,
 		dryrun.Driver,
 		terraform.Driver,
+		ssm.Driver,
 	}
 }

@@ -12,16 +12,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/fettleops/fettle/intake"
+	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/failpoint"
 )
 
@@ -47,39 +43,16 @@ type stream struct {
 	name, arn *string // one of them
 }
 
-// connect finds credentials and region the way every AWS tool does, and assumes
-// the role if there is one.
+// connect opens AWS. The endpoint is that of Kinesis alone: roles are assumed at
+// the public one.
 func (c *consumer) connect(ctx context.Context) (*stream, error) {
-	var options []func(*awsconfig.LoadOptions) error
-	if c.env.Transport != nil {
-		options = append(options, awsconfig.WithHTTPClient(&http.Client{Transport: c.env.Transport}))
-	}
-	if c.config.Region != "" {
-		options = append(options, awsconfig.WithRegion(c.config.Region))
-	}
-	failpoint.Hit("kinesis.connect.before")
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
-	failpoint.Hit("kinesis.connect.after")
-	if err != nil {
-		return nil, fmt.Errorf("kinesis: load the AWS configuration: %w", err)
-	}
-	if cfg.Region == "" {
+	at := awsx.Config{Region: c.config.Region, Role: c.config.Role, ExternalID: c.config.ExternalID}
+	cfg, err := awsx.Open(ctx, at, awsx.Env{Session: c.env.Integration, Transport: c.env.Transport, Secret: c.env.Secret})
+	switch {
+	case errors.Is(err, awsx.ErrNoRegion):
 		return nil, &intake.Fault{Field: "options.region", Fix: "is missing, and neither AWS_REGION nor a profile says it; write the region of the stream"}
-	}
-	if c.config.Role != "" {
-		id, err := c.externalID(ctx)
-		if err != nil {
-			return nil, err
-		}
-		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), c.config.Role, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "fettle-" + c.env.Integration
-			if id != "" {
-				o.ExternalID = &id
-			}
-		})
-		if cfg, err = awsconfig.LoadDefaultConfig(ctx, append(options, awsconfig.WithCredentialsProvider(role))...); err != nil {
-			return nil, fmt.Errorf("kinesis: load the AWS configuration for %s: %w", c.config.Role, err)
-		}
+	case err != nil:
+		return nil, fmt.Errorf("kinesis: %w", err)
 	}
 	s := &stream{client: kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
 		if c.config.Endpoint != "" {
@@ -92,18 +65,6 @@ func (c *consumer) connect(ctx context.Context) (*stream, error) {
 		s.name = &c.config.Stream
 	}
 	return s, nil
-}
-
-func (c *consumer) externalID(ctx context.Context) (string, error) {
-	scheme, _, reference := strings.Cut(c.config.ExternalID, ":")
-	if !reference || scheme != "env" && scheme != "file" {
-		return c.config.ExternalID, nil
-	}
-	id, err := c.env.Secret(ctx, c.config.ExternalID)
-	if err != nil {
-		return "", fmt.Errorf("options.external_id: %w", err)
-	}
-	return id, nil
 }
 
 // shards lists all shards that hold anything, closed ones too.

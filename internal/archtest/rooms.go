@@ -138,7 +138,7 @@ func Rooms() []Room {
 			Path: "execute/parameter/...", May: with(floor, "job/..."),
 			Purpose: "the parameter repository", Why: whyRoom,
 		},
-		{Path: "execute/*/...", May: with(floor, "execute", "job/..."), Purpose: "one execution tool", Why: whyDriver},
+		{Path: "execute/*/...", May: with(floor, "execute", "execute/parameter", "job/..."), Purpose: "one execution tool", Why: whyDriver},
 		{
 			Path: "verify/...", May: with(floor, "job/...", "policy/..."),
 			Purpose: "compares health before and after, gives a verdict, asks for rollback", Why: whyRoom,

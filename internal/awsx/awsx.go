@@ -65,6 +65,9 @@ func (c *Config) Validate() error {
 // IsARN reports whether s is an Amazon Resource Name.
 func IsARN(s string) bool { return strings.HasPrefix(s, "arn:") && strings.Count(s, ":") >= 5 }
 
+// ErrNoRegion is returned by Open where nobody says the region.
+var ErrNoRegion = fmt.Errorf("region is missing, and neither AWS_REGION nor a profile says it; write region: %w", ops.ErrInvalid)
+
 // Open finds credentials and region the way every AWS tool does, and assumes
 // the role if there is one. It makes no call that could not be made later:
 // credentials are fetched with the first request.
@@ -86,7 +89,7 @@ func Open(ctx context.Context, c Config, e Env) (aws.Config, error) {
 		return cfg, fmt.Errorf("load the AWS configuration: %w: %w", err, ops.ErrInvalid)
 	}
 	if cfg.Region == "" {
-		return cfg, fmt.Errorf("region is missing, and neither AWS_REGION nor a profile says it; write region: %w", ops.ErrInvalid)
+		return cfg, ErrNoRegion
 	}
 	if c.Role == "" {
 		return cfg, nil

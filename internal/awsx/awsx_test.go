@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/fettleops/fettle/internal/awsx"
+	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -28,17 +29,6 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 	f(awsx.Config{ExternalID: "x"}, "external_id")
 	f(awsx.Config{Endpoint: "127.0.0.1:5000"}, "endpoint")
 	f(awsx.Config{Endpoint: "https://user:secret@host"}, "endpoint")
-}
-
-// credentials makes the process independent of the machine it runs on.
-func credentials(t *testing.T) {
-	t.Helper()
-	for k, v := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "",
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
-	} {
-		t.Setenv(k, v)
-	}
 }
 
 // call asks a server that always gives one answer who we are.
@@ -64,7 +54,7 @@ func ask(t *testing.T, endpoint string) error {
 }
 
 func TestAnswersBecomeClasses(t *testing.T) {
-	credentials(t)
+	awsxtest.Credentials(t)
 	f := func(status int, code string, want error, unknown bool) {
 		t.Helper()
 		err := awsx.Write("ask", call(t, status, code))
@@ -90,7 +80,7 @@ func TestAnswersBecomeClasses(t *testing.T) {
 }
 
 func TestWhatWasNeverSentIsKnown(t *testing.T) {
-	credentials(t)
+	awsxtest.Credentials(t)
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
 	err := awsx.Write("ask", ask(t, s.URL))
@@ -100,14 +90,14 @@ func TestWhatWasNeverSentIsKnown(t *testing.T) {
 }
 
 func TestARegionIsNeeded(t *testing.T) {
-	credentials(t)
+	awsxtest.Credentials(t)
 	if _, err := awsx.Open(t.Context(), awsx.Config{}, awsx.Env{}); !errors.Is(err, ops.ErrInvalid) || !strings.Contains(err.Error(), "region") {
 		t.Errorf("no region: %v", err)
 	}
 }
 
 func TestARoleIsAssumedWithItsExternalID(t *testing.T) {
-	credentials(t)
+	awsxtest.Credentials(t)
 	var form string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()

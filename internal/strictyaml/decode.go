@@ -37,15 +37,16 @@ var (
 
 // Field is how a struct field appears in a file: `yaml:"name"`, with the options
 // required (the key must be given) and rest (a Raw that takes all keys no other field
-// knows), and `enum:"a,b"`, the only texts allowed.
+// knows), and `enum:"a,b"`, the only texts allowed. The keys of a struct marked
+// `yaml:",inline"` appear beside those of the struct around it.
 type Field struct {
 	// Name is the key.
 	Name string
 	// Required, Rest and Enum are the options.
 	Required, Rest bool
 	Enum           []string
-	// Index finds the field in the struct.
-	Index int
+	// Index finds the field in the struct, as reflect.Value.FieldByIndex takes it.
+	Index []int
 }
 
 // Fields returns the fields of struct type t that have a yaml tag.
@@ -58,7 +59,14 @@ func Fields(t reflect.Type) []Field {
 			continue
 		}
 		name, opts, _ := strings.Cut(tag, ",")
-		f := Field{Name: name, Index: i}
+		if opts == "inline" && sf.Type.Kind() == reflect.Struct {
+			for _, f := range Fields(sf.Type) {
+				f.Index = append([]int{i}, f.Index...)
+				out = append(out, f)
+			}
+			continue
+		}
+		f := Field{Name: name, Index: []int{i}}
 		for o := range strings.SplitSeq(opts, ",") {
 			f.Required = f.Required || o == "required"
 			f.Rest = f.Rest || o == "rest"
@@ -166,8 +174,8 @@ func (d *decoder) whole(n *node, v reflect.Value, path string) {
 		return
 	}
 	for _, f := range Fields(v.Type()) {
-		if !v.Field(f.Index).IsZero() {
-			d.whole(n, v.Field(f.Index), Join(path, f.Name))
+		if !v.FieldByIndex(f.Index).IsZero() {
+			d.whole(n, v.FieldByIndex(f.Index), Join(path, f.Name))
 		}
 	}
 }
@@ -198,7 +206,7 @@ func (d *decoder) object(n *node, v reflect.Value, path string) {
 	fields := Fields(v.Type())
 	var known []string
 	byName := map[string]Field{}
-	rest := -1
+	var rest []int
 	for _, f := range fields {
 		if f.Rest {
 			rest = f.Index
@@ -215,15 +223,15 @@ func (d *decoder) object(n *node, v reflect.Value, path string) {
 		switch {
 		case ok:
 			given[k.name] = true
-			d.value(n.items[i], v.Field(f.Index), Join(path, k.name), f.Enum)
-		case rest >= 0:
+			d.value(n.items[i], v.FieldByIndex(f.Index), Join(path, k.name), f.Enum)
+		case rest != nil:
 			others.keys, others.items = append(others.keys, k), append(others.items, n.items[i])
 		default:
 			d.unknown(k, path, known)
 		}
 	}
-	if rest >= 0 {
-		v.Field(rest).Set(reflect.ValueOf(Raw{file: d.file, path: path, node: others}))
+	if rest != nil {
+		v.FieldByIndex(rest).Set(reflect.ValueOf(Raw{file: d.file, path: path, node: others}))
 	}
 	for _, f := range fields {
 		if f.Required && !given[f.Name] {
@@ -365,8 +373,8 @@ func defaults(p reflect.Value) {
 	v := p.Elem()
 	if v.Kind() == reflect.Struct {
 		for _, f := range Fields(v.Type()) {
-			if v.Field(f.Index).Kind() == reflect.Struct {
-				defaults(v.Field(f.Index).Addr())
+			if v.FieldByIndex(f.Index).Kind() == reflect.Struct {
+				defaults(v.FieldByIndex(f.Index).Addr())
 			}
 		}
 	}

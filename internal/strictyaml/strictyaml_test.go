@@ -241,3 +241,21 @@ func TestNearest(t *testing.T) {
 	f("", "")
 	f(strings.Repeat("every", 100), "")
 }
+
+// Place is embedded, so that its keys stand beside those of what embeds it.
+type Place struct {
+	Region string `yaml:"region,required"`
+}
+
+func TestInlineKeysStandBesideTheOthers(t *testing.T) {
+	var outer struct {
+		Place `yaml:",inline"`
+		Name  string `yaml:"name"`
+	}
+	if err := decode(t, "{name: a, region: b}", &outer); err != nil || outer.Name != "a" || outer.Region != "b" {
+		t.Errorf("got %+v, %v", outer, err)
+	}
+	if err := decode(t, "{name: a, regon: b}", &outer); err == nil || !strings.Contains(err.Error(), `did you mean "region"`) || !strings.Contains(err.Error(), "region: is missing") {
+		t.Errorf("a misspelt key of the embedded struct: %v", err)
+	}
+}

@@ -90,6 +90,7 @@ func TestScan(t *testing.T) {
 		"commit.after:room.room.F commit.after:room.room.F#2 commit.before:room.room.F commit.before:room.room.F#2")
 	f("of unknown body", `func F() { d.Write(ctx, f) }`, "room/room.go:2:12: cannot tell whether this Write is a commit; write its function in place")
 	f("records", `func F() { r.Write(ctx, record.Edit{}); r.Write(ctx, edits...) ; w.Write(b) }`, "")
+	f("an error of AWS", `func F() error { return awsx.Write("ask", err) }`, "")
 	f("operations", `var Operations = []string{"get"}; func F(op string) { failpoint.Hit("x." + op + ".before") }`, "x.get.before")
 	f("no operations", `func F(op string) { failpoint.Hit("x." + op + ".before") }`,
 		"room/room.go:2:21: the name of a failpoint is a literal, or one with an operation in the middle and the variable Operations beside it")
