@@ -111,6 +111,9 @@ type Deps struct {
 	Platforms  Platforms
 	Senses     Senses
 	Bootstraps Bootstraps
+	Windows    Windows
+	Conflicts  Conflicts
+	Resources  Resources
 	// Bearer returns the principal a token belongs to, ErrDenied for none.
 	Bearer func(ctx context.Context, token string) (ops.Principal, error)
 	// Session returns the principal of the web pages' session, if there is one.

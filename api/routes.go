@@ -190,6 +190,7 @@ func (a *API) routes() {
 	a.senseRoutes()
 	a.platformRoutes()
 	a.bootstrapRoutes()
+	a.windowRoutes()
 	a.backlogCSV()
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/fettleops/fettle/analytics"
 	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/change/window"
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/correlate"
@@ -85,6 +86,7 @@ type App struct {
 	Correlate *correlate.Room
 	Ticket    *ticket.Room
 	Change    *change.Room
+	Windows   *window.Book // all windows and freezes
 	Execute   *execute.Room
 	Verify    *verify.Room
 	Analytics *analytics.Room

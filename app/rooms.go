@@ -213,22 +213,35 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 	out := change.Config{Recheck: tune.GateRecheck, Limits: change.Limits{
 		Count: c.Policies.Limits.AutomatedChanges.Count, Per: c.Policies.Limits.AutomatedChanges.Per, BlastRadius: float64(c.Policies.Limits.BlastRadius),
 	}}
-	for _, w := range c.Windows {
+	var faults []error
+	local := func(path string, at config.Civil, zone config.Zone) time.Time {
+		if at.IsZero() {
+			return time.Time{}
+		}
+		t, err := window.ParseLocal(at.String(), zone.String())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", path, err))
+		}
+		return t
+	}
+	start := func(at config.Civil) string {
+		if at.IsZero() {
+			return ""
+		}
+		return at.String()
+	}
+	for i, w := range c.Windows {
 		out.Windows = append(out.Windows, ops.Window{
-			Name: w.Name, Schedule: w.Schedule, Duration: w.Duration.D, Cutoff: w.Cutoff.D, TimeZone: w.TimeZone.String(), Applies: w.Applies, Mute: w.Mute,
+			Name: w.Name, Schedule: w.Schedule, OffsetDays: w.OffsetDays, RRule: w.RRule, Start: start(w.Start), ICal: w.ICal,
+			Duration: w.Duration.D, Cutoff: w.Cutoff.D, TimeZone: w.TimeZone.String(), Applies: w.Applies, Mute: w.Mute,
+			From: local(fmt.Sprintf("windows[%d].from", i), w.From, w.TimeZone), To: local(fmt.Sprintf("windows[%d].to", i), w.To, w.TimeZone),
 		})
 	}
-	var faults []error
 	for i, f := range c.Freezes {
-		from, err := window.ParseLocal(f.From.String(), f.TimeZone.String())
-		if err != nil {
-			faults = append(faults, fmt.Errorf("freezes[%d].from: %w", i, err))
+		w := ops.Window{
+			Name: f.Name, Deny: true, TimeZone: f.TimeZone.String(), Applies: f.Applies, Schedule: f.Schedule, RRule: f.RRule, Start: start(f.Start), ICal: f.ICal, Duration: f.Duration.D,
+			From: local(fmt.Sprintf("freezes[%d].from", i), f.From, f.TimeZone), To: local(fmt.Sprintf("freezes[%d].to", i), f.To, f.TimeZone),
 		}
-		to, err := window.ParseLocal(f.To.String(), f.TimeZone.String())
-		if err != nil {
-			faults = append(faults, fmt.Errorf("freezes[%d].to: %w", i, err))
-		}
-		w := ops.Window{Name: f.Name, Deny: true, From: from, To: to, TimeZone: f.TimeZone.String(), Applies: f.Applies}
 		for _, r := range f.BreakGlass {
 			w.BreakGlass = append(w.BreakGlass, ops.Role(r))
 		}
@@ -266,6 +279,9 @@ func (a *App) buildGate(ctx context.Context) error {
 		return err
 	}
 	a.Change.Register(a.Queue)
+	if a.Windows, err = windowBook(a.Config); err != nil {
+		return err
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read the host name: %w", err)

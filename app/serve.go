@@ -107,7 +107,7 @@ func (a *App) buildServers(context.Context) error {
 	}
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bootstraps: a.Pipeline, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bootstraps: a.Pipeline, Windows: a.Windows, Conflicts: conflicts{a}, Resources: a.Store, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -276,10 +276,12 @@ func (a *App) settle(ctx context.Context) error {
 				return err
 			}
 		}
+		var declared []ops.Resource
 		for _, r := range a.Config.Resources {
-			if err := a.Store.DescribeResource(ctx, tx, ops.Resource{ID: r.ID, Kind: r.Kind, Name: r.ID, Aliases: r.Aliases, Labels: r.Labels, DependsOn: r.DependsOn}); err != nil {
-				return err
-			}
+			declared = append(declared, ops.Resource{ID: r.ID, Kind: r.Kind, Name: r.ID, Aliases: r.Aliases, Labels: r.Labels, DependsOn: r.DependsOn})
+		}
+		if err := a.Store.DeclareResources(ctx, tx, ops.SystemPrincipal, declared); err != nil {
+			return err
 		}
 		if err := a.Store.SetSetting(ctx, tx, configInForce, a.sharedDigest()); err != nil {
 			return err

@@ -64,9 +64,23 @@ func newChanges() *cobra.Command {
 		return cancel.print(cmd.OutOrStdout(), x, x.Key()+"\t"+string(x.State), func(io.Writer) {})
 	})
 	cc.Flags().StringVar(&why, "why", "", "the reason")
+	var clash remote
+	var hops int
+	xc := clash.command("conflicts ID", "List changes that may run at the same time on the same resource or a connected one", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
+		found, err := c.Conflicts(cmd.Context(), args[0], query("hops", strconv.Itoa(hops)))
+		if err != nil {
+			return err
+		}
+		return clash.print(cmd.OutOrStdout(), found, "CHANGE\tFROM\tTO\tWHY", func(w io.Writer) {
+			for _, x := range found.Items {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", x.Key, when(x.From), when(x.To), plain(x.Why))
+			}
+		})
+	})
+	xc.Flags().IntVar(&hops, "hops", 1, "how many edges of the graph may lie between the resources")
 	return noun("changes", "Changes to infrastructure, each behind the gate", lc, sc,
 		decide(&approve, "approve", "Approve exactly the plan with this digest", ops.Approved),
-		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc)
+		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc, xc)
 }
 
 func describeChange(w io.Writer, x client.ChangeView) {

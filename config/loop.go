@@ -107,9 +107,17 @@ func (f *Flap) Defaults() { f.Changes, f.Within = 4, unit.MustDuration("30m") }
 type Window struct {
 	// Name, unique over windows and freezes.
 	Name string `yaml:"name,required"`
-	// When it opens: cron(...), rate(...), at(...) or always.
-	Schedule string `yaml:"schedule,required"`
-	// How long it stays open, in elapsed time. Required unless the schedule is always.
+	// When it opens: cron(...) with six or seven fields as in AWS, five fields of plain cron, rate(...), at(...) or always. Required unless rrule or ical is given.
+	Schedule string `yaml:"schedule"`
+	// Days that what cron names is put off, 0 to 6, as in two days after the second Tuesday. Default: 0.
+	OffsetDays int `yaml:"offset_days"`
+	// Recurrence rule of RFC 5545 in place of the schedule, for example FREQ=WEEKLY;BYDAY=SU. Default: none.
+	RRule string `yaml:"rrule"`
+	// Local date and time the rrule begins. Required with rrule.
+	Start Civil `yaml:"start"`
+	// iCalendar event in place of the schedule, or its lines DTSTART, RRULE, RDATE, EXDATE and DURATION. Default: none.
+	ICal string `yaml:"ical"`
+	// How long it stays open, in elapsed time. Required unless the schedule is always or ical says it.
 	Duration Duration `yaml:"duration"`
 	// How long before its end nothing starts any more. Default: 0s.
 	Cutoff Duration `yaml:"cutoff"`
@@ -117,6 +125,10 @@ type Window struct {
 	TimeZone Zone `yaml:"time_zone,required"`
 	// CEL over change and resource: what the window is for. Default: everything.
 	Applies string `yaml:"applies"`
+	// Local date and time before which it does not open. Default: none.
+	From Civil `yaml:"from"`
+	// Local date and time from which on it does not open. Default: none.
+	To Civil `yaml:"to"`
 	// Whether it is for maintenance: alerts of what it applies to are muted meanwhile, and it lets no change run. Default: false.
 	Mute bool `yaml:"mute"`
 }
@@ -125,11 +137,21 @@ type Window struct {
 type Freeze struct {
 	// Name, unique over windows and freezes.
 	Name string `yaml:"name,required"`
-	// Local date and time it begins.
-	From Civil `yaml:"from,required"`
-	// Local date and time it ends.
-	To Civil `yaml:"to,required"`
-	// IANA time zone of both.
+	// Local date and time it begins. Required unless it recurs.
+	From Civil `yaml:"from"`
+	// Local date and time it ends. Required unless it recurs.
+	To Civil `yaml:"to"`
+	// When it begins, for one that recurs: as in windows. Default: none.
+	Schedule string `yaml:"schedule"`
+	// Recurrence rule in place of the schedule: as in windows. Default: none.
+	RRule string `yaml:"rrule"`
+	// Local date and time the rrule begins. Required with rrule.
+	Start Civil `yaml:"start"`
+	// iCalendar event in place of the schedule: as in windows. Default: none.
+	ICal string `yaml:"ical"`
+	// How long each lasts, for one that recurs. Default: what ical says.
+	Duration Duration `yaml:"duration"`
+	// IANA time zone of all of these.
 	TimeZone Zone `yaml:"time_zone,required"`
 	// CEL over change and resource: what is frozen. Default: everything.
 	Applies string `yaml:"applies"`

@@ -300,20 +300,14 @@ func (v *validator) gate() {
 	windows := v.names("windows", "name", v.windows())
 	for i, w := range v.c.Windows {
 		path := at("windows", i)
-		if w.Schedule != "always" {
+		v.recurs(path, w.Schedule, w.RRule, w.ICal, w.Start, true)
+		if w.Schedule != "always" && (w.ICal == "" || w.Duration.D != 0) {
 			v.positive(path+".duration", w.Duration)
 			if w.Cutoff.D >= w.Duration.D && w.Duration.D > 0 {
 				v.add(path+".cutoff", "%s leaves nothing of the duration %s", w.Cutoff, w.Duration)
 			}
 		}
-		switch {
-		case strings.TrimSpace(w.Schedule) == "":
-			v.add(path+".schedule", "is empty; write cron(...), rate(...), at(...) or always")
-		case v.k.Schedule != nil:
-			if err := v.k.Schedule(w.Schedule); err != nil {
-				v.add(path+".schedule", "%s", err)
-			}
-		}
+		v.span(path, w.From, w.To)
 		v.expression("windows.applies", path+".applies", w.Applies, false)
 	}
 	v.names("freezes", "name", names(v.c.Freezes, func(f Freeze) string { return f.Name }))
@@ -322,9 +316,14 @@ func (v *validator) gate() {
 		if slices.Contains(windows, f.Name) {
 			v.add(path+".name", "%q is already the name of a window", f.Name)
 		}
-		if !f.To.UTC().After(f.From.UTC()) {
-			v.add(path+".to", "%s is not after from (%s)", f.To, f.From)
+		v.recurs(path, f.Schedule, f.RRule, f.ICal, f.Start, false)
+		switch recurring := f.Schedule != "" || f.RRule != "" || f.ICal != ""; {
+		case recurring && (f.ICal == "" || f.Duration.D != 0):
+			v.positive(path+".duration", f.Duration)
+		case !recurring && (f.From.IsZero() || f.To.IsZero()):
+			v.add(path, "needs from and to, or a schedule, rrule or ical when it recurs")
 		}
+		v.span(path, f.From, f.To)
 		v.expression("freezes.applies", path+".applies", f.Applies, false)
 	}
 	for i, a := range v.c.Policies.Approval {
@@ -346,6 +345,36 @@ func (v *validator) gate() {
 			}
 		}
 		v.positive(path+".expires", a.Expires)
+	}
+}
+
+// recurs checks the ways to say when a window opens.
+func (v *validator) recurs(path, schedule, rule, ical string, start Civil, required bool) {
+	given := 0
+	for _, text := range []string{schedule, rule, ical} {
+		if strings.TrimSpace(text) != "" {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		v.add(path, "says when it opens %d times; keep one of schedule, rrule and ical", given)
+	case given == 0 && required:
+		v.add(path+".schedule", "is empty; write cron(...), rate(...), at(...) or always, or rrule or ical in its place")
+	case rule != "" && start.IsZero():
+		v.add(path+".start", "is missing; a rrule begins somewhere, write for example 2026-11-22T02:00")
+	case rule == "" && !start.IsZero():
+		v.add(path+".start", "belongs to rrule, and there is none")
+	case schedule != "" && v.k.Schedule != nil:
+		if err := v.k.Schedule(schedule); err != nil {
+			v.add(path+".schedule", "%s", err)
+		}
+	}
+}
+
+func (v *validator) span(path string, from, to Civil) {
+	if !from.IsZero() && !to.IsZero() && !to.UTC().After(from.UTC()) {
+		v.add(path+".to", "%s is not after from (%s)", to, from)
 	}
 }
 

@@ -4,9 +4,19 @@ import "time"
 
 // Window is when something may run. With Deny it is a freeze: deny beats allow.
 type Window struct {
-	Name     string        `json:"name"`
-	Schedule string        `json:"schedule"` // cron(...), rate(...), at(...), five-field cron, or always
-	Duration time.Duration `json:"duration"`
+	Name     string `json:"name"`
+	Schedule string `json:"schedule"` // cron(...), rate(...), at(...), five-field cron, or always
+	// RRule is a recurrence rule (RFC 5545) in place of a schedule. It begins
+	// at Start, a local time such as 2026-11-22T02:00.
+	RRule string `json:"rrule,omitempty"`
+	Start string `json:"start,omitempty"`
+	// ICal is an iCalendar event, or its lines DTSTART, RRULE, RDATE and EXDATE,
+	// in place of a schedule. Its own end counts where Duration is zero.
+	ICal string `json:"ical,omitempty"`
+	// OffsetDays puts off what cron names by days, as in "two days after the
+	// second Tuesday": 0 to 6.
+	OffsetDays int           `json:"offset_days,omitempty"`
+	Duration   time.Duration `json:"duration"`
 	// Cutoff is how long before the end nothing new starts.
 	Cutoff   time.Duration `json:"cutoff,omitempty"`
 	TimeZone string        `json:"time_zone"`         // IANA name

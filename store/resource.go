@@ -11,6 +11,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/ops/graph"
 )
 
 // ResolveResources returns the resource id of each ref, in order; an empty ref
@@ -75,7 +76,7 @@ func (s *Store) createResource(ctx context.Context, tx db.Tx, ref ops.ResourceRe
 		_, name, _ = strings.Cut(aliases[0], ":")
 	}
 	id := s.newID()
-	_, err := tx.Exec(ctx, "INSERT INTO resource (id, kind, name, labels, depends_on, merged_into, created_at) VALUES ($1, $2, $3, 'null', 'null', '', $4)",
+	_, err := tx.Exec(ctx, "INSERT INTO resource (id, kind, name, labels, merged_into, created_at) VALUES ($1, $2, $3, 'null', '', $4)",
 		id, ref.Kind, name, millis(s.clock()))
 	if err != nil {
 		return "", fmt.Errorf("store: create resource %q: %w", name, err)
@@ -158,6 +159,9 @@ func (s *Store) MergeResources(ctx context.Context, tx db.Tx, by ops.Principal, 
 			return fmt.Errorf("store: merge resource %s into %s: %w", merge, keep, err)
 		}
 	}
+	if err := s.mergeEdges(ctx, tx, keep, merge); err != nil {
+		return err
+	}
 	_, err := s.Tell(ctx, tx, ops.NewFact("resource/"+keep, s.clock(), by, "", ops.ResourceMergedBody{Kept: keep, Merged: merge, Rule: rule}))
 	return err
 }
@@ -170,9 +174,9 @@ func (s *Store) Resource(ctx context.Context, idOrAlias string) (ops.Resource, e
 
 func (s *Store) resource(ctx context.Context, r db.Reader, idOrAlias string) (ops.Resource, error) {
 	var out ops.Resource
-	err := r.QueryRow(ctx, `SELECT id, kind, name, labels, depends_on FROM resource
+	err := r.QueryRow(ctx, `SELECT id, kind, name, labels FROM resource
 		WHERE id = COALESCE((SELECT resource_id FROM resource_alias WHERE alias = $1), (SELECT merged_into FROM resource WHERE id = $1 AND merged_into <> ''), $1)`,
-		idOrAlias).Scan(&out.ID, &out.Kind, &out.Name, inJSON{&out.Labels}, inJSON{&out.DependsOn})
+		idOrAlias).Scan(&out.ID, &out.Kind, &out.Name, inJSON{&out.Labels})
 	if errors.Is(err, db.ErrNoRows) {
 		return out, fmt.Errorf("store: resource %q: %w", idOrAlias, ops.ErrNotFound)
 	}
@@ -187,7 +191,8 @@ func (s *Store) resource(ctx context.Context, r db.Reader, idOrAlias string) (op
 	if err != nil {
 		return out, fmt.Errorf("store: read the aliases of resource %s: %w", out.ID, err)
 	}
-	return out, nil
+	out.DependsOn, err = s.needs(ctx, r, out.ID)
+	return out, err
 }
 
 // CountResources returns how many resources are known, those that were merged
@@ -201,15 +206,83 @@ func (s *Store) CountResources(ctx context.Context) (int, error) {
 }
 
 // DescribeResource sets what is known about a resource besides its aliases:
-// kind and name unless empty, labels and what it depends on as they are.
+// kind and name unless empty, labels as they are, and what the configuration
+// says it depends on.
 func (s *Store) DescribeResource(ctx context.Context, tx db.Tx, r ops.Resource) error {
-	n, err := tx.Exec(ctx, `UPDATE resource SET kind = CASE WHEN $2 = '' THEN kind ELSE $2 END, name = CASE WHEN $3 = '' THEN name ELSE $3 END, labels = $4, depends_on = $5
-		WHERE id = $1`, r.ID, r.Kind, r.Name, marshal(r.Labels), marshal(r.DependsOn))
+	n, err := tx.Exec(ctx, `UPDATE resource SET kind = CASE WHEN $2 = '' THEN kind ELSE $2 END, name = CASE WHEN $3 = '' THEN name ELSE $3 END, labels = $4
+		WHERE id = $1`, r.ID, r.Kind, r.Name, marshal(r.Labels))
 	if err != nil {
 		return fmt.Errorf("store: describe resource %s: %w", r.ID, err)
 	}
 	if n == 0 {
 		return fmt.Errorf("store: resource %q: %w", r.ID, ops.ErrNotFound)
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM resource_edge WHERE source = $1 AND resource_id = $2", graph.ConfigSource, r.ID); err != nil {
+		return fmt.Errorf("store: describe resource %s: %w", r.ID, err)
+	}
+	for _, needs := range r.DependsOn {
+		if err := s.addEdge(ctx, tx, graph.Edge{From: r.ID, To: needs, Source: graph.ConfigSource}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeclareResources takes in the resources of the configuration, under the ids
+// they have there. One that was discovered under one of their aliases becomes
+// part of the declared one: naming the alias is the explicit rule that merges
+// ask for. What the configuration said before about dependencies is forgotten.
+func (s *Store) DeclareResources(ctx context.Context, tx db.Tx, by ops.Principal, declared []ops.Resource) error {
+	for _, r := range declared {
+		var into string
+		err := tx.QueryRow(ctx, "SELECT merged_into FROM resource WHERE id = $1", r.ID).Scan(&into)
+		switch {
+		case errors.Is(err, db.ErrNoRows):
+			_, err = tx.Exec(ctx, "INSERT INTO resource (id, kind, name, labels, merged_into, created_at) VALUES ($1, $2, $3, 'null', '', $4)",
+				r.ID, r.Kind, cmp.Or(r.Name, r.ID), millis(s.clock()))
+		case err == nil && into != "":
+			_, err = tx.Exec(ctx, "UPDATE resource SET merged_into = '' WHERE id = $1", r.ID)
+		}
+		if err != nil {
+			return fmt.Errorf("store: declare resource %s: %w", r.ID, err)
+		}
+		owner, err := s.owners(ctx, tx, r.Aliases)
+		if err != nil {
+			return err
+		}
+		for _, alias := range r.Aliases {
+			other := owner[alias]
+			switch {
+			case other == r.ID:
+			case other == "":
+				if _, err := tx.Exec(ctx, "INSERT INTO resource_alias (alias, resource_id) VALUES ($1, $2)", alias, r.ID); err != nil {
+					return fmt.Errorf("store: name resource %s %q: %w", r.ID, alias, err)
+				}
+			case slices.ContainsFunc(declared, func(d ops.Resource) bool { return d.ID == other }):
+				// The configuration moved the alias from one of its resources to another.
+				if _, err := tx.Exec(ctx, "UPDATE resource_alias SET resource_id = $1 WHERE alias = $2", r.ID, alias); err != nil {
+					return fmt.Errorf("store: name resource %s %q: %w", r.ID, alias, err)
+				}
+			default:
+				if err := s.MergeResources(ctx, tx, by, r.ID, other, "configuration: resources["+r.ID+"].aliases"); err != nil {
+					return err
+				}
+				for a, of := range owner {
+					if of == other {
+						owner[a] = r.ID
+					}
+				}
+			}
+			owner[alias] = r.ID
+		}
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM resource_edge WHERE source = $1", graph.ConfigSource); err != nil {
+		return fmt.Errorf("store: forget the edges of the configuration: %w", err)
+	}
+	for _, r := range declared {
+		if err := s.DescribeResource(ctx, tx, r); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -68,7 +68,12 @@ func TestHostileRecords(t *testing.T) {
 		if err := h.Store.SaveTicket(ctx, tx, &ticket); err != nil {
 			return err
 		}
-		return h.Store.SaveChange(ctx, tx, c, p, time.Time{})
+		if err := h.Store.SaveChange(ctx, tx, c, p, time.Time{}); err != nil {
+			return err
+		}
+		c.ID, c.Number, c.State, c.PlanID, c.Runbook = "c-y", 901, ops.ChangeScheduled, "", ""
+		c.Window.End = now.Add(time.Hour)
+		return h.Store.SaveChange(ctx, tx, c, ops.Plan{}, time.Time{})
 	})
 	by := ops.Principal{Name: hostile}
 	for _, body := range []ops.FactBody{
@@ -99,7 +104,7 @@ func TestHostileRecords(t *testing.T) {
 	r := h.Reader("ada")
 	for _, u := range []string{
 		"/", "/series", "/series/" + watched, "/incidents", "/incidents/INC-900", "/changes", "/changes/CHG-900", "/approvals", "/trail/INC-900", "/trail/CHG-900", "/desk", "/desk/" + d.Display,
-		"/search?q=onerror", "/backlog?range=24h",
+		"/search?q=onerror", "/backlog?range=24h", "/calendar?month=" + now.Format("2006-01"),
 	} {
 		p := r.Get(u)
 		if p.Status != http.StatusOK {
@@ -120,6 +125,7 @@ func TestHostileInput(t *testing.T) {
 		"/search?q=" + q, "/incidents?q=" + q, "/incidents?team=" + q, "/incidents?severity=" + q, "/incidents?state=" + q, "/incidents?view=" + q, "/incidents?before=" + q,
 		"/changes?q=" + q, "/changes?view=" + q, "/backlog?team=" + q, "/backlog?range=" + q, "/backlog?from=" + q + "&to=" + q, "/incidents/" + url.PathEscape(hostile), "/changes/" + url.PathEscape(hostile),
 		"/trail/" + url.PathEscape(hostile), "/desk/" + url.PathEscape(hostile), "/" + url.PathEscape(hostile), u["incident"] + "?range=" + q, u["incident"] + "?from=" + q,
+		"/calendar?month=" + q, "/calendar?zone=" + q, "/calendar?view=" + q, "/windows/" + url.PathEscape(hostile),
 		"/series?q=" + q, "/series?group=" + q, "/series?state=" + q, "/series?after=" + q, "/series/" + url.PathEscape(hostile), u["series-unusual"] + "?range=" + q,
 		u["series-unusual"] + "?from=" + q + "&to=" + q, u["series-unusual"] + "?anomaly=" + q,
 	} {

@@ -13,6 +13,7 @@ import (
 	"github.com/fettleops/fettle/web/page/account"
 	"github.com/fettleops/fettle/web/page/approvals"
 	"github.com/fettleops/fettle/web/page/backlog"
+	"github.com/fettleops/fettle/web/page/calendar"
 	"github.com/fettleops/fettle/web/page/changes"
 	"github.com/fettleops/fettle/web/page/desk"
 	"github.com/fettleops/fettle/web/page/incidents"
@@ -31,6 +32,7 @@ type Record interface {
 	chrome.Feed
 	approvals.Record
 	backlog.Record
+	calendar.Record
 	changes.Record
 	incidents.Record
 	overview.Record
@@ -52,6 +54,7 @@ type Deps struct {
 	Senses    series.Senses     // what detection sees; nil: no pages of series
 	Incidents incidents.Actions // the correlate room
 	Gate      Gate              // the change room
+	Windows   calendar.Windows  // when changes may run; nil: no calendar
 	Analytics backlog.Answers   // the analytics room
 	Desk      desk.Desk         // nil: no desk pages
 	DeskName  string            // configured platform name of the desk, whose tickets link to its pages
@@ -77,7 +80,7 @@ type page interface{ Routes(mux *http.ServeMux) }
 func New(d Deps) (*Web, error) {
 	c, err := chrome.New(chrome.Options{
 		Sessions: d.Sessions, Record: d.Record, Switch: d.Gate, Feed: d.Record, Clock: d.Clock, Logger: d.Logger,
-		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style},
+		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style, calendar.Style},
 	})
 	if err != nil {
 		return nil, err
@@ -104,6 +107,13 @@ func New(d Deps) (*Web, error) {
 	}
 	if d.Senses != nil {
 		p, err := series.New(c, d.Senses)
+		if err != nil {
+			return nil, err
+		}
+		p.Routes(mux)
+	}
+	if d.Windows != nil {
+		p, err := calendar.New(c, d.Windows, d.Record)
 		if err != nil {
 			return nil, err
 		}
@@ -142,6 +152,9 @@ func navigation(d Deps) []chrome.Group {
 		{URL: "/changes", Icon: "change", Name: "Changes", Core: true},
 		{URL: "/approvals", Icon: "approve", Name: "Approvals", Core: true, Count: "approvals"},
 	}}
+	if d.Windows != nil {
+		loop.Links = append(loop.Links, chrome.Link{URL: "/calendar", Icon: "calendar", Name: "Calendar"})
+	}
 	learn := chrome.Group{Name: "Learn", Links: []chrome.Link{{URL: "/backlog", Icon: "backlog", Name: "Backlog"}}}
 	system := chrome.Group{Name: "System", Links: []chrome.Link{
 		{URL: "/stop", Icon: "power", Name: "Execution"}, {URL: "/account", Icon: "user", Name: "Account"}, {URL: "/styleguide", Icon: "theme", Name: "Style guide"},

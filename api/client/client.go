@@ -86,6 +86,10 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if out == nil {
 		return nil
 	}
+	if whole, ok := out.(*raw); ok {
+		*whole = b
+		return nil
+	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return fmt.Errorf("%s answered %s with something that is no JSON (is it Fettle?): %w", c.base, resp.Status, ops.ErrUnavailable)
 	}
@@ -274,4 +278,38 @@ func (c *Client) Send(ctx context.Context, name, contentType string, payload []b
 		Outcome string `json:"outcome"`
 	}
 	return out.Outcome, c.do(ctx, http.MethodPost, "/integrations/"+url.PathEscape(name)+"/send", nil, contentType, payload, &out)
+}
+
+// Windows lists windows and freezes.
+func (c *Client) Windows(ctx context.Context) (api.List[api.WindowView], error) {
+	return get[api.List[api.WindowView]](ctx, c, "/windows", nil)
+}
+
+// Occurrences lists the next openings of a window or freeze; see the API for the query.
+func (c *Client) Occurrences(ctx context.Context, name string, query url.Values) (api.List[ops.Occurrence], error) {
+	return get[api.List[ops.Occurrence]](ctx, c, "/windows/"+url.PathEscape(name)+"/occurrences", query)
+}
+
+// Calendar returns windows and freezes as iCalendar: the one of that name, or all.
+func (c *Client) Calendar(ctx context.Context, name string) ([]byte, error) {
+	query := url.Values{}
+	if name != "" {
+		query.Set("name", name)
+	}
+	var b raw
+	err := c.do(ctx, http.MethodGet, "/windows.ics", query, "", nil, &b)
+	return b, err
+}
+
+// raw takes an answer as it is.
+type raw []byte
+
+// Conflicts lists which changes are in the way of one; see the API for the query.
+func (c *Client) Conflicts(ctx context.Context, id string, query url.Values) (api.List[api.Conflict], error) {
+	return get[api.List[api.Conflict]](ctx, c, "/changes/"+url.PathEscape(id)+"/conflicts", query)
+}
+
+// Graph shows what a resource needs and what needs it; see the API for the query.
+func (c *Client) Graph(ctx context.Context, id string, query url.Values) (api.GraphView, error) {
+	return get[api.GraphView](ctx, c, "/resources/"+url.PathEscape(id)+"/graph", query)
 }

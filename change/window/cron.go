@@ -47,6 +47,7 @@ type cron struct {
 
 	anyDay, anyWeekday bool // the field restricts nothing
 	either             bool // both restrict and one is enough
+	offset             int  // days that a start is put off
 }
 
 var (
@@ -56,11 +57,13 @@ var (
 
 func parseCron(text string, d dialect, zone *time.Location) (*cron, error) {
 	fields := strings.Fields(text)
-	if d == amazon && len(fields) == 7 {
+	if d == amazon && (len(fields) == 7 || secondsWithoutYear(fields)) {
 		if fields[0] != "0" {
 			return nil, fmt.Errorf("seconds %q: windows open on the minute, write 0", fields[0])
 		}
-		fields = fields[1:]
+		if fields = fields[1:]; len(fields) == 5 {
+			fields = append(fields, "*")
+		}
 	}
 	if want := map[dialect]int{unix: 5, amazon: 6}[d]; len(fields) != want {
 		return nil, fmt.Errorf("has %d fields, cron(...) takes six (minute hour day month weekday year) and plain cron five", len(fields))
@@ -96,9 +99,16 @@ func parseCron(text string, d dialect, zone *time.Location) (*cron, error) {
 		return nil, err
 	}
 	if !c.ever() {
-		return nil, errors.New("names a day that never comes")
+		return nil, errors.New("names a day that never comes: look at day of month, month, day of week and year together")
 	}
 	return c, nil
+}
+
+// secondsWithoutYear tells the form of AWS that has seconds and leaves out the
+// year, as in 0 15 10 ? * MON-FRI, from the one that has a year: its ? stands
+// one field later.
+func secondsWithoutYear(fields []string) bool {
+	return len(fields) == 6 && (fields[3] == "?" || fields[5] == "?") && fields[2] != "?" && fields[4] != "?"
 }
 
 func (c *cron) parseDays(field string, d dialect) error {
@@ -334,29 +344,36 @@ func (c *cron) weekdayMatches(d time.Time) bool {
 		(c.last&bit != 0 && day+7 > date(y, int(m)+1, 0).Day())
 }
 
-// starts calls yield with every start of a date, in the order of local time.
-func (c *cron) starts(d time.Time, yield func(time.Time)) {
-	resolve := c.resolver(d)
+// starts calls yield with the starts of a date after past, in the order of
+// local time, and maybe with some before. Where the clock does not move near
+// that date, that is the order of instants, and it ends when yield says so.
+func (c *cron) starts(d, past time.Time, yield func(time.Time) (more bool)) {
+	resolve, steady := c.resolver(d)
 	for hours := c.hours; hours != 0; hours &= hours - 1 {
-		h := bits.TrailingZeros64(hours)
+		hour := d.Add(time.Duration(bits.TrailingZeros64(hours)) * time.Hour)
+		if steady && !resolve(hour.Add(time.Hour)).After(past) {
+			continue
+		}
 		for minutes := c.minutes; minutes != 0; minutes &= minutes - 1 {
 			m := bits.TrailingZeros64(minutes)
-			yield(resolve(d.Add(time.Duration(h)*time.Hour + time.Duration(m)*time.Minute)))
+			if !yield(resolve(hour.Add(time.Duration(m)*time.Minute))) && steady {
+				return
+			}
 		}
 	}
 }
 
 // resolver returns Resolve for the times of a date, without looking each one
-// up when the offset does not change near it.
-func (c *cron) resolver(d time.Time) func(time.Time) time.Time {
+// up when the offset does not change near it, which is steady.
+func (c *cron) resolver(d time.Time) (resolve func(time.Time) time.Time, steady bool) {
 	const near = 48 * time.Hour
 	noon := d.Add(12 * time.Hour).In(c.zone)
 	from, to := noon.ZoneBounds()
 	if (from.IsZero() || noon.Sub(from) > near) && (to.IsZero() || to.Sub(noon) > near) {
 		_, offset := noon.Zone()
-		return func(civil time.Time) time.Time { return civil.Add(-time.Duration(offset) * time.Second).In(c.zone) }
+		return func(civil time.Time) time.Time { return civil.Add(-time.Duration(offset) * time.Second).In(c.zone) }, true
 	}
-	return func(civil time.Time) time.Time { return Resolve(civil, c.zone) }
+	return func(civil time.Time) time.Time { return Resolve(civil, c.zone) }, false
 }
 
 // after looks from two dates back, because local dates and a time that is
@@ -365,17 +382,18 @@ func (c *cron) resolver(d time.Time) func(time.Time) time.Time {
 func (c *cron) after(t time.Time) (best time.Time, ok bool) {
 	y, m, d := t.In(c.zone).Date()
 	var hit time.Time
-	for day, found := c.day(date(y, int(m), d-2), 1); found; day, found = c.day(day.AddDate(0, 0, 1), 1) {
+	for day, found := c.day(date(y, int(m), d-2-c.offset), 1); found; day, found = c.day(day.AddDate(0, 0, 1), 1) {
 		if ok && day.After(hit.AddDate(0, 0, 1)) {
 			break
 		}
-		c.starts(day, func(s time.Time) {
+		c.starts(day.AddDate(0, 0, c.offset), t, func(s time.Time) bool {
 			if s.After(t) && (!ok || s.Before(best)) {
 				best = s
 				if !ok {
 					hit, ok = day, true
 				}
 			}
+			return !s.After(t)
 		})
 	}
 	return best, ok
@@ -385,17 +403,18 @@ func (c *cron) after(t time.Time) (best time.Time, ok bool) {
 func (c *cron) before(t time.Time) (best time.Time, ok bool) {
 	y, m, d := t.In(c.zone).Date()
 	var hit time.Time
-	for day, found := c.day(date(y, int(m), d+1), -1); found; day, found = c.day(day.AddDate(0, 0, -1), -1) {
+	for day, found := c.day(date(y, int(m), d+1-c.offset), -1); found; day, found = c.day(day.AddDate(0, 0, -1), -1) {
 		if ok && day.Before(hit.AddDate(0, 0, -1)) {
 			break
 		}
-		c.starts(day, func(s time.Time) {
+		c.starts(day.AddDate(0, 0, c.offset), time.Time{}, func(s time.Time) bool {
 			if !s.After(t) && (!ok || s.After(best)) {
 				best = s
 				if !ok {
 					hit, ok = day, true
 				}
 			}
+			return !s.After(t)
 		})
 	}
 	return best, ok

@@ -19,11 +19,25 @@ type starts interface {
 	before(t time.Time) (time.Time, bool)
 }
 
-// parse reads a schedule other than always. anchor is what rate counts from.
-func parse(text string, zone *time.Location, anchor time.Time) (starts, error) {
+// parse reads a schedule other than always. anchor is what rate counts from,
+// offset the days that what cron names is put off.
+func parse(text string, zone *time.Location, anchor time.Time, offset int) (starts, error) {
 	text = strings.TrimSpace(text)
+	var c *cron
+	var err error
 	if inner, ok := inside(text, "cron"); ok {
-		return parseCron(inner, amazon, zone)
+		c, err = parseCron(inner, amazon, zone)
+	} else if len(strings.Fields(text)) == 5 && !strings.Contains(text, "(") {
+		c, err = parseCron(text, unix, zone)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case c != nil:
+		c.offset = offset
+		return c, nil
+	case offset != 0:
+		return nil, errors.New("offset_days needs a schedule of cron")
 	}
 	if inner, ok := inside(text, "rate"); ok {
 		return parseRate(inner, anchor)
@@ -34,9 +48,6 @@ func parse(text string, zone *time.Location, anchor time.Time) (starts, error) {
 			return nil, err
 		}
 		return oneStart(Resolve(civil, zone)), nil
-	}
-	if len(strings.Fields(text)) == 5 {
-		return parseCron(text, unix, zone)
 	}
 	return nil, errors.New("write always, cron(0 2 ? * SUN *), rate(7 days), at(2027-01-31T02:00:00) or five cron fields")
 }
@@ -85,6 +96,11 @@ func Resolve(civil time.Time, zone *time.Location) time.Time {
 	var missed time.Time
 	for t := civil.Add(-reach).In(zone); ; {
 		start, end := t.ZoneBounds()
+		if !end.IsZero() && !end.After(t) {
+			// Go ends a stretch a day early in leap years beyond its table, and
+			// would have us look at the same instant for ever.
+			end = t.Add(24 * time.Hour)
+		}
 		_, offset := t.Zone()
 		at := civil.Add(-time.Duration(offset) * time.Second)
 		if (start.IsZero() || !at.Before(start)) && (end.IsZero() || at.Before(end)) {

@@ -56,12 +56,27 @@ func Compile(w ops.Window) (*Window, error) {
 	if !w.From.IsZero() && !w.To.IsZero() && !w.From.Before(w.To) {
 		return nil, fault("from %s is not before to %s", w.From.In(zone).Format(time.RFC3339), w.To.In(zone).Format(time.RFC3339))
 	}
+	recurs := w.Schedule != "" && w.Schedule != always
+	if n := given(w.Schedule, w.RRule, w.ICal); n > 1 {
+		return nil, fault("says when it opens %d times; keep one of schedule, rrule and ical", n)
+	}
 	switch {
+	case w.OffsetDays < 0 || w.OffsetDays > 6:
+		return nil, fault("offset_days %d is not within 0 to 6", w.OffsetDays)
+	case w.OffsetDays != 0 && !recurs:
+		return nil, fault("offset_days needs a schedule of cron")
+	case w.RRule == "" && w.Start != "":
+		return nil, fault("start belongs to rrule, and there is none; a window that opens once has the schedule at(%s)", w.Start)
+	case w.RRule != "" || w.ICal != "":
+		if err := c.recur(); err != nil {
+			return nil, fault("%w", err)
+		}
+		recurs = true
 	case w.Schedule == "" && w.Deny && (w.From.IsZero() || w.To.IsZero()):
 		return nil, fault("a freeze without a schedule needs from and to")
 	case w.Schedule == "" && !w.Deny:
-		return nil, fault("schedule is empty; write always, cron(...), rate(...) or at(...)")
-	case w.Schedule == "" || w.Schedule == always:
+		return nil, fault("schedule is empty; write always, cron(...), rate(...), at(...), or rrule or ical in its place")
+	case !recurs:
 		c.starts, c.until = oneStart(time.Unix(0, 0).UTC()), Forever
 		if !w.From.IsZero() {
 			c.starts = oneStart(w.From.UTC())
@@ -74,14 +89,19 @@ func Compile(w ops.Window) (*Window, error) {
 		if anchor.IsZero() {
 			anchor = time.Unix(0, 0).UTC()
 		}
-		if c.starts, err = parse(w.Schedule, zone, anchor); err != nil {
+		if c.starts, err = parse(w.Schedule, zone, anchor, w.OffsetDays); err != nil {
 			return nil, fault("schedule %q: %w", w.Schedule, err)
 		}
-		if w.Duration <= 0 || w.Duration > MaxDuration {
-			return nil, fault("duration %s must be above zero and at most %s", w.Duration, MaxDuration)
+	}
+	if recurs {
+		if c.Duration <= 0 || c.Duration > MaxDuration {
+			return nil, fault("duration %s must be above zero and at most %s", c.Duration, MaxDuration)
 		}
-		if w.Cutoff < 0 || w.Cutoff >= w.Duration {
-			return nil, fault("cutoff %s must be shorter than the duration %s, or nothing could ever start", w.Cutoff, w.Duration)
+		if w.Cutoff < 0 || w.Cutoff >= c.Duration {
+			return nil, fault("cutoff %s must be shorter than the duration %s, or nothing could ever start", w.Cutoff, c.Duration)
+		}
+		if len(c.Next(time.Unix(0, 0).Add(-1), 1)) == 0 {
+			return nil, fault("%s", c.never())
 		}
 	}
 	if w.Applies != "" {
@@ -94,6 +114,55 @@ func Compile(w ops.Window) (*Window, error) {
 		}
 	}
 	return c, nil
+}
+
+func given(texts ...string) (n int) {
+	for _, t := range texts {
+		if t != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// recur compiles a window that is given as a rule or as an event.
+func (w *Window) recur() error {
+	if w.RRule != "" {
+		if w.Start == "" {
+			return errors.New("start is missing: a rrule begins somewhere, write for example 2026-11-22T02:00")
+		}
+		civil, err := parseCivil(w.Start)
+		if err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
+		if w.starts, err = recur(w.RRule, moment{civil: civil}, w.zone); err != nil {
+			return fmt.Errorf("rrule %q: %w", w.RRule, err)
+		}
+		return nil
+	}
+	r, duration, err := parseLines(w.ICal, w.zone)
+	if err != nil {
+		return fmt.Errorf("ical: %w", err)
+	}
+	w.starts = r
+	if w.Duration == 0 {
+		w.Duration = duration
+	}
+	return nil
+}
+
+// never says why a schedule has no start at all.
+func (w *Window) never() string {
+	what := "schedule"
+	if w.RRule != "" {
+		what = "rrule"
+	} else if w.ICal != "" {
+		what = "ical"
+	}
+	if w.From.IsZero() && w.To.IsZero() {
+		return what + " never opens: it names no date from 1970 to 2199"
+	}
+	return what + " never opens between from and to"
 }
 
 // CompileAll compiles windows and returns every fault joined.

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/fettleops/fettle/analytics"
 	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/change/window"
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/desk"
 	"github.com/fettleops/fettle/correlate"
@@ -130,10 +132,16 @@ func Empty(t testing.TB) *House {
 	if err != nil {
 		t.Fatal(err)
 	}
+	windows := []ops.Window{{Name: "EU data tier", Schedule: "0 22 * * *", Duration: 4 * time.Hour, Cutoff: 30 * time.Minute, TimeZone: "Europe/Dublin"}, {
+		Name: "Nightly patching", Schedule: "0 1 * * *", Duration: 45 * time.Minute, TimeZone: "UTC", Mute: true, Applies: `resource.labels.instance.startsWith("checkout-")`,
+	}}
+	freezes := []ops.Window{{Name: "Year end", Deny: true, TimeZone: "Europe/Dublin", From: time.Date(2026, 11, 27, 6, 0, 0, 0, time.UTC), To: time.Date(2026, 11, 30, 18, 0, 0, 0, time.UTC)}}
+	book, err := window.NewBook(append(slices.Clone(windows), freezes...))
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.Gate, err = change.New(change.Config{
-		Windows: []ops.Window{{Name: "EU data tier", Schedule: "0 22 * * *", Duration: 4 * time.Hour, Cutoff: 30 * time.Minute, TimeZone: "Europe/Dublin"}, {
-			Name: "Nightly patching", Schedule: "0 1 * * *", Duration: 45 * time.Minute, TimeZone: "UTC", Mute: true, Applies: `resource.labels.instance.startsWith("checkout-")`,
-		}},
+		Windows: windows, Freezes: freezes,
 		Approval: []change.ApprovalRule{{
 			Match: "true", Approvers: []ops.Approvers{{Role: ops.Approver, Count: 1}}, Expires: 72 * time.Hour,
 		}},
@@ -162,7 +170,7 @@ func Empty(t testing.TB) *House {
 		Sessions: Sessions{h.Store, h.DB, 12 * time.Hour}, Record: h.Store, Series: h.Series, Incidents: h.Incidents,
 		Senses: &detect.Viewer{Watching: h.watch, Record: h.Store, Windows: h.Gate}, Gate: gate{h.Gate, h.Store},
 		Analytics: &analytics.Room{Teams: []analytics.Team{{Name: "EUC", Zone: zone, Hour: 19}, {Name: "Support", Zone: zone, Hour: 19}}, Record: h.Store, Facts: h.Store, DB: h.DB, Clock: h.Now, Logger: log},
-		Desk:      h.Desk, DeskName: "desk", Pulse: pulse{}, Clock: h.Now, Logger: log, Version: "1.0",
+		Windows:   book, Desk: h.Desk, DeskName: "desk", Pulse: pulse{}, Clock: h.Now, Logger: log, Version: "1.0",
 	})
 	if err != nil {
 		t.Fatal(err)
