@@ -110,6 +110,16 @@ func (b *boxes) take(t int, pair uint32) {
 	b.rename(pair, uint32(i))
 }
 
+// nearFree asks for the memory of the box that take would give to a pair of a
+// tree.
+func (b *boxes) nearFree(t int) {
+	if b.names == nil || b.own[t] < 0 {
+		return
+	}
+	from := int(b.own[t]) * b.size
+	vector.Near(b.data[from : from+b.size])
+}
+
 // drop takes the box of a pair away.
 func (b *boxes) drop(pair uint32) {
 	if b.names == nil {

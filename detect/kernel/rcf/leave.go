@@ -6,34 +6,48 @@ import (
 	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
 )
 
-// seeOff finds the trees that may take in the point being learned, the points
-// that leave full ones for it and the ways to these, before anything else is
-// done: in a forest that is not in the cache, the memory for that arrives while
-// the point is scored.
-func (f *Forest) seeOff(p *Pass) {
-	p.takers, p.left = p.takers[:0], 0
-	p.exitPoints = p.exitPoints[:0]
-	n := 0
+// choose finds the trees that may take in the point being learned and the
+// points that leave full ones for it, before anything else is done: in a forest
+// that is not in the cache, the memory of both arrives while the point goes down
+// the trees.
+func (f *Forest) choose(p *Pass) {
+	p.takers, p.exiting, p.left = p.takers[:0], p.exiting[:0], 0
 	for t := range f.trees {
 		tr := &f.trees[t]
-		if int(tr.size) < f.opts.Samples {
-			p.takers = append(p.takers, int32(t))
-			continue
-		}
-		if tr.next != f.learned {
+		full := int(tr.size) == f.opts.Samples
+		if full && tr.next != f.learned {
 			continue
 		}
 		p.takers = append(p.takers, int32(t))
-		p.exitPaths[n], p.exitStarts[n] = uint32(t*f.slots), uint32(len(p.exitPoints))
-		from, to := t*f.opts.Samples, (t+1)*f.opts.Samples
-		p.exitPoints = append(p.exitPoints, f.points.at(f.refs.get(from))...)
-		vector.Near(f.weights[from:to])
-		vector.Near(f.refs.low[from:to])
-		n++
+		if full {
+			p.exiting = append(p.exiting, int32(t))
+			from, to := t*f.opts.Samples, (t+1)*f.opts.Samples
+			vector.Near(f.refs.low[from:to])
+			vector.Near(f.weights[from:to])
+		}
 	}
-	if n == 0 {
+	for _, t := range p.exiting {
+		vector.Near(f.points.at(f.refs.get(int(t) * f.opts.Samples)))
+	}
+}
+
+// seeOff finds the ways to the points that leave, so that the memory for them
+// and for the point that comes arrives while that is scored.
+func (f *Forest) seeOff(p *Pass) {
+	if len(p.exiting) == 0 {
 		return
 	}
+	p.exitPoints = p.exitPoints[:0]
+	for i, t := range p.exiting {
+		id := f.refs.get(int(t) * f.opts.Samples)
+		p.exitPaths[i], p.exitStarts[i] = uint32(int(t)*f.slots), uint32(len(p.exitPoints))
+		p.exitPoints = append(p.exitPoints, f.points.at(id)...)
+		vector.Near(f.points.holds.low[id : id+1])
+		free := int(t)*f.slots + 2*int(f.trees[t].free)
+		vector.Near(f.arena[free : free+2])
+		f.boxes.nearFree(int(t))
+	}
+	n := len(p.exiting)
 	whole := (n + 7) &^ 7
 	for i := n; i < whole; i++ {
 		p.exitPaths[i], p.exitStarts[i] = p.exitPaths[0], 0

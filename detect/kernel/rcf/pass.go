@@ -61,6 +61,7 @@ type Pass struct {
 	// The same for the points that leave, how many have left, and where the
 	// last point put in stands: the level and the slot of what it pushed down.
 	takers   []int32 // the trees that may take in the point being learned
+	exiting  []int32 // those of them that a point leaves for it
 	exits    vector.Way
 	left     int
 	cutLevel int
@@ -170,6 +171,7 @@ func (p *Pass) fitTrees(f *Forest) {
 		p.exitDepths = make([]int32, p.trees)
 		p.exitStarts = make([]uint32, p.trees)
 		p.takers = make([]int32, 0, p.trees)
+		p.exiting = make([]int32, 0, p.trees)
 	}
 	if n := (f.opts.Samples + 2) * p.trees; len(p.paths) < n {
 		p.paths = make([]uint32, n)
@@ -317,21 +319,25 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 		clear(p.low)
 	}
 	if learn {
-		f.seeOff(p)
+		f.choose(p)
 	}
 	if score {
-		p.Score = f.ask(p)
+		p.Score = f.ask(p, learn)
 		if p.Attribute {
 			f.account(p)
 		}
+	} else if learn {
+		f.seeOff(p)
 	}
 	if learn {
 		f.learn(p, id)
 	}
 }
 
-// ask returns the score of the point in p, that of p.Trees trees.
-func (f *Forest) ask(p *Pass) float64 {
+// ask returns the score of the point in p, that of p.Trees trees. If it is to
+// be learned, what leaves for it is seen off on the way: the memory for either
+// arrives while the other is busy.
+func (f *Forest) ask(p *Pass, learn bool) float64 {
 	portion := len(f.trees)
 	if p.Precision > 0 {
 		portion = leastTrees
@@ -343,6 +349,12 @@ func (f *Forest) ask(p *Pass) float64 {
 		}
 		p.Trees = min(from+portion, len(f.trees))
 		f.descendAll(p, from, p.Trees)
+		if f.few > 0 {
+			f.kernels.Scout(&p.way, from, p.Trees)
+		}
+		if learn && from == 0 {
+			f.seeOff(p)
+		}
 		f.climbAll(p, from, p.Trees)
 		for t := from; t < p.Trees; t++ {
 			if f.trees[t].size == 0 {

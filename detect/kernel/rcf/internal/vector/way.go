@@ -23,8 +23,8 @@ type Way struct {
 
 	// A node whose mass, shifted, is less than Few has no box. Lists has, for each
 	// tree, room for List numbers: how many such nodes lead to the leaf, and for
-	// each of them, from the leaf up, the rows of the points beside the way, the
-	// last one marked. Waiting has room for twice as many numbers as List, Light
+	// each of them, from the leaf up, the rows of the points beside the way, in any
+	// order, the last one marked. Waiting has room for twice as many numbers as List, Light
 	// for a box.
 	Lists   *uint32
 	Waiting *uint32
@@ -39,8 +39,8 @@ type Way struct {
 	// leaf's if there is none, -1 if the leaf is the point; and its score.
 	Tops   *int32
 	Scores *float64
-	// The largest sum of a node's gaps so far. If it exceeds float32, scores may
-	// be wrong.
+	// No less than the largest sum of a node's gaps so far; nodes that contain the
+	// point may count too. If it exceeds float32, scores may be wrong.
 	Most float64
 
 	Trees, Slots, Dims, Width, List int // Trees is a multiple of 8
@@ -60,6 +60,10 @@ func (s Set) Descend(w *Way, from, to int) { descend8(s, w, from, to) }
 // Scores. It leaves in Going those trees in which there is a way up to go, and
 // returns their number.
 func (s Set) Meet(w *Way, n int) int { return meet8(s, w, n) }
+
+// Scout asks the processor to bring near what Meet and Gather will read in the
+// trees from one to another, in which Descend has found ways.
+func (s Set) Scout(w *Way, from, to int) { scout8(s, w, from, to) }
 
 // Gather lists the points under the light nodes on the way that Descend has
 // found in a tree, and asks the processor to bring near what Rise and Climb

@@ -9,6 +9,9 @@ func descend8(s Set, w *Way, from, to int)
 func meet8(s Set, w *Way, n int) int
 
 //go:noescape
+func scout8(s Set, w *Way, from, to int)
+
+//go:noescape
 func gather8(s Set, w *Way, tree int)
 
 //go:noescape

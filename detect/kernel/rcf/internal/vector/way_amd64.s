@@ -190,10 +190,102 @@ done:
 portable:
 	JMP ·portableMeet(SB)
 
-// func gather8(s Set, w *Way, tree int)
-//
 // BOXES is how many boxes above the light nodes are brought near.
 #define BOXES 5
+
+// func scout8(s Set, w *Way, from, to int)
+//
+// What Gather does in a tree hangs on what it reads, and cannot be guessed: what
+// then still has to come from far keeps all trees waiting. Here nothing is read
+// that the way down has not.
+TEXT ·scout8(SB), NOSPLIT, $0-32
+	CMPB  s_wide+0(FP), $0
+	JEQ   done
+	MOVQ  w+8(FP), BX
+	MOVQ  from+16(FP), AX
+	MOVQ  Way_Arena(BX), SI
+	MOVQ  Way_Trees(BX), R11
+	MOVQ  Way_Names(BX), R8
+	MOVQ  Way_Rows(BX), R15
+	MOVQ  Way_Slots(BX), R14
+	IMULQ AX, R14                 // the tree's first slot
+
+tree:
+	CMPQ  AX, to+24(FP)
+	JGE   done
+	MOVQ  Way_Depths(BX), R10
+	MOVL  (R10)(AX*4), R13        // level
+	MOVQ  R11, CX
+	IMULQ R13, CX
+	ADDQ  AX, CX
+	MOVQ  Way_Paths(BX), R10
+	LEAQ  (R10)(CX*4), R10        // the slot at the level
+
+	// The leaf's point.
+	MOVL  (R10), DX
+	MOVL  4(SI)(DX*8), DI
+	IMULQ Way_Width(BX), DI
+	LEAQ  (R15)(DI*4), DI
+	MOVQ  Way_Dims(BX), DX
+
+near:
+	PREFETCHT0 (DI)
+	ADDQ       $64, DI
+	SUBQ       $16, DX
+	JGT        near
+	PREFETCHT0 -4(DI)
+
+level:
+	TESTQ R13, R13
+	JLE   next
+	MOVL  (R10), DX
+	MOVQ  R11, CX
+	NEGQ  CX
+	LEAQ  (R10)(CX*4), R9
+	MOVL  (R9), DI
+	MOVL  (SI)(DI*8), DI
+	MOVL  Way_MassShift(BX), CX
+	SHRL  CX, DI
+	CMPL  DI, Way_Few(BX)
+	JCC   heavy
+	XORL  $1, DX
+	MOVL  (SI)(DX*8), DX
+	MOVL  Way_DimBits(BX), CX
+	SHRL  CX, DX
+	ANDL  Way_PairMask(BX), DX
+	LEAL  (R14)(DX*2), DX
+	PREFETCHT0 (SI)(DX*8)
+	MOVQ  R9, R10
+	DECQ  R13
+	JMP   level
+
+heavy:
+	TESTQ   R8, R8
+	JEQ     next
+	MOVQ    $BOXES, R12
+	CMPQ    R13, R12
+	CMOVQLT R13, R12
+	MOVQ    Way_Wide(BX), CX
+	LEAQ    0(R11*4), R9
+
+name:
+	MOVL (R10), DI
+	SHRQ $1, DI
+	SHLQ CX, DI
+	PREFETCHT0 (R8)(DI*2)
+	SUBQ R9, R10
+	DECQ R12
+	JNE  name
+
+next:
+	INCQ AX
+	ADDQ Way_Slots(BX), R14
+	JMP  tree
+
+done:
+	RET
+
+// func gather8(s Set, w *Way, tree int)
 
 TEXT ·gather8(SB), NOSPLIT, $0-24
 	CMPB  s_wide+0(FP), $0
@@ -218,21 +310,6 @@ TEXT ·gather8(SB), NOSPLIT, $0-24
 	LEAQ  (CX)(R8*4), R8          // the list
 	MOVQ  R8, R9                  // its last number
 	MOVL  $0, (R8)                // light nodes
-
-	// The leaf's point.
-	MOVL  (R10), AX
-	MOVL  4(SI)(AX*8), DI
-	IMULQ Way_Width(BX), DI
-	MOVQ  Way_Rows(BX), DX
-	LEAQ  (DX)(DI*4), DI
-	MOVQ  Way_Dims(BX), DX
-
-near:
-	PREFETCHT0 (DI)
-	ADDQ       $64, DI
-	SUBQ       $16, DX
-	JGT        near
-	PREFETCHT0 -4(DI)
 
 level:
 	TESTQ R13, R13

@@ -8,6 +8,8 @@ func descend8(s Set, w *Way, from, to int) { portableDescend(s, w, from, to) }
 
 func meet8(s Set, w *Way, n int) int { return portableMeet(s, w, n) }
 
+func scout8(Set, *Way, int, int) {}
+
 func gather8(s Set, w *Way, tree int) { portableGather(s, w, tree) }
 
 func rise8(s Set, w *Way, tree int, score float64) (top int, total float64) {
