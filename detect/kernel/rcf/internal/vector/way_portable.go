@@ -44,14 +44,14 @@ func portableDescend(_ Set, w *Way, from, to int) {
 	}
 }
 
-func portableMeet(s Set, w *Way, n int) int {
+func portableMeet(_ Set, w *Way, n int) int {
 	left := 0
 	for i := range n {
 		t := int(*add(w.Going, i))
 		depth := *add(w.Depths, t)
 		near := w.row(*add(w.Arena, int(*add(w.Paths, int(depth)*w.Trees+t))) >> 32)
 		*add(w.Scores, t) = *add(w.Worth, int(depth))
-		if portableEqual(s, w.Point, near, w.Dims) {
+		if equal(w.Point, near, w.Dims) {
 			depth = -1
 		}
 		*add(w.Tops, t) = depth
