@@ -23,9 +23,6 @@ const (
 	TicketEdited    FactKind = "TicketEdited"
 	TicketTroubled  FactKind = "TicketTroubled"
 	TicketDuplicate FactKind = "TicketDuplicateMerged"
-	ApprovalSeen    FactKind = "ApprovalSeen"
-	WithdrawalSeen  FactKind = "WithdrawalSeen"
-	WindowOffered   FactKind = "WindowOffered"
 
 	ChangeRaised      FactKind = "ChangeRaised"
 	ApprovalRequested FactKind = "ApprovalRequested"
@@ -81,9 +78,6 @@ var Facts = []Route{
 	{TicketEdited, []string{"ticket"}, []string{"correlate"}},
 	{TicketTroubled, []string{"ticket"}, nil},
 	{TicketDuplicate, []string{"ticket"}, nil},
-	{ApprovalSeen, []string{"ticket"}, []string{"change"}},
-	{WithdrawalSeen, []string{"ticket"}, []string{"change"}},
-	{WindowOffered, []string{"ticket"}, []string{"change"}},
 
 	{ChangeRaised, []string{"change"}, []string{"ticket"}},
 	{ApprovalRequested, []string{"change"}, []string{"ticket"}},
@@ -233,52 +227,6 @@ type TicketDuplicateBody struct {
 	Platform string `json:"platform"`
 	Kept     string `json:"kept"`
 	Closed   string `json:"closed"`
-}
-
-// ApprovalSeenBody tells what an approver decided in a platform. Whether it
-// counts is decided by the room change.
-type ApprovalSeenBody struct {
-	ChangeID string   `json:"change_id"`
-	TicketID string   `json:"ticket_id"`
-	Platform string   `json:"platform"`
-	Display  string   `json:"display"`
-	Approval string   `json:"approval"` // the platform's id of the decision: one decision is told once
-	User     string   `json:"user"`     // as the platform names users
-	Person   string   `json:"person"`   // the mapped person's name, empty when unmapped
-	Decision Decision `json:"decision"`
-	Comment  string   `json:"comment,omitempty"`
-	// Digest and Revision are those that stood on the ticket when it was read
-	// again with the decision; WrittenAt is when the platform took them, by its
-	// own clock, and DecidedAt when the approver decided, by the same clock.
-	Digest    string    `json:"digest"`
-	Revision  int       `json:"revision"`
-	WrittenAt time.Time `json:"written_at"`
-	DecidedAt time.Time `json:"decided_at"`
-}
-
-// WithdrawalSeenBody tells that a person cancelled a change's ticket in a platform.
-type WithdrawalSeenBody struct {
-	ChangeID string    `json:"change_id"`
-	TicketID string    `json:"ticket_id"`
-	Platform string    `json:"platform"`
-	Display  string    `json:"display"`
-	User     string    `json:"user"`
-	Person   string    `json:"person"` // empty when unmapped
-	Why      string    `json:"why,omitempty"`
-	At       time.Time `json:"at"`
-}
-
-// WindowOfferedBody tells the time that cloud operations gave a change, in its
-// ticket or in a work order. The same window offered again changes nothing.
-type WindowOfferedBody struct {
-	ChangeID string    `json:"change_id"`
-	TicketID string    `json:"ticket_id"`
-	Platform string    `json:"platform"`
-	Display  string    `json:"display"`
-	User     string    `json:"user"`
-	Person   string    `json:"person"` // empty when unmapped
-	Start    time.Time `json:"start"`
-	End      time.Time `json:"end"`
 }
 
 // ChangeRaisedBody tells of a new change and what asked for it.
@@ -451,9 +399,6 @@ func (TicketUpdatedBody) FactKind() FactKind     { return TicketUpdated }
 func (TicketEditedBody) FactKind() FactKind      { return TicketEdited }
 func (TicketTroubledBody) FactKind() FactKind    { return TicketTroubled }
 func (TicketDuplicateBody) FactKind() FactKind   { return TicketDuplicate }
-func (ApprovalSeenBody) FactKind() FactKind      { return ApprovalSeen }
-func (WithdrawalSeenBody) FactKind() FactKind    { return WithdrawalSeen }
-func (WindowOfferedBody) FactKind() FactKind     { return WindowOffered }
 func (ChangeRaisedBody) FactKind() FactKind      { return ChangeRaised }
 func (PlanMadeBody) FactKind() FactKind          { return PlanMade }
 func (PlanFailedBody) FactKind() FactKind        { return PlanFailed }

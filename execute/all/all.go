@@ -7,8 +7,8 @@ import (
 	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/dryrun"
-	"github.com/fettleops/fettle/execute/terraform"
 	"github.com/fettleops/fettle/execute/ssm"
+	"github.com/fettleops/fettle/execute/terraform"
 )
 
 // Drivers returns the tools in alphabetical order.
@@ -17,7 +17,7 @@ func Drivers() []execute.Driver {
 		cloudformation.Driver,
 		command.Driver,
 		dryrun.Driver,
-		terraform.Driver,
 		ssm.Driver,
+		terraform.Driver,
 	}
 }
