@@ -60,12 +60,13 @@ type GraphNode struct {
 	Name string `json:"name"`
 }
 
-type byWindow struct {
+// ByWindow names a window or freeze in a path.
+type ByWindow struct {
 	Name string `path:"name" doc:"name of the window or freeze"`
 }
 
 type occurrenceQuery struct {
-	byWindow
+	ByWindow
 	From  time.Time `query:"from" doc:"RFC 3339; default now"`
 	Count int       `query:"count" minimum:"1" maximum:"1000" default:"50" doc:"how many at most"`
 }

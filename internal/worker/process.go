@@ -161,10 +161,10 @@ func EndGroup(pid int, signal syscall.Signal, grace time.Duration, gone func() b
 			waiting = false
 		}
 	}
-	// Children that ignored the first signal share the group with it still.
-	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	// Children that ignored the first signal share the group with it still, and
+	// what is killed takes a moment to be gone.
 	for range 100 {
-		if gone() {
+		if err := syscall.Kill(-pid, syscall.SIGKILL); gone() && errors.Is(err, syscall.ESRCH) {
 			return
 		}
 		<-tick.C

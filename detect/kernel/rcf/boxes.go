@@ -110,6 +110,16 @@ func (b *boxes) take(t int, pair uint32) {
 	b.rename(pair, uint32(i))
 }
 
+// nearFree asks for the memory of the box that take would give to a pair of a
+// tree.
+func (b *boxes) nearFree(t int) {
+	if b.names == nil || b.own[t] < 0 {
+		return
+	}
+	from := int(b.own[t]) * b.size
+	vector.Near(b.data[from : from+b.size])
+}
+
 // drop takes the box of a pair away.
 func (b *boxes) drop(pair uint32) {
 	if b.names == nil {
@@ -220,14 +230,10 @@ func (f *Forest) span(base, at uint32, scratch []float32, p *Pass) (lower, upper
 	return box[:f.pad], box[f.pad:]
 }
 
-// met returns the box around the node at a level of the way that p has walked,
-// not above the first level whose box does not contain the point.
+// met returns the box around the node at a level of the way through a tree; that
+// of a light one is in p.nearby.
 func (f *Forest) met(p *Pass, level int) []float32 {
-	if f.light(f.arena[p.at(level)]) {
-		from := (p.depth - 1 - level) * 2 * f.pad
-		return p.light[from : from+2*f.pad]
-	}
-	return f.box(p.at(level + 1))
+	return f.bounds(uint32(p.tree*f.slots), p.at(level), p.nearby, p)
 }
 
 // nearBounds asks for the memory that bounds will read first.

@@ -1,96 +1,84 @@
 package rcf
 
 import (
-	"math"
+	"unsafe"
 
 	"github.com/fettleops/fettle/detect/kernel/rcf/internal/vector"
 )
 
-// leaving is a point that is going to leave a full tree, and the way to it.
-type leaving struct {
-	tree  int
-	id    uint32
-	depth int
-	path  []uint32
-}
-
-// seeOff finds the points that leave for the one being learned and the ways to
-// them, before anything else is done: in a forest that is not in the cache, the
-// memory for that arrives while the point is scored.
-func (f *Forest) seeOff(p *Pass) {
-	p.leaving, p.left = p.leaving[:0], 0
+// choose finds the trees that may take in the point being learned and the
+// points that leave full ones for it, before anything else is done: in a forest
+// that is not in the cache, the memory of both arrives while the point goes down
+// the trees.
+func (f *Forest) choose(p *Pass) {
+	p.takers, p.exiting, p.left = p.takers[:0], p.exiting[:0], 0
 	for t := range f.trees {
-		if tr := &f.trees[t]; tr.next == f.learned && int(tr.size) == f.opts.Samples {
-			n := len(p.leaving)
-			if n == cap(p.leaving) {
-				p.leaving = append(p.leaving, leaving{})
-			}
-			p.leaving = p.leaving[:n+1]
-			l := &p.leaving[n]
-			l.tree, l.id = t, f.refs.get(t*f.opts.Samples)
-			if l.path = l.path[:cap(l.path)]; len(l.path) < f.opts.Samples+2 {
-				l.path = make([]uint32, f.opts.Samples+2)
-			}
-			l.path[0] = uint32(t * f.slots)
+		tr := &f.trees[t]
+		full := int(tr.size) == f.opts.Samples
+		if full && tr.next != f.learned {
+			continue
+		}
+		p.takers = append(p.takers, int32(t))
+		if full {
+			p.exiting = append(p.exiting, int32(t))
 			from, to := t*f.opts.Samples, (t+1)*f.opts.Samples
-			vector.Near(f.weights[from:to])
 			vector.Near(f.refs.low[from:to])
-			vector.Near(f.points.at(l.id))
+			vector.Near(f.weights[from:to])
 		}
 	}
-	for level, going := 0, len(p.leaving) > 0; going; level++ {
-		going = false
-		for i := range p.leaving {
-			if l := &p.leaving[i]; l.depth < 0 || level == 0 {
-				l.depth = -1
-				if f.step1(l, level) {
-					l.depth = level
-				} else {
-					going = true
-				}
-			}
-		}
+	for _, t := range p.exiting {
+		vector.Near(f.points.at(f.refs.get(int(t) * f.opts.Samples)))
 	}
-	for i := range p.leaving {
-		l := &p.leaving[i]
-		for level := l.depth; level > max(l.depth-4, 1); level-- {
-			if !f.light(f.arena[l.path[level-2]]) {
-				vector.Near(f.box(l.path[level-1]))
+}
+
+// seeOff finds the ways to the points that leave, so that the memory for them
+// and for the point that comes arrives while that is scored.
+func (f *Forest) seeOff(p *Pass) {
+	if len(p.exiting) == 0 {
+		return
+	}
+	p.exitPoints = p.exitPoints[:0]
+	for i, t := range p.exiting {
+		id := f.refs.get(int(t) * f.opts.Samples)
+		p.exitPaths[i], p.exitStarts[i] = uint32(int(t)*f.slots), uint32(len(p.exitPoints))
+		p.exitPoints = append(p.exitPoints, f.points.at(id)...)
+		vector.Near(f.points.holds.low[id : id+1])
+		free := int(t)*f.slots + 2*int(f.trees[t].free)
+		vector.Near(f.arena[free : free+2])
+		f.boxes.nearFree(int(t))
+	}
+	n := len(p.exiting)
+	whole := (n + 7) &^ 7
+	for i := n; i < whole; i++ {
+		p.exitPaths[i], p.exitStarts[i] = p.exitPaths[0], 0
+	}
+	p.exits.Point = unsafe.SliceData(p.exitPoints)
+	f.kernels.Descend(&p.exits, 0, whole)
+	for i := range n {
+		depth, base := int(p.exitDepths[i]), p.exitPaths[i]
+		for level := depth; level > max(depth-4, 1); level-- {
+			if !f.light(f.arena[p.exitPaths[(level-2)*p.trees+i]]) {
+				vector.Near(f.box(p.exitPaths[(level-1)*p.trees+i]))
 			}
-			f.nearBounds(uint32(l.tree*f.slots), l.path[level]^1)
+			f.nearBounds(base, p.exitPaths[level*p.trees+i]^1)
 		}
 	}
 }
 
-// step1 goes one level down and reports whether it was at the leaf.
-func (f *Forest) step1(l *leaving, level int) bool {
-	slot := f.arena[l.path[level]]
-	pair := f.pairOf(slot)
-	if pair == 0 {
-		return true
+// leave puts the way to the next point that leaves into p.path, now that
+// another was put into its tree, and returns its length.
+func (f *Forest) leave(p *Pass) (depth int) {
+	i, path := p.left, p.path
+	p.left++
+	depth = int(p.exitDepths[i])
+	added := 0
+	for level := range depth + 1 {
+		path[level+added] = p.exitPaths[level*p.trees+i]
+		if level == p.cutLevel && path[level] == p.at(level) {
+			// The new node stands in a slot of the way and has pushed the rest down.
+			added = 1
+			path[level+1] = p.moved
+		}
 	}
-	var right uint32 // not a branch: it would be guessed wrong half the time
-	if f.points.data[int(l.id)*f.points.width+int(uint32(slot)&f.dimMask)] > math.Float32frombits(uint32(slot>>32)) {
-		right = 1
-	}
-	next := uint32(l.tree*f.slots) + 2*pair + right
-	l.path[level+1] = next
-	vector.Near(f.arena[next : next+1])
-	return false
-}
-
-// leave returns the way to the point that leaves a tree, now that another was
-// put in.
-func (p *Pass) leave(t int) *leaving {
-	for p.leaving[p.left].tree != t {
-		p.left++
-	}
-	l := &p.leaving[p.left]
-	if level := p.cutLevel; level >= 0 && level <= l.depth && l.path[level] == p.at(level) {
-		// The new node stands in a slot of the way and has pushed the rest down.
-		copy(l.path[level+2:l.depth+2], l.path[level+1:l.depth+1])
-		l.path[level+1] = p.moved
-		l.depth++
-	}
-	return l
+	return depth + added
 }

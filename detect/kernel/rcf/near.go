@@ -99,7 +99,6 @@ func (f *Forest) Density(row []float64, d *Density, p *Pass) error {
 	trees := 0
 	for t := range f.trees {
 		if f.trees[t].size > 0 {
-			f.gatherAhead(p, t)
 			f.walk(t, p)
 			f.density(p, d)
 			trees++

@@ -45,19 +45,24 @@ type Pass struct {
 	up     []float32 // of one tree
 	down   []float32
 
-	// The ways down all trees: for each level, the slot in every tree.
+	// The ways through all trees: for each level, the slot in every tree and how
+	// far the point is outside the box above, and what vector.Way has of a tree.
 	paths  []uint32
+	gaps   [][2]float32
 	depths []int32
+	tops   []int32
+	scores []float64
 	going  []uint32
-	trees  int // of the forest; the length of a level
+	trees  int // the length of a level: of the forest, and up to whole vectors
+	slots  int // of the trees that the first level has the roots of
+	rooted int // trees that the first level has the roots of
 	way    vector.Way
 
-	// What the way through one tree left: the depth of the leaf, the first level
-	// whose box does not contain the point and the chances of being cut off at it
-	// and those below.
 	// The same for the points that leave, how many have left, and where the
 	// last point put in stands: the level and the slot of what it pushed down.
-	leaving  []leaving
+	takers   []int32 // the trees that may take in the point being learned
+	exiting  []int32 // those of them that a point leaves for it
+	exits    vector.Way
 	left     int
 	cutLevel int
 	moved    uint32
@@ -65,12 +70,20 @@ type Pass struct {
 	order, names []uint32  // of the pairs of a tree that is tidied
 	moving       []float32 // its boxes
 
-	light []float32 // the boxes of the light nodes on the way through one tree
+	exitPaths  []uint32 // as paths and so on, each point in the place of a tree
+	exitDepths []int32
+	exitStarts []uint32
+	exitPoints []float32
+
+	light []float32 // the box of a light node
 	lists []uint32  // the points under the light nodes on the ways, see vector.Way
 	mask  []uint32
 	under []uint32
 	spare boxes // of a forest at rest
 
+	// What the way through one tree left: the depth of the leaf, the first level
+	// whose box does not contain the point and the chances of being cut off at it
+	// and those below.
 	tree   int
 	path   []uint32
 	cutOff []float64
@@ -83,7 +96,7 @@ type Pass struct {
 	inverse, worths []float64
 	depth           int
 	top             int
-	equal           bool
+	equal, wide     bool
 }
 
 func (p *Pass) fit(f *Forest) {
@@ -97,13 +110,7 @@ func (p *Pass) fit(f *Forest) {
 			p.inverse[level] = 1 / float64(level+1)
 		}
 	}
-	if p.trees = f.opts.Trees; len(p.depths) < p.trees {
-		p.depths = make([]int32, p.trees)
-		p.going = make([]uint32, p.trees)
-	}
-	if n := (f.opts.Samples + 2) * p.trees; len(p.paths) < n {
-		p.paths = make([]uint32, n)
-	}
+	p.fitTrees(f)
 	p.worth, p.size = p.inverse, -1
 	if f.opts.Scoring != InverseDepth {
 		p.worth = p.worths
@@ -134,13 +141,47 @@ func (p *Pass) fit(f *Forest) {
 		Arena: &f.arena[0], Point: &p.point[0], Paths: &p.paths[0], Depths: &p.depths[0], Going: &p.going[0], Rows: &f.points.data[0],
 		Mask: &p.mask[0], Padded: &p.padded[0], Old: &p.box[0],
 		Lists: &p.lists[0], Waiting: &p.lists[p.trees*int(f.few+2)], Light: &p.light[0],
-		Worth: &p.worth[0], Chance: &p.cutOff[0], Whole: &p.whole[0],
+		Worth: &p.worth[0], Gaps: &p.gaps[0], Tops: &p.tops[0], Scores: &p.scores[0],
 		Trees: p.trees, Slots: f.slots, Dims: f.pad, Width: f.points.width, List: int(f.few + 2),
 		DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask, MassShift: f.massShift, Few: f.few,
+	}
+	if least := leastTrees * f.pad; cap(p.exitPoints) < least {
+		p.exitPoints = make([]float32, least)
+	}
+	p.exits = vector.Way{
+		Arena: p.way.Arena, Starts: &p.exitStarts[0], Paths: &p.exitPaths[0], Depths: &p.exitDepths[0], Going: p.way.Going,
+		Trees: p.trees, DimBits: f.dimBits, DimMask: f.dimMask, PairMask: f.pairMask,
 	}
 	f.wake(p)
 	p.way.Boxes, p.way.Names = unsafe.SliceData(f.boxes.data), unsafe.SliceData(f.boxes.names)
 	p.way.Wide, p.way.NameMask = f.boxes.wide, 1<<(16<<f.boxes.wide)-1
+}
+
+// fitTrees makes room for the ways and writes down where they begin.
+func (p *Pass) fitTrees(f *Forest) {
+	if p.slots == f.slots && p.rooted == f.opts.Trees {
+		return
+	}
+	p.slots, p.rooted = f.slots, f.opts.Trees
+	if p.trees = (f.opts.Trees + 7) &^ 7; len(p.depths) < p.trees {
+		p.depths = make([]int32, p.trees)
+		p.tops = make([]int32, p.trees)
+		p.scores = make([]float64, p.trees)
+		p.going = make([]uint32, p.trees)
+		p.exitDepths = make([]int32, p.trees)
+		p.exitStarts = make([]uint32, p.trees)
+		p.takers = make([]int32, 0, p.trees)
+		p.exiting = make([]int32, 0, p.trees)
+	}
+	if n := (f.opts.Samples + 2) * p.trees; len(p.paths) < n {
+		p.paths = make([]uint32, n)
+		p.gaps = make([][2]float32, n)
+		p.exitPaths = make([]uint32, n)
+	}
+	for t := range p.paths[:p.trees] {
+		// What fills up the last vector goes through the first trees once more.
+		p.paths[t] = uint32(t % f.opts.Trees * f.slots)
+	}
 }
 
 // fitLight makes room for the light nodes of the ways.
@@ -148,7 +189,7 @@ func (p *Pass) fitLight(f *Forest) {
 	if n := (p.trees + 2) * int(f.few+2); len(p.lists) < n+2 {
 		p.lists = make([]uint32, n+2)
 	}
-	if n := int(f.few+1) * 2 * f.pad; len(p.light) < n {
+	if n := 2 * f.pad; len(p.light) < n {
 		p.light = make([]float32, n)
 	}
 	if len(p.mask) < f.pad {
@@ -266,11 +307,8 @@ func (f *Forest) shingle(row []float64, p *Pass) {
 }
 
 // leastTrees is how many trees at least are asked before an approximate score
-// is taken for good, and in what portions they are.
+// is taken for good, and in what portions they are. It is a whole vector.
 const leastTrees = 8
-
-// ahead is how many trees before it is used the memory of a tree is asked for.
-const ahead = 8
 
 // judge scores the point in p and, if told, has every tree learn it.
 func (f *Forest) judge(p *Pass, learn bool, id uint32) {
@@ -280,80 +318,90 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 		clear(p.high)
 		clear(p.low)
 	}
-	if !score && !learn {
-		return
-	}
 	if learn {
+		f.choose(p)
+	}
+	if score {
+		p.Score = f.ask(p, learn)
+		if p.Attribute {
+			f.account(p)
+		}
+	} else if learn {
 		f.seeOff(p)
 	}
+	if learn {
+		f.learn(p, id)
+	}
+}
+
+// ask returns the score of the point in p, that of p.Trees trees. If it is to
+// be learned, what leaves for it is seen off on the way: the memory for either
+// arrives while the other is busy.
+func (f *Forest) ask(p *Pass, learn bool) float64 {
 	portion := len(f.trees)
 	if p.Precision > 0 {
 		portion = leastTrees
 	}
 	total, squares := 0.0, 0.0
-	asking := score
-	for t := range f.trees {
-		if t%portion == 0 {
-			if n := float64(t); asking && t > 0 && (squares-total*total/n)/(n-1)/n <= p.Precision*p.Precision {
-				asking = false
-			}
-			if asking {
-				end := min(t+portion, len(f.trees))
-				f.descendAll(p, t, end)
-				for first := t; first < min(t+ahead, end); first++ {
-					f.gatherAhead(p, first)
-				}
-			}
+	for from := 0; from < len(f.trees); from += portion {
+		if n := float64(from); from > 0 && (squares-total*total/n)/(n-1)/n <= p.Precision*p.Precision {
+			break
 		}
-		tr := &f.trees[t]
-		var weight float32
-		accepted, replaces, full := false, false, int(tr.size) == f.opts.Samples
-		if learn {
-			if !full {
-				weight, accepted, replaces = f.offer(t)
-			} else if tr.next == f.learned {
-				weight, accepted, replaces = tr.want, true, true
-			}
+		p.Trees = min(from+portion, len(f.trees))
+		f.descendAll(p, from, p.Trees)
+		if f.few > 0 {
+			f.kernels.Scout(&p.way, from, p.Trees)
 		}
-		if tr.size == 0 {
-			if asking {
-				p.Trees++
-			}
-			if accepted {
-				f.plant(t, id)
-				f.push(t, weight, id)
-			}
-			continue
+		if learn && from == 0 {
+			f.seeOff(p)
 		}
-		if next := t + ahead; asking && next < len(f.trees) && next/portion == t/portion {
-			f.gatherAhead(p, next)
-		}
-		if !asking {
-			if !accepted {
+		f.climbAll(p, from, p.Trees)
+		for t := from; t < p.Trees; t++ {
+			if f.trees[t].size == 0 {
 				continue
 			}
-			f.descendAll(p, t, t+1)
-			f.gatherAhead(p, t)
-		}
-		s := f.walk(t, p)
-		if asking {
-			p.Trees++
+			s := f.scoreOf(t, p)
 			total += s
 			squares += s * s
 			if p.Attribute {
+				f.recall(t, p)
 				f.blame(p, s)
 			}
 		}
-		if !accepted {
+	}
+	return total / float64(p.Trees)
+}
+
+// learn has every tree that wants the point in p take it in. The trees are
+// asked before any of them learns, so the ways through those that were are known.
+func (f *Forest) learn(p *Pass, id uint32) {
+	for _, taker := range p.takers {
+		t := int(taker)
+		tr := &f.trees[t]
+		weight, replaces, full := tr.want, true, int(tr.size) == f.opts.Samples
+		if !full {
+			var accepted bool
+			if weight, accepted, replaces = f.offer(t); !accepted {
+				continue
+			}
+		}
+		if tr.size == 0 {
+			f.plant(t, id)
+			f.push(t, weight, id)
 			continue
+		}
+		if t < p.Trees {
+			f.recall(t, p)
+		} else {
+			f.descendAll(p, t, t+1)
+			f.walk(t, p)
 		}
 		kept := f.insert(t, p, id)
 		if replaces {
 			old := f.refs.get(t * f.opts.Samples)
 			f.replaceTop(t, weight, kept)
 			if full {
-				l := p.leave(t)
-				f.evict(t, old, l.path, l.depth, p)
+				f.evict(t, old, p.path, f.leave(p), p)
 			} else {
 				f.evict(t, old, p.path, f.descend(t, f.points.at(old), p.path), p)
 			}
@@ -364,20 +412,6 @@ func (f *Forest) judge(p *Pass, learn bool, id uint32) {
 			f.schedule(t)
 		}
 	}
-	if !score {
-		return
-	}
-	p.Score = total / float64(p.Trees)
-	if p.Attribute {
-		f.account(p)
-	}
-}
-
-// gatherAhead prepares a tree that was descended for walk, some trees before.
-func (f *Forest) gatherAhead(p *Pass, t int) {
-	if f.trees[t].size > 0 {
-		f.kernels.Gather(&p.way, t)
-	}
 }
 
 // at returns the slot at a level on the way through the tree that p is at.
@@ -386,25 +420,126 @@ func (p *Pass) at(level int) uint32 { return p.paths[level*p.trees+p.tree] }
 // walk goes up from the leaf for the point, as far as boxes do not contain it,
 // on the way that descendAll has found. It returns the tree's score.
 func (f *Forest) walk(t int, p *Pass) float64 {
-	p.tree, p.depth = t, int(p.depths[t])
-	end := f.arena[p.at(p.depth)]
-	p.near = f.pointAt(uint32(end>>32), p.other)
+	f.climbAll(p, t, t+1)
+	f.recall(t, p)
+	return f.scoreOf(t, p)
+}
+
+// climbAll goes up the trees of a range that have a point, on the ways that
+// descendAll has found.
+func (f *Forest) climbAll(p *Pass, from, to int) {
+	p.way.Most = 0
+	n := 0
+	for t := from; t < to; t++ {
+		if f.trees[t].size == 0 {
+			continue
+		}
+		p.going[n] = uint32(t)
+		if n++; f.opts.Scoring != InverseDepth {
+			f.value(t, p)
+			f.climb(p, 1)
+			n = 0
+		}
+	}
+	if n > 0 {
+		f.climb(p, n)
+	}
+	if p.way.Most <= math.MaxFloat32 {
+		return
+	}
+	for t := from; t < to; t++ {
+		if f.trees[t].size > 0 {
+			f.recall(t, p)
+			if p.wide {
+				p.scores[t] = f.wideClimb(p)
+			}
+		}
+	}
+}
+
+// climb goes up the first n trees of p.going.
+func (f *Forest) climb(p *Pass, n int) {
+	if f.few == 0 {
+		n = f.kernels.Meet(&p.way, n)
+	} else {
+		n = f.rise(p, p.going[:n])
+	}
+	f.kernels.Climb(&p.way, n)
+}
+
+// aheadBytes is how much memory of points may be on its way from far, less than
+// the nearest cache takes.
+const aheadBytes = 2048
+
+// rise goes up past the light nodes of some trees, puts those that go on to
+// the front and returns their number. The memory of a tree is asked for some
+// trees before it is used.
+func (f *Forest) rise(p *Pass, going []uint32) int {
+	ahead := max(8, aheadBytes/(4*f.pad))
+	for _, t := range going[:min(ahead, len(going))] {
+		f.kernels.Gather(&p.way, int(t))
+	}
+	n := 0
+	for from := 0; from < len(going); from += ahead {
+		p.way.Going = &going[from]
+		some := going[from:min(from+ahead, len(going))]
+		next := going[from+len(some) : min(from+2*ahead, len(going))]
+		some = some[:f.kernels.Meet(&p.way, len(some))]
+		for i, t := range some {
+			if i < len(next) {
+				f.kernels.Gather(&p.way, int(next[i]))
+			}
+			depth := int(p.tops[t])
+			top, s := f.kernels.Rise(&p.way, int(t), p.scores[t])
+			p.tops[t], p.scores[t] = int32(top), s
+			going[n] = t
+			if top > 0 && depth-top == int(p.lists[int(t)*p.way.List]) {
+				n++
+			}
+		}
+		for _, t := range next[min(len(some), len(next)):] {
+			f.kernels.Gather(&p.way, int(t))
+		}
+	}
+	p.way.Going = &p.going[0]
+	return n
+}
+
+// scoreOf returns the score of a tree that climbAll has gone up.
+func (f *Forest) scoreOf(t int, p *Pass) float64 {
 	size := int(f.trees[t].size)
 	if f.opts.Scoring != InverseDepth {
-		f.value(p, size)
+		p.norm = 1
 	} else if p.size != size {
 		p.size, p.norm = size, math.Log2(1+float64(size))
 	}
-	p.equal = f.kernels.Equal(p.point, p.near)
-	if p.equal {
+	if p.tops[t] < 0 {
+		p.tree, p.depth = t, int(p.depths[t])
+		return f.seen(p, size, f.massOf(f.arena[p.at(p.depth)])) * p.norm
+	}
+	return p.scores[t] * p.norm
+}
+
+// recall makes what climbAll has found in a tree that of p.
+func (f *Forest) recall(t int, p *Pass) {
+	p.tree, p.depth, p.top, p.wide = t, int(p.depths[t]), int(p.tops[t]), false
+	p.near = f.pointAt(uint32(f.arena[p.at(p.depth)]>>32), p.other)
+	if f.opts.Scoring != InverseDepth {
+		f.value(t, p)
+	}
+	if p.equal = p.top < 0; p.equal {
 		p.top = p.depth
-		return f.seen(p, size, f.massOf(end)) * p.norm
+		return
 	}
-	top, s := f.kernels.Climb(&p.way, t, p.worth[p.depth])
-	if p.top = top; top < p.depth && p.whole[top] > math.MaxFloat32 {
-		s = f.wideClimb(p)
+	for level := p.top; level < p.depth; level++ {
+		gaps := p.gaps[(level+1)*p.trees+t]
+		excess := float64(gaps[0])
+		p.whole[level] = excess + float64(gaps[1])
+		p.cutOff[level] = excess / p.whole[level]
 	}
-	return s * p.norm
+	if p.wide = p.top < p.depth && p.whole[p.top] > math.MaxFloat32; p.wide {
+		f.wideClimb(p)
+	}
 }
 
 // wideClimb goes up where sums exceed float32.
@@ -452,9 +587,10 @@ func wideChance(p, box []float32) (chance, whole float64) {
 
 // value fills in what it is worth to be cut off at each level of the way,
 // where that depends on masses.
-func (f *Forest) value(p *Pass, size int) {
-	p.norm = 1
+func (f *Forest) value(t int, p *Pass) {
+	p.tree, p.depth = t, int(p.depths[t])
 	if f.opts.Scoring == Displacement {
+		size := f.trees[t].size
 		for level := range p.depth + 1 {
 			p.worth[level] = float64(f.massOf(f.arena[p.at(level)])) / float64(size)
 		}

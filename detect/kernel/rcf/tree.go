@@ -48,17 +48,9 @@ func (f *Forest) descend(t int, p []float32, path []uint32) int {
 	}
 }
 
-// descendAll goes down every tree of a range that has a point.
+// descendAll goes down every tree of a range.
 func (f *Forest) descendAll(p *Pass, from, to int) {
-	n := 0
-	for t := from; t < to; t++ {
-		p.paths[t] = uint32(t * f.slots)
-		if f.trees[t].size > 0 {
-			p.going[n] = uint32(t)
-			n++
-		}
-	}
-	f.kernels.Descend(&p.way, n)
+	f.kernels.Descend(&p.way, from&^7, (to+7)&^7)
 }
 
 func (f *Forest) slotsOf(t int) []uint64 {

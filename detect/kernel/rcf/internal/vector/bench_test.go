@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 )
 
 func benchmark(b *testing.B, bytesPerDim int64, f func(s Set, in *input)) {
@@ -41,11 +40,6 @@ func BenchmarkL1(b *testing.B) {
 	benchmark(b, 8, func(s Set, in *input) { s.L1(in.p, in.q) })
 }
 
-// BenchmarkEqual compares equal vectors, which is the slow case.
-func BenchmarkEqual(b *testing.B) {
-	benchmark(b, 8, func(s Set, in *input) { s.Equal(in.p, in.p) })
-}
-
 func BenchmarkGrow(b *testing.B) {
 	benchmark(b, 20, func(s Set, in *input) { s.Grow(in.box, in.p) })
 }
@@ -56,11 +50,4 @@ func BenchmarkUnion(b *testing.B) {
 
 func BenchmarkBlend(b *testing.B) {
 	benchmark(b, 28, func(s Set, in *input) { s.Blend(in.high, in.low, in.p, in.box, in.scale, in.keep) })
-}
-
-func BenchmarkPrefetch(b *testing.B) {
-	var line [64]byte
-	for b.Loop() {
-		Prefetch(unsafe.Pointer(&line))
-	}
 }

@@ -2,8 +2,6 @@
 
 package vector
 
-import "unsafe"
-
 const wideName = "go"
 
 func wide() bool { return false }
@@ -12,7 +10,6 @@ func excess8(s Set, p, box *float32, dims int) (excess, span float32) {
 	return portableExcess(s, p, box, dims)
 }
 func l18(s Set, a, b *float32, dims int) float32 { return portableL1(s, a, b, dims) }
-func equal8(s Set, a, b *float32, dims int) bool { return portableEqual(s, a, b, dims) }
 func union8(s Set, box, lower, upper *float32, dims int) bool {
 	return portableUnion(s, box, lower, upper, dims)
 }
@@ -20,7 +17,3 @@ func union8(s Set, box, lower, upper *float32, dims int) bool {
 func blend8(s Set, high, low, p, box *float32, dims int, scale, keep float32) {
 	portableBlend(s, high, low, p, box, dims, scale, keep)
 }
-
-// Prefetch asks the processor to bring the cache line at p near; it does
-// nothing here.
-func Prefetch(unsafe.Pointer) {}

@@ -98,7 +98,7 @@ func portableL1(_ Set, a, b *float32, dims int) float32 {
 }
 
 // Vectors that differ do so early, so this one leaves at the first difference.
-func portableEqual(_ Set, a, b *float32, dims int) bool {
+func equal(a, b *float32, dims int) bool {
 	x, y := unsafe.Slice(a, dims), unsafe.Slice(b, dims)
 	for i := range x {
 		if x[i] != y[i] {

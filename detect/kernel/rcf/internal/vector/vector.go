@@ -55,11 +55,6 @@ func (s Set) L1(a, b []float32) float32 {
 	return l18(s, unsafe.SliceData(a), unsafe.SliceData(b), len(a))
 }
 
-// Equal reports whether a and b are equal in every dimension; 0 and -0 are.
-func (s Set) Equal(a, b []float32) bool {
-	return equal8(s, unsafe.SliceData(a), unsafe.SliceData(b), len(a))
-}
-
 // Grow makes box the smallest box that contains box and p, and reports whether
 // that changed it. A bound is replaced only by a smaller or larger number, so a
 // bound of 0 stays what it is when p has -0 there.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -17,7 +16,6 @@ import (
 // kernels are the results of every kernel on one input, as bits.
 type kernels struct {
 	Excess, Span, L1 uint32
-	Equal, Same      bool
 	Grown, Union     []uint32
 	Grew, United     bool
 	High, Low        []uint32
@@ -49,7 +47,6 @@ func run(tb rapid.TB, s Set, in input, shift int) kernels {
 	var k kernels
 	excess, span := s.Excess(p, box)
 	k.Excess, k.Span, k.L1 = bits(excess), bits(span), bits(s.L1(p, q))
-	k.Equal, k.Same = s.Equal(p, q), s.Equal(p, p)
 	grown, united := place(in.box), place(in.box)
 	k.Grew, k.United = s.Grow(grown, p), s.Union(united, other)
 	k.Grown, k.Union = bitsOf(grown), bitsOf(united)
@@ -125,7 +122,6 @@ func spec(in input) kernels {
 		Excess: bits(sum(func(i int) float32 { return beyond(lo[i]-in.p[i]) + beyond(in.p[i]-hi[i]) })),
 		Span:   bits(sum(func(i int) float32 { return hi[i] - lo[i] })),
 		L1:     bits(sum(func(i int) float32 { return float32(math.Abs(float64(in.p[i] - in.q[i]))) })),
-		Equal:  slices.Equal(in.p, in.q), Same: true,
 	}
 	k.Grown, k.Grew = union(in.p, in.p)
 	k.Union, k.United = union(in.other[:dims], in.other[dims:])
@@ -360,12 +356,6 @@ func TestSets(t *testing.T) {
 	}
 }
 
-func TestPrefetchTakesAnyAddress(*testing.T) {
-	var x [64]byte
-	Prefetch(unsafe.Pointer(&x))
-	Prefetch(nil)
-}
-
 func TestNothingIsAllocated(t *testing.T) {
 	in := inputOf(32, rand.New(rand.NewPCG(5, 6)).Uint32)
 	for _, s := range []Set{Portable(), Best()} {
@@ -379,7 +369,6 @@ func TestNothingIsAllocated(t *testing.T) {
 func once(s Set, in input) {
 	s.Excess(in.p, in.box)
 	s.L1(in.p, in.q)
-	s.Equal(in.p, in.q)
 	s.Grow(in.box, in.p)
 	s.Union(in.box, in.other)
 	s.Blend(in.high, in.low, in.p, in.box, in.scale, in.keep)

@@ -10,11 +10,12 @@ import "unsafe"
 type Way struct {
 	Arena  *uint64  // the slots of all trees
 	Point  *float32 // Dims of them
+	Starts *uint32  // where behind Point the point of each tree is; nil where all have the first
 	Boxes  *float32 // numbered
 	Names  *uint16  // the number of the box of each pair of all trees, 1<<Wide values each, and one value more; nil where it is the pair's
 	Paths  *uint32  // for each level, the slot in each of Trees trees
 	Depths *int32   // the level of the leaf in each tree
-	Going  *uint32  // the trees to go down
+	Going  *uint32  // trees
 	Rows   *float32 // rows of Width values, and behind them as many as a point lacks of Dims
 	Mask   *uint32  // ones for each dimension of a point, zeros up to Dims
 	Padded *float32 // room for Dims, zeros where Mask is
@@ -22,41 +23,65 @@ type Way struct {
 
 	// A node whose mass, shifted, is less than Few has no box. Lists has, for each
 	// tree, room for List numbers: how many such nodes lead to the leaf, and for
-	// each of them, from the leaf up, the rows of the points beside the way, the
-	// last one marked. Waiting has room for twice as many
-	// numbers as List, Light for a box of each of the nodes.
+	// each of them, from the leaf up, the rows of the points beside the way, in any
+	// order, the last one marked. Waiting has room for twice as many numbers as List, Light
+	// for a box.
 	Lists   *uint32
 	Waiting *uint32
 	Light   *float32
 
-	// For each level: what it is worth to be cut off there, the chance that a cut
-	// at that level does it, and the sum of the sides that it is drawn from.
-	Worth, Chance, Whole *float64
+	// For each level, what it is worth to be cut off there.
+	Worth *float64
+	// For each level but the first, and each of Trees trees: how far the point is
+	// outside the box of the node one level above, and the sum of its sides.
+	Gaps *[2]float32
+	// For each tree: the highest level whose box does not contain the point, the
+	// leaf's if there is none, -1 if the leaf is the point; and its score.
+	Tops   *int32
+	Scores *float64
+	// No less than the largest sum of a node's gaps so far; nodes that contain the
+	// point may count too. If it exceeds float32, scores may be wrong.
+	Most float64
 
-	Trees, Slots, Dims, Width, List int
+	Trees, Slots, Dims, Width, List int // Trees is a multiple of 8
 	DimBits, MassShift, Wide        uint
 	DimMask, PairMask, NameMask     uint32
 	Few                             uint32
 }
 
-// Descend goes down the first n trees of Going, from the roots in the first
-// level of Paths, and fills in Paths and Depths: right where the point's value
-// in the dimension of the cut exceeds the cut, else left. It overwrites Going.
-func (s Set) Descend(w *Way, n int) { descend8(s, w, n) }
+// Descend goes down the trees from one to another, both multiples of 8, from
+// the roots in the first level of Paths, and fills in Paths and Depths: right
+// where the point's value in the dimension of the cut exceeds the cut, else
+// left. Below a leaf Paths is undefined. It overwrites Going.
+func (s Set) Descend(w *Way, from, to int) { descend8(s, w, from, to) }
+
+// Meet compares the point with the leaves that Descend has found in the first n
+// trees of Going: it sets Tops and, to what the level of the leaf is worth,
+// Scores. It leaves in Going those trees in which there is a way up to go, and
+// returns their number.
+func (s Set) Meet(w *Way, n int) int { return meet8(s, w, n) }
+
+// Scout asks the processor to bring near what Meet and Gather will read in the
+// trees from one to another, in which Descend has found ways.
+func (s Set) Scout(w *Way, from, to int) { scout8(s, w, from, to) }
 
 // Gather lists the points under the light nodes on the way that Descend has
-// found in a tree, and asks the processor to bring near what Climb will read.
+// found in a tree, and asks the processor to bring near what Rise and Climb
+// will read.
 func (s Set) Gather(w *Way, tree int) { gather8(s, w, tree) }
 
-// Climb goes up from the leaf of a tree, box by box, until one contains the
-// point. At each level above that one it notes Chance and Whole and moves score
-// towards Worth by the chance. It returns the highest level noted, the leaf's
-// if there is none, and the score. Where Whole of that level exceeds float32,
-// what was noted may be wrong. Gather must have listed the light nodes; their
-// boxes are left in Light, from the leaf up, as far as it climbed.
-func (s Set) Climb(w *Way, tree int, score float64) (top int, total float64) {
-	return climb8(s, w, tree, score)
+// Rise goes up from the leaf of a tree as Climb does, as long as nodes are
+// light; Gather must have listed them. It returns what Climb would set Tops and
+// Scores to, and does not.
+func (s Set) Rise(w *Way, tree int, score float64) (top int, total float64) {
+	return rise8(s, w, tree, score)
 }
+
+// Climb goes up the first n trees of Going from their levels in Tops, box by
+// box, until one contains the point. At each level above that one it notes Gaps
+// and moves the score towards Worth by the chance to be cut off there, which is
+// the first gap by the sum of both. It overwrites Going.
+func (s Set) Climb(w *Way, n int) { climb8(s, w, n) }
 
 // Near asks the processor to bring near some memory, up to 4096 bytes of it.
 func Near[T any](data []T) {

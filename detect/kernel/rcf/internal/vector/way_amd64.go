@@ -3,13 +3,22 @@ package vector
 import "unsafe"
 
 //go:noescape
-func descend8(s Set, w *Way, n int)
+func descend8(s Set, w *Way, from, to int)
 
 //go:noescape
-func climb8(s Set, w *Way, tree int, score float64) (top int, total float64)
+func meet8(s Set, w *Way, n int) int
+
+//go:noescape
+func scout8(s Set, w *Way, from, to int)
 
 //go:noescape
 func gather8(s Set, w *Way, tree int)
+
+//go:noescape
+func rise8(s Set, w *Way, tree int, score float64) (top int, total float64)
+
+//go:noescape
+func climb8(s Set, w *Way, n int)
 
 //go:noescape
 func hull8(s Set, w *Way, box *float32, ids *uint32, n int) bool

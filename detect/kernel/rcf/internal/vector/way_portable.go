@@ -11,7 +11,11 @@ func add[T any](p *T, n int) *T {
 	return (*T)(unsafe.Add(unsafe.Pointer(p), n*int(unsafe.Sizeof(x))))
 }
 
-func portableDescend(_ Set, w *Way, n int) {
+func portableDescend(_ Set, w *Way, from, to int) {
+	n := to - from
+	for i := range n {
+		*add(w.Going, i) = uint32(from + i)
+	}
 	path := w.Paths
 	for level := int32(0); n > 0; level++ {
 		next := add(path, w.Trees)
@@ -21,8 +25,12 @@ func portableDescend(_ Set, w *Way, n int) {
 			slot := *add(w.Arena, int(*add(path, int(t))))
 			low := uint32(slot)
 			pair := low >> (w.DimBits & 31) & w.PairMask
-			at := t*uint32(w.Slots) + 2*pair
-			if cut := uint32(slot >> 32); *add(w.Point, int(low&w.DimMask)) > *(*float32)(unsafe.Pointer(&cut)) {
+			at := *add(w.Paths, int(t)) + 2*pair
+			point := int(low & w.DimMask)
+			if w.Starts != nil {
+				point += int(*add(w.Starts, int(t)))
+			}
+			if cut := uint32(slot >> 32); *add(w.Point, point) > *(*float32)(unsafe.Pointer(&cut)) {
 				at++
 			}
 			*add(next, int(t)) = at
@@ -34,6 +42,25 @@ func portableDescend(_ Set, w *Way, n int) {
 		}
 		n, path = left, next
 	}
+}
+
+func portableMeet(_ Set, w *Way, n int) int {
+	left := 0
+	for i := range n {
+		t := int(*add(w.Going, i))
+		depth := *add(w.Depths, t)
+		near := w.row(*add(w.Arena, int(*add(w.Paths, int(depth)*w.Trees+t))) >> 32)
+		*add(w.Scores, t) = *add(w.Worth, int(depth))
+		if equal(w.Point, near, w.Dims) {
+			depth = -1
+		}
+		*add(w.Tops, t) = depth
+		if depth > 0 {
+			*add(w.Going, left) = uint32(t)
+			left++
+		}
+	}
+	return left
 }
 
 // last marks the last row of a node in a list.
@@ -68,32 +95,35 @@ func portableGather(_ Set, w *Way, tree int) {
 	*list = nodes
 }
 
-func portableClimb(s Set, w *Way, tree int, score float64) (int, float64) {
+func portableRise(s Set, w *Way, tree int, score float64) (int, float64) {
 	level := int(*add(w.Depths, tree))
 	list := add(w.Lists, tree*w.List)
 	next, box := 1, w.Light
-	for light := int(*list); level > 0; level-- {
-		var from *float32
-		if light > 0 {
-			light--
-			if next == 1 {
-				near := w.row(*add(w.Arena, int(*add(w.Paths, level*w.Trees+tree))) >> 32)
-				copy(unsafe.Slice(box, w.Dims), unsafe.Slice(near, w.Dims))
-				copy(unsafe.Slice(add(box, w.Dims), w.Dims), unsafe.Slice(near, w.Dims))
-			} else {
-				before := box
-				box = add(box, 2*w.Dims)
-				copy(unsafe.Slice(box, 2*w.Dims), unsafe.Slice(before, 2*w.Dims))
-			}
-			for more := true; more; next++ {
-				id := *add(list, next)
-				row := w.row(uint64(id &^ last))
-				union8(s, box, row, row, w.Dims)
-				more = id&last == 0
-			}
-			from = box
-		} else {
-			pair := int(*add(w.Paths, level*w.Trees+tree) / 2)
+	near := unsafe.Slice(w.row(*add(w.Arena, int(*add(w.Paths, level*w.Trees+tree)))>>32), w.Dims)
+	copy(unsafe.Slice(box, w.Dims), near)
+	copy(unsafe.Slice(add(box, w.Dims), w.Dims), near)
+	for light := *list; light > 0; light-- {
+		for more := true; more; next++ {
+			id := *add(list, next)
+			row := w.row(uint64(id &^ last))
+			union8(s, box, row, row, w.Dims)
+			more = id&last == 0
+		}
+		outside := false
+		if score, outside = w.weigh(s, box, level, tree, score); !outside {
+			break
+		}
+		level--
+	}
+	return level, score
+}
+
+func portableClimb(s Set, w *Way, n int) {
+	for i := range n {
+		t := int(*add(w.Going, i))
+		level, score := int(*add(w.Tops, t)), *add(w.Scores, t)
+		for ; level > 0; level-- {
+			pair := int(*add(w.Paths, level*w.Trees+t) / 2)
 			name := pair
 			if w.Names != nil {
 				name = int(*add(w.Names, pair<<w.Wide))
@@ -101,19 +131,30 @@ func portableClimb(s Set, w *Way, tree int, score float64) (int, float64) {
 			if w.Wide > 0 {
 				name |= int(*add(w.Names, pair<<w.Wide+1)) << 16
 			}
-			from = add(w.Boxes, name*2*w.Dims)
+			outside := false
+			if score, outside = w.weigh(s, add(w.Boxes, name*2*w.Dims), level, t, score); !outside {
+				break
+			}
 		}
-		excess, span := excess8(s, w.Point, from, w.Dims)
-		if excess == 0 {
-			break
-		}
-		whole := float64(excess) + float64(span)
-		chance := float64(excess) / whole
-		*add(w.Chance, level-1), *add(w.Whole, level-1) = chance, whole
-		// The conversion keeps the compiler from fusing, which would round once.
-		score += float64(chance * (*add(w.Worth, level-1) - score))
+		*add(w.Tops, t), *add(w.Scores, t) = int32(level), score
 	}
-	return level, score
+}
+
+// weigh takes a score past the box above a level of a tree and reports whether
+// the point is outside that box.
+func (w *Way) weigh(s Set, box *float32, level, tree int, score float64) (float64, bool) {
+	excess, span := excess8(s, w.Point, box, w.Dims)
+	if excess == 0 {
+		return score, false
+	}
+	*add(w.Gaps, level*w.Trees+tree) = [2]float32{excess, span}
+	whole := float64(excess) + float64(span)
+	if whole > w.Most {
+		w.Most = whole
+	}
+	chance := float64(excess) / whole
+	// The conversion keeps the compiler from fusing, which would round once.
+	return score + float64(chance*(*add(w.Worth, level-1)-score)), true
 }
 
 // row returns the row of a point, padded to Dims.

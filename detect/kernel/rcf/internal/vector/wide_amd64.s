@@ -114,34 +114,6 @@ total:
 portable:
 	JMP ·portableL1(SB)
 
-// func equal8(s Set, a, b *float32, dims int) bool
-TEXT ·equal8(SB), NOSPLIT, $0-33
-	CMPB s_wide+0(FP), $0
-	JEQ  portable
-	MOVQ a+8(FP), SI
-	MOVQ b+16(FP), DI
-	MOVQ dims+24(FP), CX
-
-block:
-	VMOVUPS   (SI), Y0
-	VCMPPS    $4, (DI), Y0, Y0 // not equal
-	VMOVMSKPS Y0, AX
-	TESTL     AX, AX
-	JNE       done
-	ADDQ      $32, SI
-	ADDQ      $32, DI
-	SUBQ      $8, CX
-	JGT       block
-
-done:
-	TESTL AX, AX
-	SETEQ ret+32(FP)
-	VZEROUPPER
-	RET
-
-portable:
-	JMP ·portableEqual(SB)
-
 // func union8(s Set, box, lower, upper *float32, dims int) bool
 TEXT ·union8(SB), NOSPLIT, $0-41
 	CMPB   s_wide+0(FP), $0
@@ -216,9 +188,3 @@ block:
 
 portable:
 	JMP ·portableBlend(SB)
-
-// func Prefetch(p unsafe.Pointer)
-TEXT ·Prefetch(SB), NOSPLIT, $0-8
-	MOVQ       p+0(FP), AX
-	PREFETCHT0 (AX)
-	RET

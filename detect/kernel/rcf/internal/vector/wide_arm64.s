@@ -17,12 +17,8 @@
 #define FMAXNM(m, n, d) WORD $(0x4E20C400 | (m)<<16 | (n)<<5 | (d))
 // FCMGT Vd.4S, Vn.4S, Vm.4S: all ones where n > m
 #define FCMGT(m, n, d) WORD $(0x6EA0E400 | (m)<<16 | (n)<<5 | (d))
-// FCMEQ Vd.4S, Vn.4S, Vm.4S: all ones where n == m
-#define FCMEQ(m, n, d) WORD $(0x4E20E400 | (m)<<16 | (n)<<5 | (d))
 // UMAXV Sd, Vn.4S
 #define UMAXV(n, d) WORD $(0x6EB0A800 | (n)<<5 | (d))
-// UMINV Sd, Vn.4S
-#define UMINV(n, d) WORD $(0x6EB1A800 | (n)<<5 | (d))
 
 // EXCESS adds one block of 8 to the excess in V0 and V1 and to the span in V4
 // and V5. R0 point, R1 lower, R3 upper bounds, all moved on; V31 zeros.
@@ -136,35 +132,6 @@ total:
 portable:
 	JMP ·portableL1(SB)
 
-// func equal8(s Set, a, b *float32, dims int) bool
-TEXT ·equal8(SB), NOSPLIT|NOFRAME, $0-33
-	MOVBU s_wide+0(FP), R0
-	CBZ   R0, portable
-	MOVD  a+8(FP), R0
-	MOVD  b+16(FP), R1
-	MOVD  dims+24(FP), R2
-
-block:
-	VLD1.P 32(R0), [V0.S4, V1.S4]
-	VLD1.P 32(R1), [V2.S4, V3.S4]
-	FCMEQ(2, 0, 0)
-	FCMEQ(3, 1, 1)
-	VAND   V1.B16, V0.B16, V0.B16
-	UMINV(0, 0)
-	FMOVS  F0, R3
-	CBZW   R3, done
-	SUBS   $8, R2
-	BGT    block
-
-done:
-	CMPW $0, R3
-	CSET NE, R3
-	MOVB R3, ret+32(FP)
-	RET
-
-portable:
-	JMP ·portableEqual(SB)
-
 // func union8(s Set, box, lower, upper *float32, dims int) bool
 //
 // FMIN and FMAX would order the zeros, so the bounds are chosen by comparing.
@@ -259,9 +226,3 @@ block:
 
 portable:
 	JMP ·portableBlend(SB)
-
-// func Prefetch(p unsafe.Pointer)
-TEXT ·Prefetch(SB), NOSPLIT|NOFRAME, $0-8
-	MOVD p+0(FP), R0
-	PRFM (R0), PLDL1KEEP
-	RET
