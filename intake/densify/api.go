@@ -218,7 +218,9 @@ func (c *client) authorize(ctx context.Context) (redact.Secret, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
+	failpoint.Hit("call.before:densify.authorize")
 	got, err := c.http.Do(req, httpx.Idempotent)
+	failpoint.Hit("call.after:densify.authorize")
 	if err != nil {
 		return redact.Secret{}, fmt.Errorf("authorize: %w", err)
 	}
