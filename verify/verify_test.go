@@ -25,6 +25,7 @@ type world struct {
 	change   ops.Change
 	incident ops.Incident
 	goneAt   time.Time // zero: it fires for ever
+	roseAt   time.Time // when its incident became critical; zero: never
 	unknown  bool
 	series   []ops.Series
 	others   map[string][]ops.Series // of the siblings
@@ -50,8 +51,15 @@ func (a answers) Look(_ context.Context, s check.Subject) (check.Health, string)
 	return h, "it is " + string(h)
 }
 
-func (w *world) Change(context.Context, string) (ops.Change, error)     { return w.change, nil }
-func (w *world) Incident(context.Context, string) (ops.Incident, error) { return w.incident, nil }
+func (w *world) Change(context.Context, string) (ops.Change, error) { return w.change, nil }
+
+func (w *world) Incident(context.Context, string) (ops.Incident, error) {
+	i := w.incident
+	if !w.roseAt.IsZero() && !time.Now().Before(w.roseAt) {
+		i.Severity = ops.Critical
+	}
+	return i, nil
+}
 
 func (w *world) Cause(context.Context, ops.Change) (bool, time.Time, string, error) {
 	if w.unknown {
@@ -206,7 +214,7 @@ func TestStillFiring(t *testing.T) {
 
 func TestSeverityRose(t *testing.T) {
 	v := one(t, play(t, func(s *scene) {
-		time.AfterFunc(5*time.Minute, func() { s.incident.Severity = ops.Critical })
+		s.roseAt = s.start.Add(5 * time.Minute)
 	}))
 	if v.Word != ops.Worse || !strings.Contains(v.Why, "high to critical") {
 		t.Errorf("verdict %+v; want worse", v)
