@@ -31,6 +31,7 @@ type Config struct {
 	Estimate      time.Duration `yaml:"estimate"`              // of one change; default 10m
 	Timeout       time.Duration `yaml:"timeout"`               // after it everything is put back; default 30m
 	Grace         time.Duration `yaml:"grace"`                 // how long putting back may take; default 20m
+	Settle        time.Duration `yaml:"settle"`                // how long the service may take to show what it was told; default 1m
 	Poll          time.Duration `yaml:"poll"`                  // default 5s
 }
 
@@ -47,6 +48,7 @@ func (c *Config) Validate() error {
 	def(&c.Estimate, 10*time.Minute)
 	def(&c.Timeout, 30*time.Minute)
 	def(&c.Grace, 20*time.Minute)
+	def(&c.Settle, time.Minute)
 	def(&c.Poll, 5*time.Second)
 	if len(c.Actions) == 0 {
 		c.Actions = []string{Stop, Start, Resize}
@@ -82,9 +84,9 @@ func (c *Config) Validate() error {
 			faults = append(faults, fmt.Errorf("types[%d] %q: write an instance type such as m7i.large or m7i.*", i, p))
 		}
 	}
-	for _, d := range []time.Duration{c.Boot, c.Estimate, c.Timeout, c.Grace, c.Poll} {
+	for _, d := range []time.Duration{c.Boot, c.Estimate, c.Timeout, c.Grace, c.Settle, c.Poll} {
 		if d < 0 {
-			faults = append(faults, errors.New("boot, estimate, timeout, grace and poll must not be negative"))
+			faults = append(faults, errors.New("boot, estimate, timeout, grace, settle and poll must not be negative"))
 			break
 		}
 	}

@@ -192,7 +192,9 @@ func (x *Executor) fits(ctx context.Context, i instance, from, to types.Instance
 	no := func(format string, args ...any) error {
 		return x.invalid("instance %s cannot become %s: %s", i.ID, to.InstanceType, fmt.Sprintf(format, args...))
 	}
-	ena := func(k types.InstanceTypeInfo) bool { return k.NetworkInfo != nil && k.NetworkInfo.EnaSupport == types.EnaSupportRequired }
+	ena := func(k types.InstanceTypeInfo) bool {
+		return k.NetworkInfo != nil && k.NetworkInfo.EnaSupport == types.EnaSupportRequired
+	}
 	nvme := func(k types.InstanceTypeInfo) types.EbsNvmeSupport {
 		if k.EbsInfo == nil {
 			return ""

@@ -16,13 +16,9 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-const (
-	// impatient is how many looks or lost answers in a row there may be before
-	// nobody knows any more.
-	impatient = 20
-	// settle is how long the service may take to show what it was told.
-	settle = time.Minute
-)
+// impatient is how many looks or lost answers in a row there may be before
+// nobody knows any more.
+const impatient = 20
 
 // way is where an instance shall go, and what is remembered on the way.
 type way struct {
@@ -157,8 +153,8 @@ func (r *run) next(ctx context.Context, w *way, i instance) (string, error) {
 	if step == "stop" && w.was[types.InstanceStateNameStopped] {
 		return "", fmt.Errorf("ec2: instance %s was started by somebody else on the way: %w", i.ID, ops.ErrConflict)
 	}
-	if r.env.Clock().After(at.Add(settle)) {
-		return "", fmt.Errorf("ec2: instance %s was told to %s and is %s after %s: %w", i.ID, step, is, settle, ops.ErrStalled)
+	if r.env.Clock().After(at.Add(r.cfg.Settle)) {
+		return "", fmt.Errorf("ec2: instance %s was told to %s and is %s after %s: %w", i.ID, step, is, r.cfg.Settle, ops.ErrStalled)
 	}
 	return later, nil
 }
