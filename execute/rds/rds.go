@@ -124,6 +124,9 @@ func (x *Executor) wanted(c ops.Change) (map[string]string, error) {
 			}
 			want[k] = v
 		}
+		if want[attributeStorage] != "" && want[attributeGroup] != "" {
+			return nil, x.invalid("storage and parameter_group need a change each: while storage is optimised, which takes hours, the database cannot be rebooted for its group")
+		}
 		return want, nil
 	}
 	if len(c.Args) != 1 {

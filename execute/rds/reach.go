@@ -320,7 +320,13 @@ func (r *run) take(ctx context.Context, w *way, d database, step string) error {
 			return fmt.Errorf("rds: the mark could not be written, database %s is not rebooted: %w", r.id, err)
 		}
 	}
-	err := awsx.Write(fmt.Sprintf("rds: %s database %s", step, r.id), guarded(step, call))
+	what := fmt.Sprintf("rds: %s database %s", step, r.id)
+	err := guarded(step, call)
+	if strings.HasPrefix(awsx.Code(err), "Insufficient") {
+		err = fmt.Errorf("%s: %w: %w", what, err, ops.ErrStalled)
+	} else {
+		err = awsx.Write(what, err)
+	}
 	var unknown *ops.UnknownOutcome
 	switch lost := errors.As(err, &unknown); {
 	case err == nil, lost && step == "reboot":

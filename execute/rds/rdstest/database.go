@@ -229,6 +229,9 @@ func (a *Account) modify(in form) (m, *Fault) {
 	}
 	maps.Copy(d.Pending, want)
 	if in.get("ApplyImmediately") == "true" && len(d.Pending) > 0 {
+		if d.Status == "storage-optimization" {
+			d.steps = nil // it goes on beside this
+		}
 		grows := d.Pending["AllocatedStorage"] != ""
 		d.then(a.Settle, "modifying", func() {
 			for _, s := range d.Says {
