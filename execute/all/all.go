@@ -7,6 +7,8 @@ import (
 	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/dryrun"
+	"github.com/fettleops/fettle/execute/ec2"
+	"github.com/fettleops/fettle/execute/rds"
 	"github.com/fettleops/fettle/execute/ssm"
 	"github.com/fettleops/fettle/execute/terraform"
 )
@@ -17,6 +19,8 @@ func Drivers() []execute.Driver {
 		cloudformation.Driver,
 		command.Driver,
 		dryrun.Driver,
+		ec2.Driver,
+		rds.Driver,
 		ssm.Driver,
 		terraform.Driver,
 	}

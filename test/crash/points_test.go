@@ -54,6 +54,8 @@ var elsewhere = []string{
 	"execute.parameter.delete.*", "execute.parameter.label.*", "execute.parameter.put.*", "execute.parameter.record.*", "execute.parameter.unlabel.*",
 	"execute.command.dial.*", "execute.command.script.*", "execute.terraform.apply.*", "execute.terraform.call.*",
 	"execute.ssm.cancel.*", "execute.ssm.put.*", "execute.ssm.send.*", "execute.ssm.start.*",
+	"execute.ec2.modify.*", "execute.ec2.start.*", "execute.ec2.stop.*",
+	"execute.rds.modify.*", "execute.rds.reboot.*", "execute.rds.start.*", "execute.rds.stop.*",
 }
 
 // fetching are the points of an integration that fetches, which have a test of
