@@ -43,7 +43,7 @@ func measure(o options, replicas int, database string) (f figures, err error) {
 		return f, err
 	}
 	defer os.RemoveAll(dir)
-	h := &house{options: o, dir: dir, database: database, opens: time.Now().Add(o.lead).Truncate(time.Minute).Add(time.Minute)}
+	h := &house{options: o, dir: dir, database: database, opens: time.Now().Add(o.lead + time.Second).Truncate(time.Second)}
 	ctx, cancel := context.WithDeadline(context.Background(), h.opens.Add(o.patience))
 	defer cancel()
 	if err := h.write(); err != nil {
@@ -117,14 +117,16 @@ people:
   - {name: ann, roles: [approver]}
 policies:
   approval: [{match: 'true', approvers: {role: approver, count: 1}}]
+  limits: {automated_changes: %d/h, blast_radius: 100%%}
 executors:
   - name: tool
     tool: command
     allow: [{name: start, command: "%s {id:i-[0-9]+}", estimate: 1s, idempotent: false}]
 recommendations:
   rules:
+    - {name: first, match: 'resource.labels.first == "yes"', executor: tool, action: start, args: ['${resource}'], risk: 0.1, verify_within: 1m, type: standard}
     - {name: all, match: 'true', executor: tool, action: start, args: ['${resource}'], risk: 0.1, verify_within: 1m}
-`, start)
+`, h.changes+1, start)
 	if h.database != "" {
 		fmt.Fprintf(&b, "store: {postgres: env:BENCH_POSTGRES}\nserver: {data_key: 'file:%s'}\n", filepath.Join(h.dir, "key"))
 	}
@@ -135,7 +137,11 @@ recommendations:
 	}
 	b.WriteString("resources:\n")
 	for i := range h.changes {
-		fmt.Fprintf(&b, "  - {id: web-%d, kind: host, aliases: ['arn:aws:ec2:eu-west-1:123456789012:instance/i-%d'], labels: {window: w%d}", i, i, i/10%h.windows)
+		fmt.Fprintf(&b, "  - {id: web-%d, kind: host, aliases: ['arn:aws:ec2:eu-west-1:123456789012:instance/i-%d'], labels: {window: w%d", i, i, i/10%h.windows)
+		if needs(i+1) == i {
+			b.WriteString(", first: 'yes'") // standard, because nothing measures these and what nobody can judge waits for a person
+		}
+		b.WriteString("}")
 		if needs(i) != i {
 			fmt.Fprintf(&b, ", depends_on: [web-%d]", needs(i))
 		}
