@@ -292,6 +292,14 @@ func TestAnInstanceThatCannotBePutBackIsSaidToBeDown(t *testing.T) {
 	b.stands("m5.xlarge", "running")
 }
 
+func TestAnInstanceThatDoesNotStopIsLeftRunning(t *testing.T) {
+	b := newBench(t, "settle: 30ms\n")
+	b.instance(func(i *ec2test.Instance) { i.Deaf = true })
+	_, err := b.apply(t.Context(), "t", b.plan(ec2.Resize, web, "m5.large"))
+	b.wants(err, ops.ErrStalled, "was told to stop and is running", "the instance is running as m5.xlarge")
+	b.stands("m5.xlarge", "running")
+}
+
 func TestARollbackWithoutCapacityLeavesItRunning(t *testing.T) {
 	b := newBench(t, "")
 	p := b.plan(ec2.Resize, web, "m5.large")

@@ -25,6 +25,7 @@ type Instance struct {
 	Group        string // of Auto Scaling
 	Standby      bool   // in it
 	Sick         bool   // its status checks fail
+	Deaf         bool   // it takes calls to stop it, and goes on running
 	Takes        time.Duration
 	Says         []string // told one by one as reasons while it moves; it does not arrive before
 
@@ -267,7 +268,7 @@ func (a *Account) stop(in form) (m, *Fault) {
 			return nil, fault("OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", id)
 		case was == "terminated" || was == "shutting-down" || was == "pending":
 			return nil, wrong(id, "running")
-		case was == "running":
+		case was == "running" && !i.Deaf:
 			a.calls["StopInstances"]++
 			i.State, i.next, i.at = "stopping", "stopped", time.Now().Add(i.Takes)
 			i.reason, i.why = "Client.UserInitiatedShutdown", "User initiated shutdown"
