@@ -90,10 +90,12 @@ func TestConformance(t *testing.T) {
 			c.Logs = "the password is " + secret
 			c.Answer = `"` + strings.Repeat(strings.Repeat("x", 900)+`\n`, 400) + `the end"`
 		}), Change: change},
-		Fails:   executetest.Case{Config: shaped(func(_ *lambdatest.Function, c *lambdatest.Code) { c.Logs, c.Fails = secret, "no access with "+secret }), Change: change},
-		Endless: executetest.Case{Config: shaped(func(f *lambdatest.Function, c *lambdatest.Code) { f.Timeout, c.Takes = 300*time.Millisecond, time.Minute }), Change: change},
-		Secret:  secret,
-		Begun:   func(_ *testing.T, dir string) int { return account(dir).Begun() },
+		Fails: executetest.Case{Config: shaped(func(_ *lambdatest.Function, c *lambdatest.Code) { c.Logs, c.Fails = secret, "no access with "+secret }), Change: change},
+		Endless: executetest.Case{Config: shaped(func(f *lambdatest.Function, c *lambdatest.Code) {
+			f.Timeout, c.Takes = 300*time.Millisecond, time.Minute
+		}), Change: change},
+		Secret: secret,
+		Begun:  func(_ *testing.T, dir string) int { return account(dir).Begun() },
 		Stands: func(_ *testing.T, dir string) (stands bool) {
 			a := account(dir)
 			a.With(func() { stands = a.State["size"] == "large" })
@@ -281,23 +283,19 @@ func TestAFunctionErrorIsAFailure(t *testing.T) {
 	b.function("sizer", func(f *lambdatest.Function) { f.Versions[0].Fails = "no such size" })
 	p := b.plan("once")
 	for range 2 {
-		out, err := b.apply("t", p)
+		_, err := b.apply("t", p)
 		b.wants(err, ops.ErrStalled, "failed (Unhandled): Error: no such size")
 		if errors.As(err, new(*ops.UnknownOutcome)) {
 			t.Error("a failure that is known is unknown")
 		}
-		_ = out
 	}
 	if b.account.Begun() != 1 {
 		t.Errorf("invoked %d times", b.account.Begun())
 	}
 	b.function("sizer", func(f *lambdatest.Function) { f.Throttled = true })
-	_, err := b.apply("t2", b.mustPlan(p))
+	_, err := b.apply("t2", p)
 	b.wants(err, ops.ErrThrottled)
 }
-
-// mustPlan returns p: while a function is throttled it cannot be planned.
-func (b *bench) mustPlan(p ops.Plan) ops.Plan { return p }
 
 func TestWhatNobodyKnowsIsNotInvokedAgain(t *testing.T) {
 	b := newBench(t, "")
