@@ -1,6 +1,7 @@
 package autoscaling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,35 +126,44 @@ func (r *run) start(ctx context.Context) error {
 		what = fmt.Sprintf("version %d of launch template %s", j.To.Version, j.Template)
 	}
 	r.say("Replacing the instances of group %s by %s", r.group, what)
-	err := r.stopped(ctx, "before its instances were replaced")
+	var lost error // of an earlier try that may have started it all the same
 	for range 3 {
-		if ctx.Err() != nil {
-			break
+		if err := r.stopped(ctx, "before its instances were replaced"); err != nil {
+			return cmp.Or(lost, err)
 		}
-		err = guarded("start", func() error {
-			_, err := r.groups.StartInstanceRefresh(context.WithoutCancel(ctx), in, once)
+		err := guarded("start", func() error {
+			out, err := r.groups.StartInstanceRefresh(context.WithoutCancel(ctx), in, once)
+			if err == nil {
+				r.m.Refresh = aws.ToString(out.InstanceRefreshId)
+			}
 			return awsx.Write("autoscaling: start a refresh of group "+r.group, err)
 		})
+		if err == nil {
+			if kept := r.keep(ctx); kept != nil {
+				r.warn(ctx, "id of a refresh not recorded", kept) // it is found again
+			}
+			return nil
+		}
+		var unknown *ops.UnknownOutcome
+		if errors.As(err, &unknown) {
+			lost = err
+		}
 		look, cancel := looking(ctx)
 		findErr := r.find(look)
 		cancel()
-		var unknown *ops.UnknownOutcome
 		switch {
 		case findErr != nil:
 			return &ops.UnknownOutcome{Err: findErr}
 		case r.m.Refresh != "":
 			return nil
-		case err == nil:
-			err = &ops.UnknownOutcome{Err: fmt.Errorf("autoscaling: the refresh of group %s that was started is not listed: %w", r.group, ops.ErrUnavailable)}
-		case !errors.As(err, &unknown):
+		case lost == nil:
 			return err
-		}
-		if j.Recycle {
-			break
+		case j.Recycle:
+			return lost
 		}
 		r.wait(ctx)
 	}
-	return err
+	return lost
 }
 
 func seconds(d time.Duration) *int32 {

@@ -137,8 +137,20 @@ func (r *run) work(ctx context.Context) (string, error) {
 	if err := r.settle(ctx); err != nil {
 		return "", err
 	}
-	return r.reached(ctx)
+	note, err := r.reached(ctx)
+	for range lagging {
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		r.wait(ctx)
+		note, err = r.reached(ctx)
+	}
+	return note, err
 }
+
+// lagging is how often a group that is not as wanted is read again: what the
+// service tells may be some moments old.
+const lagging = 5
 
 // found says, without changing anything, whether the group is as wanted.
 func (r *run) found(ctx context.Context) (string, error) {

@@ -185,7 +185,7 @@ const tries = 3
 // invoke invokes the function and waits for its answer. A function cannot be
 // stopped: after ctx has ended it is waited for Grace, in which it may end.
 func (r *run) invoke(ctx context.Context) error {
-	live, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.m.At.Add(r.rule.Timeout).Sub(r.env.Clock()))
+	live, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.rule.Timeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		t := time.NewTimer(r.cfg.Grace)
