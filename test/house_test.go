@@ -19,6 +19,7 @@ import (
 	"github.com/fettleops/fettle/app"
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
+	"github.com/fettleops/fettle/ops"
 )
 
 // The hosts of the network, and the secrets nobody may ever find in a log or
@@ -68,6 +69,7 @@ type House struct {
 
 	firing map[string]time.Time // what the sender believes, by fingerprint
 	tokens map[string]string    // by name of the person
+	shown  ops.Change           // as somebody saw it last
 	stop   func() error
 	stops  []func()
 	writes int // of ServiceNow, when last looked at
