@@ -69,6 +69,14 @@ type ConflictReader interface {
 	Conflicts(ctx context.Context, ref string) ([]string, error)
 }
 
+// Describer is implemented by drivers whose platform has fields of its own for
+// what a change is about.
+type Describer interface {
+	// Extra returns what a ticket of this kind about c shows in those fields, by
+	// their names there. It does no I/O.
+	Extra(kind ops.TicketKind, c ops.Change) map[string]string
+}
+
 func capability[T any](c *Conn, what string) (T, error) {
 	t, ok := c.inner.(T)
 	if !ok {
@@ -120,6 +128,15 @@ func (c *Conn) KeepsFiles() bool {
 	}
 	_, ok := c.inner.(Attacher)
 	return ok
+}
+
+// Extra implements Describer; a driver without it has no such fields.
+func (c *Conn) Extra(kind ops.TicketKind, about ops.Change) map[string]string {
+	d, ok := c.inner.(Describer)
+	if !ok {
+		return nil
+	}
+	return d.Extra(kind, about)
 }
 
 // Attach implements Attacher; a driver without it is ErrInvalid.
