@@ -13,11 +13,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/internal/awsx"
@@ -64,6 +66,7 @@ func Open(ctx context.Context, cfg Config, env connector.Env) (connector.Platfor
 	if err != nil {
 		return nil, fmt.Errorf("opscenter: options: %w", err)
 	}
+	a.Logger = logging.Nop{}
 	a.Retryer = func() aws.Retryer { return awsx.Once }
 	return &platform{env: env, o: cfg.Options, region: a.Region, ssm: ssm.NewFromConfig(a), sts: sts.NewFromConfig(a)}, nil
 }
@@ -199,9 +202,19 @@ func (p *platform) AddNote(ctx context.Context, ref string, n ops.Note) error {
 	if err != nil {
 		return err
 	}
+	own := ownNotes(was)
+	if slices.Contains(own, name) {
+		return nil
+	}
+	at := p.env.Clock()
+	if len(own) > 0 { // it is the last, also where clocks disagree
+		if last, _, _, _ := readNote(data(was, own[len(own)-1])); !at.After(last) {
+			at = last.Add(time.Nanosecond)
+		}
+	}
 	in := &ssm.UpdateOpsItemInput{OpsItemId: &ref, OperationalData: map[string]types.OpsItemDataValue{}}
-	put(in.OperationalData, name, noteText(p.env.Clock(), n))
-	if own := ownNotes(was); len(own) >= p.o.KeepNotes && !slices.Contains(own, name) {
+	put(in.OperationalData, name, noteText(at, n))
+	if len(own) >= p.o.KeepNotes {
 		in.OperationalDataToDelete = own[:len(own)-p.o.KeepNotes+1]
 	}
 	if err := p.write(ctx, in); err != nil {
