@@ -67,8 +67,8 @@ type House struct {
 	snow *simulator.Server
 	// orders is where work orders go, when the story has any.
 	orders *opscentertest.Service
-	logs *logBook
-	app  *app.App
+	logs   *logBook
+	app    *app.App
 
 	firing map[string]time.Time // what the sender believes, by fingerprint
 	tokens map[string]string    // by name of the person

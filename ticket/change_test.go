@@ -410,7 +410,9 @@ func TestWindowIsGivenBesideOurOwnWrites(t *testing.T) {
 			})
 		})
 	}
-	f("a note", func(h *house, c ops.Change) { h.tell(c.Subject(), ops.ChangeWaitingBody{ChangeID: c.ID, Why: "no window yet"}) })
+	f("a note", func(h *house, c ops.Change) {
+		h.tell(c.Subject(), ops.ChangeWaitingBody{ChangeID: c.ID, Why: "no window yet"})
+	})
 	f("an edit", func(h *house, c ops.Change) {
 		c.Team = "network"
 		h.changes[c.ID] = c

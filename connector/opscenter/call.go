@@ -4,12 +4,11 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go/middleware"
-
-	"time"
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/internal/awsx"
