@@ -38,6 +38,9 @@ type Decision struct {
 	// cannot tell apart a decision and a later touch of it, it is no later than
 	// the request can have been about: a decision on a request that was made
 	// before the plan that stands now was written never looks younger than it.
+	// A decision that does not look younger than the plan does not count: where
+	// the platform counts seconds and knows that it came after, it says so by a
+	// time within that second.
 	At time.Time
 }
 

@@ -420,8 +420,12 @@ func (p *platform) decided(t *ticket, c *connector.Copy, steps []step, user stri
 		default:
 			continue
 		}
-		if s.ID.number() < planID && !d.At.Before(planAt) {
+		// Times are whole seconds; numbers say what came first within one.
+		switch before := s.ID.number() < planID; {
+		case before && !d.At.Before(planAt):
 			d.At = planAt.Add(-time.Second)
+		case !before && !d.At.After(planAt):
+			d.At = planAt.Add(time.Nanosecond)
 		}
 		for _, n := range c.Notes {
 			// What is written with a status is a message just before or after it.
