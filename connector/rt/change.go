@@ -135,9 +135,15 @@ func (c *Changes) validate(o *Options) []error {
 // isChange tells the tickets of the queue of changes.
 func (o *Options) isChange(t *ticket) bool { return o.Changes != nil && t.queue == o.Changes.Queue }
 
+// ofOrders tells the queue of work orders. One that a group has as well shows
+// the group.
+func (o *Options) ofOrders(queue string) bool {
+	return queue != "" && queue == o.Queues[string(ops.TicketWorkOrder)]
+}
+
 // carriesTimes tells the queues whose Starts and Due are planned times.
 func (o *Options) carriesTimes(t *ticket) bool {
-	return o.isChange(t) || t.queue != "" && t.queue == o.Queues[string(ops.TicketWorkOrder)]
+	return o.isChange(t) || o.ofOrders(t.queue)
 }
 
 var riskNumbers = map[ops.RiskWord]int{ops.RiskVeryHigh: 100, ops.RiskHigh: 75, ops.RiskModerate: 50, ops.RiskLow: 25}
