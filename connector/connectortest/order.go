@@ -24,7 +24,7 @@ func (s *Suite) order() connector.Copy {
 func (s *Suite) orderKey(key string) connector.Copy {
 	s.Helper()
 	f := s.Fields
-	f.Title = "Window for CHG-1: scale web-1"
+	f.Title, f.Extra = "Window for CHG-1: scale web-1", nil // that may hold a date
 	c, err := s.conn.Create(s.Context(), key, ops.TicketWorkOrder, f)
 	if err != nil {
 		s.Fatalf("create a work order: %v", err)
