@@ -4,10 +4,12 @@ package all
 
 import (
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/autoscaling"
 	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/dryrun"
 	"github.com/fettleops/fettle/execute/ec2"
+	"github.com/fettleops/fettle/execute/lambda"
 	"github.com/fettleops/fettle/execute/rds"
 	"github.com/fettleops/fettle/execute/ssm"
 	"github.com/fettleops/fettle/execute/terraform"
@@ -16,10 +18,12 @@ import (
 // Drivers returns the tools in alphabetical order.
 func Drivers() []execute.Driver {
 	return []execute.Driver{
+		autoscaling.Driver,
 		cloudformation.Driver,
 		command.Driver,
 		dryrun.Driver,
 		ec2.Driver,
+		lambda.Driver,
 		rds.Driver,
 		ssm.Driver,
 		terraform.Driver,
