@@ -39,8 +39,8 @@ type platform struct {
 	env    connector.Env
 	o      Options
 	region string
-	ssm    *ssm.Client
-	sts    *sts.Client
+	ssm    items
+	sts    identity
 
 	mu   sync.Mutex
 	self string // our own identity, as AWS names it
@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg Config, env connector.Env) (connector.Platfor
 	}
 	a.Logger = logging.Nop{}
 	a.Retryer = func() aws.Retryer { return awsx.Once }
-	return &platform{env: env, o: cfg.Options, region: a.Region, ssm: ssm.NewFromConfig(a), sts: sts.NewFromConfig(a)}, nil
+	return &platform{env: env, o: cfg.Options, region: a.Region, ssm: newItems(ssm.NewFromConfig(a)), sts: newIdentity(sts.NewFromConfig(a))}, nil
 }
 
 // Create implements connector.Platform. The dedup string makes it idempotent as

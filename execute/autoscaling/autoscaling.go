@@ -46,8 +46,8 @@ const (
 type Executor struct {
 	cfg    Config
 	env    execute.Env
-	groups *autoscaling.Client
-	ec2    *ec2.Client
+	groups groups
+	ec2    templates
 }
 
 var _ execute.Executor = (*Executor)(nil)
@@ -58,7 +58,7 @@ func Open(ctx context.Context, cfg Config, env execute.Env) (execute.Executor, e
 	if err != nil {
 		return nil, fmt.Errorf("autoscaling: executor %s: %w", env.Name, err)
 	}
-	return &Executor{cfg: cfg, env: env, groups: autoscaling.NewFromConfig(a), ec2: ec2.NewFromConfig(a)}, nil
+	return &Executor{cfg: cfg, env: env, groups: newGroups(autoscaling.NewFromConfig(a)), ec2: newTemplates(ec2.NewFromConfig(a))}, nil
 }
 
 // Operations are the calls that change something, each with a failpoint before

@@ -47,7 +47,7 @@ const (
 type Executor struct {
 	cfg    Config
 	env    execute.Env
-	client *cloudformation.Client
+	client stacks
 	keys   parameter.Repository
 	alive  func(ctx context.Context, d time.Duration) error // waits for d, or until ctx ends
 }
@@ -60,7 +60,7 @@ func Open(ctx context.Context, cfg Config, env execute.Env) (execute.Executor, e
 	if err != nil {
 		return nil, fmt.Errorf("cloudformation: executor %s: %w", env.Name, err)
 	}
-	return &Executor{cfg: cfg, env: env, client: cloudformation.NewFromConfig(a), keys: parameter.NewSSM(a), alive: sleep}, nil
+	return &Executor{cfg: cfg, env: env, client: newStacks(cloudformation.NewFromConfig(a)), keys: parameter.NewSSM(a), alive: sleep}, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -40,8 +40,8 @@ const (
 type Executor struct {
 	cfg    Config
 	env    execute.Env
-	client *ec2.Client
-	groups *autoscaling.Client
+	client instances
+	groups groups
 }
 
 var _ execute.Executor = (*Executor)(nil)
@@ -52,7 +52,7 @@ func Open(ctx context.Context, cfg Config, env execute.Env) (execute.Executor, e
 	if err != nil {
 		return nil, fmt.Errorf("ec2: executor %s: %w", env.Name, err)
 	}
-	return &Executor{cfg: cfg, env: env, client: ec2.NewFromConfig(a), groups: autoscaling.NewFromConfig(a)}, nil
+	return &Executor{cfg: cfg, env: env, client: newInstances(ec2.NewFromConfig(a)), groups: newGroups(autoscaling.NewFromConfig(a))}, nil
 }
 
 // Operations are the calls that change something, each with a failpoint before

@@ -46,7 +46,7 @@ const Invoke = "invoke"
 type Executor struct {
 	cfg    Config
 	env    execute.Env
-	client *lambda.Client
+	client functions
 }
 
 var _ execute.Executor = (*Executor)(nil)
@@ -57,7 +57,7 @@ func Open(ctx context.Context, cfg Config, env execute.Env) (execute.Executor, e
 	if err != nil {
 		return nil, fmt.Errorf("lambda: executor %s: %w", env.Name, err)
 	}
-	return &Executor{cfg: cfg, env: env, client: lambda.NewFromConfig(a)}, nil
+	return &Executor{cfg: cfg, env: env, client: newFunctions(lambda.NewFromConfig(a))}, nil
 }
 
 // Operations are the calls that change something, each with a failpoint before

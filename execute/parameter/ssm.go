@@ -31,7 +31,7 @@ import (
 // at the end of the version's description, because that is written in one call
 // with the value.
 type SSM struct {
-	client *ssm.Client
+	client store
 	// pause waits between looks at what was written, for the moment in which the
 	// service checks it.
 	pause func(ctx context.Context, d time.Duration) error
@@ -41,7 +41,7 @@ var _ Repository = (*SSM)(nil)
 
 // NewSSM returns the Parameter Store that cfg reaches.
 func NewSSM(cfg aws.Config) *SSM {
-	return &SSM{client: ssm.NewFromConfig(cfg), pause: pause}
+	return &SSM{client: newStore(ssm.NewFromConfig(cfg)), pause: pause}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

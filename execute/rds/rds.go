@@ -43,7 +43,7 @@ const (
 type Executor struct {
 	cfg    Config
 	env    execute.Env
-	client *rds.Client
+	client databases
 }
 
 var _ execute.Executor = (*Executor)(nil)
@@ -54,7 +54,7 @@ func Open(ctx context.Context, cfg Config, env execute.Env) (execute.Executor, e
 	if err != nil {
 		return nil, fmt.Errorf("rds: executor %s: %w", env.Name, err)
 	}
-	return &Executor{cfg: cfg, env: env, client: rds.NewFromConfig(a)}, nil
+	return &Executor{cfg: cfg, env: env, client: newDatabases(rds.NewFromConfig(a))}, nil
 }
 
 // Operations are the calls that change something, each with a failpoint before

@@ -44,7 +44,7 @@ const (
 type Executor struct {
 	cfg    Config
 	env    execute.Env
-	client *ssm.Client
+	client manager
 	keys   parameter.Repository
 }
 
@@ -56,7 +56,7 @@ func Open(ctx context.Context, cfg Config, env execute.Env) (execute.Executor, e
 	if err != nil {
 		return nil, fmt.Errorf("ssm: executor %s: %w", env.Name, err)
 	}
-	return &Executor{cfg: cfg, env: env, client: ssm.NewFromConfig(a), keys: parameter.NewSSM(a)}, nil
+	return &Executor{cfg: cfg, env: env, client: newManager(ssm.NewFromConfig(a)), keys: parameter.NewSSM(a)}, nil
 }
 
 // Operations are the calls that change something, each with a failpoint before
