@@ -69,7 +69,10 @@ func (ch *channel) render(m notify.Message) ([]byte, error) {
 	if err := part(w, "text/html", html); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 func (ch *channel) html(m notify.Message) (string, error) {
