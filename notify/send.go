@@ -31,6 +31,9 @@ const (
 	maxReason = 1000
 )
 
+// ErrNoChannel says that no channel of a name is configured.
+var ErrNoChannel = fmt.Errorf("there is no such channel: %w", ops.ErrNotFound)
+
 // claim is what was decided about a notification before it is sent.
 type claim struct {
 	route *Route // nil: there is nothing to send now
@@ -311,7 +314,7 @@ func reason(s string) string { return Cut(redact.Text(OneLine(s)), maxReason) }
 func (r *Room) Test(ctx context.Context, by ops.Principal, name string) error {
 	x := r.routes[name]
 	if x == nil {
-		return fmt.Errorf("there is no channel %q: %w", name, ops.ErrNotFound)
+		return fmt.Errorf("%q: %w", name, ErrNoChannel)
 	}
 	return r.hand(ctx, x, Message{ID: r.Journal.NewID(), Notice: ops.Notice{
 		Event: "test", Severity: ops.Info, At: r.now(), Subject: ops.SystemSubject, Title: "Fettle reaches the channel " + name,
@@ -320,15 +323,15 @@ func (r *Room) Test(ctx context.Context, by ops.Principal, name string) error {
 }
 
 // Channels returns the configured channels, in the order of the configuration.
-func (r *Room) Channels(ctx context.Context) ([]View, error) {
+func (r *Room) Channels(ctx context.Context) ([]ChannelView, error) {
 	counts, err := r.Journal.NotificationCounts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]View, 0, len(r.Routes))
+	out := make([]ChannelView, 0, len(r.Routes))
 	for _, x := range r.Routes {
 		c := counts[x.Name]
-		v := View{
+		v := ChannelView{
 			Name: x.Name, Driver: x.Driver, On: x.On, PerHour: x.Traits.PerHour, Since: r.since[x.Name],
 			Waiting: c[ops.NotificationWaiting] + c[ops.NotificationSending], Held: c[ops.NotificationHeld] + c[ops.NotificationUnsure],
 		}
@@ -340,8 +343,8 @@ func (r *Room) Channels(ctx context.Context) ([]View, error) {
 	return out, nil
 }
 
-// View is a channel as people see it.
-type View struct {
+// ChannelView is a channel as people see it.
+type ChannelView struct {
 	Name    string         `json:"name"`
 	Driver  string         `json:"driver"`
 	On      []ops.FactKind `json:"on,omitempty"`   // empty: all
