@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,27 +78,54 @@ func (a ask) Change(_ context.Context, id string) (ops.Change, error) {
 	}
 	return ops.Change{}, ops.ErrNotFound
 }
+
 func (ask) Incident(context.Context, string) (ops.Incident, error) {
 	return ops.Incident{}, ops.ErrNotFound
 }
+
 func (ask) Resource(context.Context, string) (ops.Resource, error) {
 	return ops.Resource{ID: "r", Labels: map[string]string{"env": "prod"}}, nil
 }
+
 func (a ask) TicketsAbout(_ context.Context, subject string) ([]ops.Ticket, error) {
 	return a.tickets[subject], nil
 }
 
+// migrated is an empty database, made once: each world gets a copy. It is made
+// outside of bubbles.
+var migrated = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "fettle-notify-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "fettle.db")
+	d, err := db.OpenSQLite(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(store.Migrate(context.Background(), d), d.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func newWorld(t *testing.T, routes ...notify.Route) *world {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fettle.db"))
+	empty, err := migrated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "fettle.db")
+	if err := os.WriteFile(path, empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := db.OpenSQLite(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, db: d, store: store.New(d, time.Now)}
 	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
 	w.options = notify.Options{
 		DB: d, Journal: w.store, Ask: ask{}, Routes: routes, PublicURL: "https://fettle.example", Clock: time.Now, Log: slog.New(slog.DiscardHandler), TicketWait: -1,
 	}
@@ -173,6 +201,9 @@ func (w *world) opened(n int64, severity ops.Severity) {
 
 func play(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
+	if _, err := migrated(); err != nil {
+		t.Fatal(err)
+	}
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
@@ -265,7 +296,7 @@ func TestQuietWhenNothingChanged(t *testing.T) {
 	})
 }
 
-func TestWhichFactsAreNews(t *testing.T) { synctest.Test(t, whichFactsAreNews) }
+func TestWhichFactsAreNews(t *testing.T) { play(t, "facts", whichFactsAreNews) }
 
 func whichFactsAreNews(t *testing.T) {
 	r := &receiver{}

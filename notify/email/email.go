@@ -223,7 +223,7 @@ func (ch *channel) recipients(ctx context.Context, c *smtp.Client) (string, erro
 		switch {
 		case err == nil:
 			taken++
-		case class(err) != ops.ErrInvalid:
+		case !errors.Is(class(err), ops.ErrInvalid):
 			return "recipient " + to.Address, err
 		default:
 			refused = err

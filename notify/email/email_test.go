@@ -27,6 +27,7 @@ type receiver struct{ *emailtest.Server }
 func (r receiver) Config() string {
 	return fmt.Sprintf(`{server: "%s", ca: "file:/secret/ca", username: fettle, password: "file:/secret/password", from: "Fettle <fettle@example.com>", to: [team@example.com, "Ann <ann@example.com>"]}`, r.Address)
 }
+
 func (r receiver) Secrets() map[string]string {
 	return map[string]string{"password": password, "ca": r.CA}
 }

@@ -325,7 +325,7 @@ func (x *session) auth(rest string) bool {
 		return string(b), err == nil && fault == nil
 	}
 	var user, password string
-	ok := true
+	var ok bool
 	if method == "LOGIN" {
 		if user, ok = read("Username:"); ok {
 			password, ok = read("Password:")
