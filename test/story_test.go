@@ -22,6 +22,8 @@ type Story struct {
 	Begin string
 	// Config is added to the configuration all stories share.
 	Config string
+	// Orders sends work orders to OpsCenter.
+	Orders bool
 	Events []Event
 }
 

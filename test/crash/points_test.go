@@ -50,10 +50,11 @@ var unreached = map[string]string{
 // Terraform, and of channels, which no house here has.
 // The executors' own conformance tests kill them where an apply comes by.
 var elsewhere = []string{
+	"execute.autoscaling.cancel.*", "execute.autoscaling.start.*", "execute.autoscaling.undo.*", "execute.autoscaling.update.*", "execute.autoscaling.version.*",
 	"execute.cloudformation.cancel.*", "execute.cloudformation.continue.*", "execute.cloudformation.create.*", "execute.cloudformation.discard.*",
 	"execute.cloudformation.execute.*", "execute.cloudformation.preview.*", "execute.cloudformation.publish.*", "execute.cloudformation.restore.*",
 	"execute.parameter.delete.*", "execute.parameter.label.*", "execute.parameter.put.*", "execute.parameter.record.*", "execute.parameter.unlabel.*",
-	"execute.command.dial.*", "execute.command.script.*", "execute.terraform.apply.*", "execute.terraform.call.*",
+	"execute.command.dial.*", "execute.command.script.*", "execute.lambda.invoke.*", "execute.terraform.apply.*", "execute.terraform.call.*",
 	"execute.ssm.cancel.*", "execute.ssm.put.*", "execute.ssm.send.*", "execute.ssm.start.*",
 	// Of the channels only the webhook is there; notify tests what a crash between sending and marking leaves of any.
 	"notify.cloudwatchlogs.*", "notify.cloudwatchlogs.make.*", "notify.email.*", "notify.eventbridge.*", "notify.sns.*",
