@@ -117,6 +117,9 @@ type Deps struct {
 	Recommendations Recommendations
 	Dismisser       Dismisser
 
+	Notifications Notifications
+	Channels      Channels
+
 	Windows   Windows
 	Conflicts Conflicts
 	Resources Resources

@@ -215,6 +215,7 @@ func (a *API) routes() {
 	a.bootstrapRoutes()
 	a.recommendationRoutes()
 	a.windowRoutes()
+	a.notificationRoutes()
 	a.backlogCSV()
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/job"
+	"github.com/fettleops/fettle/notify"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
 	"github.com/fettleops/fettle/store/blob"
@@ -91,6 +92,7 @@ type App struct {
 	Recommend *recommend.Placer
 	Execute   *execute.Room
 	Verify    *verify.Room
+	Notify    *notify.Room
 	Analytics *analytics.Room
 	API       *api.API
 	Web       *web.Web
@@ -144,7 +146,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		}
 	}()
 	for _, build := range []func(context.Context) error{
-		a.openStore, a.openQueue, a.buildSenses, a.buildDetection, a.buildCorrelate, a.buildTicket, a.buildGate, a.buildRecommend, a.buildAnalytics, a.buildDoor, a.buildServers, a.settle,
+		a.openStore, a.openQueue, a.buildSenses, a.buildDetection, a.buildCorrelate, a.buildTicket, a.buildGate, a.buildRecommend, a.buildNotify, a.buildAnalytics, a.buildDoor, a.buildServers, a.settle,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -23,7 +23,7 @@ var words = map[string]policy.Word{
 	"routes.match": policy.Incident, "routes.change.match": policy.Change, "windows.applies": policy.Change, "freezes.applies": policy.Change, "policies.approval.match": policy.Change,
 	"runbooks.trigger": policy.Alert, "runbooks.steps.when": policy.Step,
 	"verify.metrics.match": policy.Effect, "verify.checks.match": policy.Change,
-	"recommendations.rules.match": policy.Recommendation,
+	"recommendations.rules.match": policy.Recommendation, "notify.when": policy.Notice,
 }
 
 // CheckConfig finds what the configuration package cannot: expressions that do
@@ -87,6 +87,8 @@ func CheckConfig(c *config.Config) error {
 	}
 	if len(faults) == 0 { // both repeat what was said above
 		note(checkVerification(c))
+		_, err := notifyRoutes(c)
+		note(err)
 		gate, err := gateConfig(c, Tune{})
 		note(err)
 		if err == nil {

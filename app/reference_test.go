@@ -17,6 +17,7 @@ import (
 	connectors "github.com/fettleops/fettle/connector/all"
 	executors "github.com/fettleops/fettle/execute/all"
 	sources "github.com/fettleops/fettle/intake/all"
+	channels "github.com/fettleops/fettle/notify/all"
 )
 
 //go:generate go test -run ^(TestMetricsPageIsCurrent|TestDriversPageIsCurrent)$ -update .
@@ -129,6 +130,11 @@ Each is a folder; its page says what it needs, how it reads or writes, and its l
 		names = append(names, d.Tool)
 	}
 	section("Executors", "tool", "execute", names)
+	names = nil
+	for _, d := range channels.Drivers() {
+		names = append(names, d.Name)
+	}
+	section("Channels", "notify", "notify", names)
 	current(t, "drivers.md", b.String())
 }
 

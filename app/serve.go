@@ -112,7 +112,7 @@ func (a *App) buildServers(context.Context) error {
 	}
 	a.API = api.New(api.Deps{
 		Incidents: a.Store, Changes: a.Store, Story: a.Store, Desk: a.Correlate, Gate: a.Change, Numbers: a.Analytics, Snapshots: a.Store,
-		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bootstraps: a.Pipeline, Recommendations: a.Store, Dismisser: a.Recommend, Windows: a.Windows, Conflicts: conflicts{a}, Resources: a.Store, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
+		Tokens: tokens{a}, Door: frontDoor{a}, Platforms: frontDoor{a}, Senses: a.senses(), Bootstraps: a.Pipeline, Recommendations: a.Store, Dismisser: a.Recommend, Notifications: a.Store, Channels: a.Notify, Windows: a.Windows, Conflicts: conflicts{a}, Resources: a.Store, Bearer: a.bearer, Session: a.Web.Principal, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -80,7 +80,7 @@ Start with "fettle demo" to watch an incident go around the whole loop, or
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newConfig(), newIncidents(), newChanges(), newRecommendations(), newWindows(), newResources(), newTrail(), newBacklog(), newDetect(), newAnomalies(), newSeries(), newTokens(), newIntegrations(), newConnectors(), newSend(), newStop(), newResume(), newSimulate(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newConfig(), newIncidents(), newChanges(), newRecommendations(), newWindows(), newResources(), newTrail(), newBacklog(), newDetect(), newAnomalies(), newSeries(), newTokens(), newIntegrations(), newConnectors(), newNotify(), newSend(), newStop(), newResume(), newSimulate(), newVersion())
 	for _, c := range root.Commands() {
 		misuse(c)
 	}

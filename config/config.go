@@ -83,6 +83,8 @@ type Config struct {
 	Recommendations Recommendations `yaml:"recommendations"`
 	// What resources cost an hour, for the realised saving. Default: none, and it stays unknown.
 	Prices []Price `yaml:"prices"`
+	// Who is told what. Default: nobody.
+	Notify []NotifyChannel `yaml:"notify"`
 
 	file   string
 	places map[string]strictyaml.Position

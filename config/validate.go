@@ -21,7 +21,7 @@ type Checks struct {
 	// detect.rules.clear, routes.match, routes.change.match (of a route for changes),
 	// windows.applies, freezes.applies, policies.approval.match, runbooks.trigger,
 	// runbooks.steps.when, recommendations.rules.match, verify.metrics.match,
-	// verify.checks.match and verify.checks.metric.
+	// verify.checks.match, verify.checks.metric and notify.when.
 	Expression func(where, expression string) error
 	// Fetches reports whether a source fetches, so that its integrations have no
 	// senders to authenticate.
@@ -45,6 +45,7 @@ func (c *Config) check(k Checks) Faults {
 	v.runbooks()
 	v.verification()
 	v.recommendations()
+	v.notifications()
 	return v.faults
 }
 

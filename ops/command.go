@@ -31,6 +31,7 @@ const (
 	AskProducer  CommandKind = "AskProducer"  // change: ask a recommendation's producer for tags and report
 	CheckRun     CommandKind = "CheckRun"     // verify: has the cause gone away
 	HoldLearning CommandKind = "HoldLearning" // detect: do not learn from a span
+	SendNotice   CommandKind = "SendNotice"   // notify: hand a notification to its channel
 )
 
 // Urgent reports whether a command goes before others that are due: an approved
@@ -87,4 +88,9 @@ type CheckRunBody struct {
 	ChangeID string    `json:"change_id"`
 	RunID    string    `json:"run_id"`
 	Until    time.Time `json:"until"` // the verdict is final then
+}
+
+// SendNoticeBody orders one notification handed to its channel.
+type SendNoticeBody struct {
+	NotificationID string `json:"notification_id"`
 }

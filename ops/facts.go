@@ -74,12 +74,12 @@ type Route struct {
 // the arrow of the loop (platform edit, verdict, run steps, spans) need an ADR
 // beyond those named in the architecture.
 var Facts = []Route{
-	{IncidentOpened, []string{"correlate"}, []string{"ticket", "change", "detect"}},
-	{IncidentGrew, []string{"correlate"}, []string{"ticket", "change"}},
+	{IncidentOpened, []string{"correlate"}, []string{"ticket", "change", "detect", "notify"}},
+	{IncidentGrew, []string{"correlate"}, []string{"ticket", "change", "notify"}},
 	{IncidentShrank, []string{"correlate"}, []string{"ticket"}},
-	{IncidentResolvedFact, []string{"correlate"}, []string{"ticket", "verify", "detect"}},
-	{IncidentReopenedFact, []string{"correlate"}, []string{"ticket", "change", "detect"}},
-	{IncidentMoved, []string{"correlate"}, []string{"ticket", "detect"}},
+	{IncidentResolvedFact, []string{"correlate"}, []string{"ticket", "verify", "detect", "notify"}},
+	{IncidentReopenedFact, []string{"correlate"}, []string{"ticket", "change", "detect", "notify"}},
+	{IncidentMoved, []string{"correlate"}, []string{"ticket", "detect", "notify"}},
 	{IncidentCommented, []string{"correlate"}, []string{"ticket"}},
 
 	{TicketOpened, []string{"ticket"}, nil},
@@ -92,20 +92,20 @@ var Facts = []Route{
 	{WindowOffered, []string{"ticket"}, []string{"change"}},
 
 	{ChangeRaised, []string{"change"}, []string{"ticket"}},
-	{ApprovalRequested, []string{"change"}, []string{"ticket"}},
+	{ApprovalRequested, []string{"change"}, []string{"ticket", "notify"}},
 	{ApprovalGiven, []string{"change"}, []string{"ticket"}},
 	{ApprovalVoided, []string{"change"}, []string{"ticket"}},
 	{ChangeScheduledAt, []string{"change"}, []string{"ticket"}},
 	{ChangeWaiting, []string{"change"}, []string{"ticket"}},
-	{RunStarted, []string{"change"}, []string{"ticket", "detect"}},
-	{RunMoved, []string{"change"}, []string{"detect"}},
+	{RunStarted, []string{"change"}, []string{"ticket", "detect", "notify"}},
+	{RunMoved, []string{"change"}, []string{"detect", "notify"}},
 	{ChangeEdited, []string{"change"}, []string{"ticket"}},
 	{PlatformWordVoid, []string{"change"}, []string{"ticket"}},
 	{WindowTaken, []string{"change"}, []string{"ticket"}},
-	{BreakGlassAsked, []string{"change"}, []string{"ticket"}},
-	{GlassBroken, []string{"change"}, []string{"ticket"}},
+	{BreakGlassAsked, []string{"change"}, []string{"ticket", "notify"}},
+	{GlassBroken, []string{"change"}, []string{"ticket", "notify"}},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
-	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect"}},
+	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect", "notify"}},
 
 	{RecommendationMoved, []string{"change"}, nil},
 
@@ -113,16 +113,16 @@ var Facts = []Route{
 	{PlanFailed, []string{"execute"}, []string{"change"}},
 	{PlanMoved, []string{"execute"}, []string{"change"}},
 	{RunApplied, []string{"execute"}, []string{"change", "verify", "ticket"}},
-	{RunBroke, []string{"execute"}, []string{"change", "ticket"}},
-	{RunUndone, []string{"execute"}, []string{"change", "ticket"}},
-	{VerdictGiven, []string{"verify"}, []string{"change", "ticket"}},
+	{RunBroke, []string{"execute"}, []string{"change", "ticket", "notify"}},
+	{RunUndone, []string{"execute"}, []string{"change", "ticket", "notify"}},
+	{VerdictGiven, []string{"verify"}, []string{"change", "ticket", "notify"}},
 
 	{ResourceMerged, []string{"store"}, nil},
 	{TokenCreated, []string{"store"}, nil},
 	{TokenRevoked, []string{"store"}, nil},
 	{ConfigLoaded, []string{"app"}, nil},
-	{ExecutionStopped, []string{"change"}, nil},
-	{ExecutionResumed, []string{"change"}, nil},
+	{ExecutionStopped, []string{"change"}, []string{"notify"}},
+	{ExecutionResumed, []string{"change"}, []string{"notify"}},
 	{BacklogCounted, []string{"analytics"}, nil},
 }
 

@@ -33,6 +33,8 @@ var variableTypes = map[string]*cel.Type{
 	"value":    cel.DoubleType,
 
 	"recommendation": objectType(reflect.TypeFor[ops.Recommendation]()),
+	"notice":         objectType(reflect.TypeFor[ops.Notice]()),
+	"fact":           objectType(reflect.TypeFor[ops.Fact]()),
 }
 
 func objectType(t reflect.Type) *cel.Type { return cel.ObjectType(typeName(t)) }
@@ -59,7 +61,7 @@ var structs = sync.OnceValue(func() map[string]noun {
 	out := map[string]noun{}
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[changeView](), reflect.TypeFor[ops.Alert](), reflect.TypeFor[ops.Incident](), reflect.TypeFor[ops.Resource](),
-		reflect.TypeFor[Series](), reflect.TypeFor[ops.Recommendation](),
+		reflect.TypeFor[Series](), reflect.TypeFor[ops.Recommendation](), reflect.TypeFor[ops.Notice](), reflect.TypeFor[ops.Fact](),
 	} {
 		describe(t, out)
 	}

@@ -47,12 +47,13 @@ const (
 	Step     Word = "step"     // value (a number), alert
 	Metric   Word = "metric"   // metric
 	Effect   Word = "effect"   // metric, change, resource
+	Notice   Word = "notice"   // notice, fact, incident, change, resource
 
 	Recommendation Word = "recommendation" // recommendation, resource
 )
 
 // Words lists all words.
-var Words = []Word{Alert, Incident, Change, Resource, Step, Metric, Recommendation, Effect}
+var Words = []Word{Alert, Incident, Change, Resource, Step, Metric, Recommendation, Effect, Notice}
 
 var variables = map[Word][]string{
 	Alert:    {"alert", "incident"},
@@ -62,6 +63,7 @@ var variables = map[Word][]string{
 	Step:     {"value", "alert"},
 	Metric:   {"metric"},
 	Effect:   {"metric", "change", "resource"},
+	Notice:   {"notice", "fact", "incident", "change", "resource"},
 
 	Recommendation: {"recommendation", "resource"},
 }
@@ -88,7 +90,10 @@ type Vars struct {
 	Metric   *Series
 	// Recommendation is what a rule for recommendations looks at.
 	Recommendation *ops.Recommendation
-	Value          float64
+	// Notice is what a channel would be told, and Fact what it follows from.
+	Notice *ops.Notice
+	Fact   *ops.Fact
+	Value  float64
 }
 
 // Series is what an expression about a metric sees of one of its series.
@@ -211,6 +216,8 @@ var (
 	noSeries   = &Series{}
 
 	noRecommendation = &ops.Recommendation{}
+	noNotice         = &ops.Notice{}
+	noFact           = &ops.Fact{}
 )
 
 func (a activation) ResolveName(name string) (any, bool) {
@@ -227,6 +234,10 @@ func (a activation) ResolveName(name string) (any, bool) {
 		return or(a.v.Metric, noSeries), true
 	case "recommendation":
 		return or(a.v.Recommendation, noRecommendation), true
+	case "notice":
+		return or(a.v.Notice, noNotice), true
+	case "fact":
+		return or(a.v.Fact, noFact), true
 	case "value":
 		return a.v.Value, true
 	}

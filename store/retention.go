@@ -33,6 +33,7 @@ type expiring struct {
 var expire = []expiring{
 	{table: "command", key: "seq", aged: "state <> 'waiting' AND finished_at < $1", age: func(r Retention) time.Duration { return r.Alerts }, sequence: true},
 	{table: "alert", key: "fingerprint, incident_id", aged: "state = 'resolved' AND last_seen < $1", age: func(r Retention) time.Duration { return r.Alerts }},
+	{table: "notification", key: "id", aged: "state IN ('sent', 'listed', 'given_up') AND made_at < $1", age: func(r Retention) time.Duration { return r.Alerts }},
 	{table: "session", key: "hash", aged: "expires_at < $1", age: func(Retention) time.Duration { return 0 }},
 	{table: "blob", key: "digest", aged: "keep_until < $1", age: func(Retention) time.Duration { return 0 }},
 }

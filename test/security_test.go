@@ -34,6 +34,7 @@ var bodies = map[string]any{
 	"send-payload":     map[string]any{},
 
 	"dismiss-recommendation": map[string]string{"reason": "x"},
+	"test-channel":           map[string]string{},
 }
 
 // operations reads the API's own description.
@@ -63,6 +64,8 @@ func (h *House) operations() ([]operation, error) {
 				id = "prom"
 			case strings.Contains(path, "/groups/"):
 				id = "host"
+			case strings.Contains(path, "/channels/"):
+				id = "portal"
 			case strings.Contains(path, "/windows/{name}"):
 				id = "any-time"
 			case strings.Contains(path, "/windows/"):

@@ -170,6 +170,21 @@ func (c *Client) Savings(ctx context.Context) (SavingsList, error) {
 	return get[SavingsList](ctx, c, "/analytics/savings", nil)
 }
 
+// Channels lists the channels that are told.
+func (c *Client) Channels(ctx context.Context) (ChannelList, error) {
+	return get[ChannelList](ctx, c, "/channels", nil)
+}
+
+// TestChannel sends a test message to a channel.
+func (c *Client) TestChannel(ctx context.Context, name string) (api.Checked, error) {
+	return send[api.Checked](ctx, c, http.MethodPost, "/channels/"+url.PathEscape(name)+"/test", map[string]string{})
+}
+
+// Notifications lists what was told to whom; see the API for the query.
+func (c *Client) Notifications(ctx context.Context, query url.Values) (NotificationList, error) {
+	return get[NotificationList](ctx, c, "/notifications", query)
+}
+
 // Changes lists changes; see the API for the query.
 func (c *Client) Changes(ctx context.Context, query url.Values) (api.List[api.ChangeView], error) {
 	return get[api.List[api.ChangeView]](ctx, c, "/changes", query)

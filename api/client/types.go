@@ -21,6 +21,10 @@ type (
 	RecommendationView = api.RecommendationView
 	// SavingsList sums savings per kind.
 	SavingsList = api.List[ops.RecommendationTotals]
+	// ChannelList is the channels that are told.
+	ChannelList = api.List[api.ChannelView]
+	// NotificationList is a page of notifications.
+	NotificationList = api.List[ops.Notification]
 	// TrailView is the story of a record.
 	TrailView = api.TrailView
 	// SeriesList is a page of watched series.

@@ -169,3 +169,31 @@ var (
 func reference(s string) bool { return referencePattern.MatchString(s) }
 
 func secretName(name string) bool { return secretNamePattern.MatchString(strings.ToLower(name)) }
+
+// Entry is one key of a mapping with what stands under it.
+type Entry struct {
+	Name  string
+	Value Raw
+}
+
+// Entries returns the keys of a mapping in the order of the file; nil when it is
+// none.
+func (r Raw) Entries() []Entry {
+	if r.node == nil || r.node.kind != kindMap {
+		return nil
+	}
+	var out []Entry
+	for i, k := range r.node.keys {
+		out = append(out, Entry{k.name, Raw{file: r.file, path: Join(r.path, k.name), node: r.node.items[i]}})
+	}
+	return out
+}
+
+// Text returns the text of a scalar that is one, and false for anything else. It
+// may be a secret that was written plainly.
+func (r Raw) Text() (string, bool) {
+	if r.node == nil || r.node.kind != kindText {
+		return "", false
+	}
+	return r.node.text, true
+}

@@ -259,3 +259,21 @@ func TestInlineKeysStandBesideTheOthers(t *testing.T) {
 		t.Errorf("a misspelt key of the embedded struct: %v", err)
 	}
 }
+
+func TestEntriesAndText(t *testing.T) {
+	raw, faults := strictyaml.Parse("f.yaml", []byte("b: {x: 1}\na: text\nc: 2\n"))
+	if faults.Err() != nil {
+		t.Fatal(faults)
+	}
+	var got []string
+	for _, e := range raw.Entries() {
+		text, ok := e.Value.Text()
+		got = append(got, fmt.Sprintf("%s %q %v %d", e.Name, text, ok, len(e.Value.Entries())))
+	}
+	if want := `b "" false 1, a "text" true 0, c "" false 0`; strings.Join(got, ", ") != want {
+		t.Errorf("entries %q, want %q", got, want)
+	}
+	if e := (strictyaml.Raw{}).Entries(); e != nil {
+		t.Errorf("entries of nothing: %v", e)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -46,8 +47,8 @@ var unreached = map[string]string{
 }
 
 // elsewhere are the points of executors that work in AWS, over SSH or through
-// Terraform, which no house here has.
-// Their own conformance tests kill them where an apply comes by.
+// Terraform, and of channels, which no house here has.
+// The executors' own conformance tests kill them where an apply comes by.
 var elsewhere = []string{
 	"execute.autoscaling.cancel.*", "execute.autoscaling.start.*", "execute.autoscaling.undo.*", "execute.autoscaling.update.*", "execute.autoscaling.version.*",
 	"execute.cloudformation.cancel.*", "execute.cloudformation.continue.*", "execute.cloudformation.create.*", "execute.cloudformation.discard.*",
@@ -57,6 +58,8 @@ var elsewhere = []string{
 	"execute.ssm.cancel.*", "execute.ssm.put.*", "execute.ssm.send.*", "execute.ssm.start.*",
 	"execute.ec2.modify.*", "execute.ec2.start.*", "execute.ec2.stop.*",
 	"execute.rds.modify.*", "execute.rds.reboot.*", "execute.rds.start.*", "execute.rds.stop.*",
+	// Of the channels only the webhook is there; notify tests what a crash between sending and marking leaves of any.
+	"notify.cloudwatchlogs.*", "notify.cloudwatchlogs.make.*", "notify.email.*", "notify.eventbridge.*", "notify.sns.*",
 }
 
 // fetching are the points of an integration that fetches, which have a test of
@@ -106,7 +109,7 @@ func TestNothingIsLostOrDoneTwiceWhenTheServerDiesAtAFailpoint(t *testing.T) {
 		}
 	})
 
-	h := house.New(t, house.Options{RT: rt, Host: true})
+	h := house.New(t, house.Options{RT: rt, Host: true, Extra: portal(t)})
 	d := &driver{h: h, sure: house.NewFlood(h)}
 	f := house.NewFlood(h)
 	f.Pause = 20 * time.Millisecond
@@ -150,6 +153,23 @@ func TestNothingIsLostOrDoneTwiceWhenTheServerDiesAtAFailpoint(t *testing.T) {
 	}
 	t.Logf("%d of %d points covered in %.0f s, %d alerts acknowledged, %d commands run", covered, len(points.All()), time.Since(began).Seconds(),
 		f.Acknowledged.Load()+d.sure.Acknowledged.Load(), len(h.Ran()))
+}
+
+// portal is the configuration of a channel whose receiver takes everything.
+func portal(t *testing.T) string {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(srv.Close)
+	dir := t.TempDir()
+	for name, secret := range map[string]string{"url": srv.URL + "/portal", "key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fmt.Sprintf("notify: [{name: portal, on: [IncidentOpened, ChangeEnded], webhook: {url: \"file:%[1]s/url\", secrets: [\"file:%[1]s/key\"], allow: [127.0.0.0/8]}}]\n", dir)
 }
 
 func keys(m map[string]string) func(func(string) bool) {

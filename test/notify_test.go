@@ -1,0 +1,164 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fettleops/fettle/ops"
+)
+
+// chatPath is the part of the chat's address that is a secret.
+const chatPath = "/services/T01/B01/chat-secret-5f2a9c"
+
+// Chat is a Slack that remembers what was posted to it.
+type Chat struct {
+	mu    sync.Mutex
+	texts []string
+	down  bool
+}
+
+// ServeHTTP implements http.Handler.
+func (c *Chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var p struct {
+		Text   string            `json:"text"`
+		Blocks []json.RawMessage `json:"blocks"`
+	}
+	body, err := io.ReadAll(r.Body)
+	switch {
+	case c.down:
+		http.Error(w, "rollup_error at "+r.URL.Path, http.StatusInternalServerError)
+	case err != nil || r.URL.Path != chatPath || json.Unmarshal(body, &p) != nil:
+		http.Error(w, "invalid_payload", http.StatusBadRequest)
+	default:
+		c.texts = append(c.texts, p.Text+"\n"+string(body))
+		_, _ = io.WriteString(w, "ok")
+	}
+}
+
+// Down makes the chat fail or work.
+func (c *Chat) Down(down bool) Act {
+	return func(*House) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.down = down
+		return nil
+	}
+}
+
+// Open makes the chat answer on the network.
+func (c *Chat) Open(h *House) error {
+	h.serve("chat.test", c)
+	return nil
+}
+
+// WantPosts wants exactly these posts, each by the beginning of its text.
+func (c *Chat) WantPosts(want ...string) Act {
+	return func(*House) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		ok := len(c.texts) == len(want)
+		for i, w := range want {
+			ok = ok && strings.HasPrefix(c.texts[i], w)
+		}
+		if !ok {
+			return fmt.Errorf("the chat shows %d posts, want %q: %.300q", len(c.texts), want, c.texts)
+		}
+		return nil
+	}
+}
+
+// WantPostSays wants the last post to say something.
+func (c *Chat) WantPostSays(words ...string) Act {
+	return func(*House) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, w := range words {
+			if len(c.texts) == 0 || !strings.Contains(c.texts[len(c.texts)-1], w) {
+				return fmt.Errorf("no post says %q: %q", w, c.texts)
+			}
+		}
+		return nil
+	}
+}
+
+// WantNotifications wants so many notifications in a state.
+func WantNotifications(state ops.NotificationState, n int) Act {
+	return func(h *House) error {
+		all, err := h.as("vic").Notifications(h.t.Context(), url.Values{"state": {string(state)}})
+		if err == nil && len(all.Items) != n {
+			err = fmt.Errorf("%d notifications are %s, want %d", len(all.Items), state, n)
+		}
+		return err
+	}
+}
+
+// testChannel sends a test message.
+func testChannel(who, name string) Act {
+	return func(h *House) error {
+		got, err := h.as(who).TestChannel(h.t.Context(), name)
+		if err == nil && !got.OK {
+			err = fmt.Errorf("%s", got.Error)
+		}
+		return err
+	}
+}
+
+// told is a configuration with a chat for owners, its address in a file.
+func told(t *testing.T, on string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "chat")
+	if err := os.WriteFile(file, []byte("http://chat.test"+chatPath+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "notify: [{name: owners, slack: \"file:" + file + "\", " + on + "}]\n"
+}
+
+// An owner hears of a change that waits for approval once, with its ticket and
+// its page, whatever restarts in between, and of its end once.
+func TestAnOwnerHearsOfAChangeOnce(t *testing.T) {
+	chat := &Chat{}
+	Play(t, Story{Config: gate + always + told(t, "on: [ApprovalRequested, ChangeEnded], when: 'change.team == \"\" || change.team == \"Shop\"'"), Events: []Event{
+		At(0, chat.Open, Fire("HighCPU", "web1")),
+		Between(0, 30*sec, chat.WantPosts("CHG-1 waits for approval"), chat.WantPostSays("http://fettle.test/changes/CHG-1", "approver")),
+		At(1*minute, Fire("HighCPU", "web1")),
+		At(2*minute, Off),
+		At(3*minute, On),
+		Throughout(3*minute, 5*minute, chat.WantPosts("CHG-1 waits for approval")),
+		At(5*minute, Approve("ann")),
+		At(6*minute, Resolve("HighCPU", "web1")),
+		Between(6*minute, 9*minute, WantChange(ops.ChangeClosed, ops.Successful), chat.WantPosts("CHG-1 waits for approval", "CHG-1 is closed, successful")),
+		At(10*minute, chat.WantPosts("CHG-1 waits for approval", "CHG-1 is closed, successful"), WantNotifications(ops.NotificationSent, 2)),
+	}})
+}
+
+// A chat that fails for a while gets what it missed, and nobody reads its
+// address anywhere.
+func TestAChatThatFailsGetsItLater(t *testing.T) {
+	chat := &Chat{down: true}
+	secretSafe := func(h *House) error {
+		all, err := h.text("admin", "/api/v1/notifications")
+		if err == nil && (strings.Contains(all, "chat-secret") || strings.Contains(string(h.logs.bytes()), "chat-secret")) {
+			err = fmt.Errorf("the address of the chat is told: %s", all)
+		}
+		return err
+	}
+	Play(t, Story{Config: told(t, "on: [IncidentOpened]"), Events: []Event{
+		At(0, chat.Open, Fire("DiskFull", "db1")),
+		Between(0, 1*minute, WantNotifications(ops.NotificationWaiting, 1)),
+		At(1*minute, Refused(0, "answered 500", testChannel("mia", "owners")), Refused(0, "may not manage changes", testChannel("vic", "owners"))),
+		At(10*minute, secretSafe, chat.WantPosts(), chat.Down(false)),
+		Between(10*minute, 20*minute, chat.WantPosts("INC-1 opened"), WantNotifications(ops.NotificationSent, 1)),
+		At(21*minute, testChannel("mia", "owners")),
+		At(21*minute, chat.WantPosts("INC-1 opened", "Fettle reaches the channel owners"), secretSafe),
+	}})
+}
