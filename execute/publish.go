@@ -234,11 +234,11 @@ func aside(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // hear has the label of a change's parameter follow the change.
 func (r *Room) hear(ctx context.Context, tx db.Tx, f ops.Fact) error {
-	id, ok := strings.CutPrefix(f.Subject, "change/")
-	if !ok || r.Parameters == nil || r.Queue == nil {
+	if r.Parameters == nil || r.Queue == nil {
 		return nil
 	}
-	if ch, says, err := changeIn(f); err != nil || says && !carries(ch) {
+	id, mayCarry, err := aboutChange(f)
+	if err != nil || !mayCarry {
 		return err
 	}
 	c := ops.NewCommand(ops.LabelParameter, f.Subject, ops.LabelParameterBody{ChangeID: id})
@@ -246,23 +246,31 @@ func (r *Room) hear(ctx context.Context, tx db.Tx, f ops.Fact) error {
 	return r.Queue.Enqueue(ctx, tx, c)
 }
 
-// changeIn returns the change a fact carries, if its kind carries one.
-func changeIn(f ops.Fact) (ch ops.Change, says bool, err error) {
+// aboutChange returns which change a fact is about, and whether that may carry
+// a parameter: a fact about an approval does not say.
+func aboutChange(f ops.Fact) (id string, mayCarry bool, err error) {
+	var ch ops.Change
 	switch f.Kind {
+	case ops.ApprovalGiven:
+		b, err := ops.Body[ops.ApprovalGivenBody](f)
+		return b.Approval.ChangeID, true, err
+	case ops.ApprovalVoided:
+		b, err := ops.Body[ops.ApprovalVoidedBody](f)
+		return b.ChangeID, true, err
 	case ops.ChangeRaised:
-		b, err := ops.Body[ops.ChangeRaisedBody](f)
-		return b.Change, true, err
+		b, fault := ops.Body[ops.ChangeRaisedBody](f)
+		ch, err = b.Change, fault
 	case ops.ChangeScheduledAt:
-		b, err := ops.Body[ops.ChangeScheduledBody](f)
-		return b.Change, true, err
+		b, fault := ops.Body[ops.ChangeScheduledBody](f)
+		ch, err = b.Change, fault
 	case ops.RunMoved:
-		b, err := ops.Body[ops.RunMovedBody](f)
-		return b.Change, true, err
+		b, fault := ops.Body[ops.RunMovedBody](f)
+		ch, err = b.Change, fault
 	case ops.ChangeEnded:
-		b, err := ops.Body[ops.ChangeEndedBody](f)
-		return b.Change, true, err
+		b, fault := ops.Body[ops.ChangeEndedBody](f)
+		ch, err = b.Change, fault
 	}
-	return ch, false, nil
+	return ch.ID, carries(ch), err
 }
 
 // labelParameter carries out LabelParameter. It looks at the change as it is

@@ -293,7 +293,7 @@ func TestTheLabelFollowsTheChange(t *testing.T) {
 		f(func(*ops.Change) {}, func(c ops.Change) ops.FactBody { return ops.ChangeRaisedBody{Change: c} }, "m5.large", parameter.Initialize)
 		given := func(c ops.Change) ops.FactBody { return ops.ApprovalGivenBody{Approval: c.Approvals[0]} }
 		f(func(c *ops.Change) {
-			c.State, c.Approvals = ops.ChangeAuthorize, []ops.Approval{{Decision: ops.Approved, Digest: c.PlanDigest}}
+			c.State, c.Approvals = ops.ChangeAuthorize, []ops.Approval{{ChangeID: c.ID, Decision: ops.Approved, Digest: c.PlanDigest}}
 		}, given, "m5.large", parameter.Approved)
 		f(func(c *ops.Change) { c.Approvals[0].Void = "the plan moved" }, func(c ops.Change) ops.FactBody { return ops.ApprovalVoidedBody{ChangeID: c.ID} }, "m5.large", parameter.Initialize)
 		f(func(c *ops.Change) { c.State, c.Window = ops.ChangeScheduled, &ops.Occurrence{Window: "night"} }, func(c ops.Change) ops.FactBody { return ops.ChangeScheduledBody{Change: c} }, "m5.large", parameter.Scheduled)
