@@ -377,7 +377,11 @@ func (r *Room) ready(ctx context.Context, w *work) (told ops.FactBody, ok bool) 
 	}
 	w.entry.Plan = &fresh
 	err = r.DB.Write(ctx, func(tx db.Tx) error {
-		return r.Journal.ActExecution(ctx, tx, w.entry, r.now().Add(r.LeaseTime))
+		if err := r.Journal.ActExecution(ctx, tx, w.entry, r.now().Add(r.LeaseTime)); err != nil {
+			return err
+		}
+		_, err := r.Facts.Tell(ctx, tx, ops.NewFact(ch.Subject(), r.now(), ops.SystemPrincipal, w.cause, ops.RunBeganBody{Run: *ch.Run, Change: ch}))
+		return err
 	})
 	if err != nil {
 		w.entry.Plan = nil

@@ -183,6 +183,11 @@ func TestChangeGoesAround(t *testing.T) {
 		run := ops.Run{ID: "r", ChangeID: c.ID, State: ops.RunRunning, StartedAt: time.Now()}
 		h.tell(c.Subject(), ops.RunStartedBody{Run: run, Window: w})
 		h.run(10 * time.Minute)
+		if f := h.showsOf("snow", c.ID).Fields; f.State != "scheduled" || !f.ActualStart.IsZero() {
+			t.Errorf("before the plan was compared: %+v; a platform has no way back from implement", f)
+		}
+		h.tell(c.Subject(), ops.RunBeganBody{Run: run, Change: h.changes[c.ID]})
+		h.run(10 * time.Minute)
 		if f := h.showsOf("snow", c.ID).Fields; f.State != "implement" || f.ActualStart.IsZero() {
 			t.Errorf("implemented as %+v", f)
 		}
