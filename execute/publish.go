@@ -265,7 +265,9 @@ func aboutChange(f ops.Fact) (id string, mayCarry bool, err error) {
 		ch, err = b.Change, fault
 	case ops.RunMoved:
 		b, fault := ops.Body[ops.RunMovedBody](f)
-		ch, err = b.Change, fault
+		if ch, err = b.Change, fault; ch.Run == nil || ch.Run.State != ops.RunVerifying {
+			return "", false, err // the run itself says more, on the parameter too
+		}
 	case ops.ChangeEnded:
 		b, fault := ops.Body[ops.ChangeEndedBody](f)
 		ch, err = b.Change, fault
@@ -280,9 +282,18 @@ func (r *Room) labelParameter(ctx context.Context, c ops.Command) error {
 	if err != nil {
 		return err
 	}
-	ch, err := r.Changes.Change(ctx, b.ChangeID)
+	for range 4 { // several facts of one moment order it at once
+		if err = r.labelOnce(ctx, b.ChangeID); !errors.Is(err, ops.ErrConflict) {
+			break
+		}
+	}
+	return err
+}
+
+func (r *Room) labelOnce(ctx context.Context, id string) error {
+	ch, err := r.Changes.Change(ctx, id)
 	if err != nil {
-		return fmt.Errorf("execute: label the parameter of %s: %w", b.ChangeID, err)
+		return fmt.Errorf("execute: label the parameter of %s: %w", id, err)
 	}
 	v, ok, err := r.valueOf(ctx, ch)
 	if !ok || err != nil {

@@ -149,7 +149,7 @@ func (i *installation) decide(state string) error {
 		if a["state"] != "requested" || a["approver"] != i.user("beth.anglin") {
 			continue
 		}
-		body, err := json.Marshal(map[string]string{"state": state})
+		body, err := json.Marshal(map[string]string{"state": state, "comments": "looked at it"})
 		if err != nil {
 			return err
 		}

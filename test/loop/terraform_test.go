@@ -21,7 +21,7 @@ resource "terraform_data" "machine" {
   input            = var.size
   triggers_replace = [var.size]
   provisioner "local-exec" {
-    command     = "echo $SIZE begun >> $W/lines; sleep 4; test ! -e $W/broken-$SIZE; echo $SIZE done >> $W/lines"
+    command     = "echo $SIZE begun >> $W/lines; sleep 4 && test ! -e $W/broken-$SIZE && echo $SIZE done >> $W/lines"
     environment = { W = %q, SIZE = var.size }
   }
 }
