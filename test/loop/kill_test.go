@@ -27,7 +27,7 @@ const (
 
 // steps are where the server dies: at every effect in the cloud, and at every
 // commit of the rooms a recommendation goes through.
-var steps = regexp.MustCompile(`^(commit\.(before|after):(change\.\(\*Room\)\.act|change/recommend\.\(\*Placer\)\.message|execute\.\(\*Room\)\.(ready|take|tell))` +
+var steps = regexp.MustCompile(`^(commit\.(before|after):(change/recommend\.\(\*Placer\)\.message|execute\.\(\*Room\)\.(ready|take|tell))` +
 	`|execute\.(plan|apply)\.(before|after)` +
 	`|execute\.cloudformation\.(create|discard|execute|preview|publish)\.(before|after)` +
 	`|execute\.parameter\.(put|label|unlabel|delete)\.(before|after))$`)
@@ -71,10 +71,10 @@ recommendations:
 		from, to := fmt.Sprint("m5.t", n-1), fmt.Sprint("m5.t", n)
 		i.advise("ASG", "web-fleet", from, to)
 		i.until(point+": approved", func() error {
-			_ = i.decide("approved") // as soon as she is asked
+			said := i.decide("approved") // as soon as she is asked
 			c, err := i.change(n)
 			if err == nil && (c.State == ops.ChangeNew || c.State == ops.ChangeAssess || c.State == ops.ChangeAuthorize) {
-				err = fmt.Errorf("CHG-%d is in %s: %s", n, c.State, c.Waiting)
+				err = fmt.Errorf("CHG-%d is in %s: %s (%v)", n, c.State, c.Waiting, said)
 			}
 			return err
 		})
