@@ -248,7 +248,7 @@ func windowText(w *ops.Occurrence) string {
 	if w == nil || w.Start.IsZero() && w.Window == "" {
 		return ""
 	}
-	if w.Start.IsZero() {
+	if start, _ := planned(*w); start.IsZero() {
 		return " in window " + w.Window
 	}
 	return fmt.Sprintf(" in window %s, %s to %s", w.Window, stamp(w.Start), stamp(w.End))

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds how long anything may take on a loaded machine.
-const patience = 40 * time.Second
+const patience = 90 * time.Second
 
 // installation is the real binary with a shop that can be asked for its health.
 type installation struct {
@@ -40,8 +40,9 @@ type installation struct {
 	died int // lives that ended at a failpoint
 }
 
-// install makes an installation whose change requests stand in ServiceNow.
-// executor, parameters and rule are entries of the configuration.
+// install makes an installation whose change requests stand in ServiceNow, or
+// in the Request Tracker where it has one. executor is an entry of the
+// configuration, extra further sections, and rewrite replaces more of it.
 func install(t *testing.T, o house.Options, executor, extra string, rewrite ...string) *installation {
 	t.Helper()
 	awsxtest.Credentials(t)
@@ -56,9 +57,9 @@ func install(t *testing.T, o house.Options, executor, extra string, rewrite ...s
 	o.Extra = `
 verify: {checks: [{name: shop answers, http: {url: "` + health.URL + `", allow: [127.0.0.0/8]}, times: 2}]}
 ` + extra
-	platforms := "{snow: beth.anglin}"
+	platforms, board := "{snow: beth.anglin}", "snow"
 	if o.RT != nil {
-		platforms = "{snow: beth.anglin, rt: anna}"
+		platforms, board = "{snow: beth.anglin, rt: anna}", "rt"
 	}
 	o.Rewrite = strings.NewReplacer(append([]string{
 		"roles: [approver], teams: [Ops]}", "roles: [approver], teams: [Ops], platforms: " + platforms + "}",
@@ -66,7 +67,7 @@ verify: {checks: [{name: shop answers, http: {url: "` + health.URL + `", allow: 
 		"executors:\n", "executors:\n  - " + executor + "\n",
 		"expires: 3s", "expires: 10m",
 		"    sync: {every: 1s}\n", "    sync: {every: 1s}\n    options: {changes: {}}\n",
-		"routes:\n", "routes:\n  - {match: 'true', platform: snow, kind: change_request, team: Ops}\n",
+		"routes:\n", "routes:\n  - {match: 'true', platform: " + board + ", kind: change_request, team: Ops}\n",
 	}, rewrite...)...)
 	i.House = house.New(t, o)
 	return i

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"testing"
@@ -74,7 +75,7 @@ recommendations:
 			said := i.decide("approved") // as soon as she is asked
 			c, err := i.change(n)
 			if err == nil && (c.State == ops.ChangeNew || c.State == ops.ChangeAssess || c.State == ops.ChangeAuthorize) {
-				err = fmt.Errorf("CHG-%d is in %s: %s (%v)", n, c.State, c.Waiting, said)
+				err = errors.Join(fmt.Errorf("CHG-%d is in %s: %s", n, c.State, c.Waiting), said)
 			}
 			return err
 		})
