@@ -422,3 +422,18 @@ func TestStandardChange(t *testing.T) {
 		h.ofChange("desk", c.ID, ops.TicketChangeRequest)
 	})
 }
+
+// A window that is always open plans nothing: there is no date for that, and
+// Request Tracker refuses the epoch.
+func TestAlwaysOpenWindowPlansNoTime(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{routes: changesToSnow})
+		c := h.raise(ops.Change{})
+		c = h.planned(c.ID)
+		h.scheduled(c.ID, &ops.Occurrence{Window: "any-time", Start: time.Unix(0, 0), End: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)})
+		h.run(time.Minute)
+		if f := h.showsOf("snow", c.ID).Fields; f.State != "scheduled" || !f.PlannedStart.IsZero() || !f.PlannedEnd.IsZero() {
+			t.Errorf("scheduled as %+v", f)
+		}
+	})
+}
