@@ -5,6 +5,7 @@ import (
 
 	"github.com/fettleops/fettle/execute/cloudformation/cloudformationtest"
 	"github.com/fettleops/fettle/execute/parameter"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -56,6 +57,7 @@ func TestTheLoopCloses(t *testing.T) {
 }
 
 func TestTheLoopIsDenied(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		At(1*minute, SnowDecides("beth.anglin", "rejected")),
 		Between(1*minute, 3*minute, WantChange(ops.ChangeCancelled, ops.Denied), WantValue("m5.large", parameter.Denied), WantRequest(Fields{"state": snowCanceled}), WantDone(ops.RecommendationWithdrawn, ops.Denied)),
@@ -65,6 +67,7 @@ func TestTheLoopIsDenied(t *testing.T) {
 
 // Somebody has changed by hand what the stack made: it is not updated over that.
 func TestTheLoopFindsDrift(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		At(1*minute, SnowDecides("beth.anglin", "approved")),
 		At(5*minute, Stacked(func(s *cloudformationtest.Stack) { s.Live["Template"]["ImageId"] = "ami-by-hand" })),
@@ -89,6 +92,7 @@ func TestTheLoopPlansAgainWhenTheValueMoved(t *testing.T) {
 // The plan changes between display and approve: ServiceNow takes the old
 // request back, and what a person says about the new plan is about the new one.
 func TestTheLoopPlanChangesBetweenDisplayAndApprove(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		At(1*minute, Edit("mia", "update-stack", stack, typeKey+"=m5.2xlarge"),
 			SnowDecides("beth.anglin", "approved")), // of what still stands there
@@ -99,6 +103,7 @@ func TestTheLoopPlanChangesBetweenDisplayAndApprove(t *testing.T) {
 
 // CloudFormation cannot do it and takes the stack back; so does Fettle the values.
 func TestTheLoopFailsAndRollsBack(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		At(1*minute, SnowDecides("beth.anglin", "approved"), Stacked(func(s *cloudformationtest.Stack) { s.Refuse = "m5.xlarge" })),
 		Between(30*minute, 35*minute, WantChange(ops.ChangeClosed, ops.Unsuccessful), WantSizes("2", "6"), WantFleet("m5.large", "2", "6", 1), WantValue("m5.large", parameter.RolledBack),
@@ -108,6 +113,7 @@ func TestTheLoopFailsAndRollsBack(t *testing.T) {
 
 // Nothing was there to run it in the only window it had.
 func TestTheLoopMissesItsWindow(t *testing.T) {
+	peer.Long(t)
 	loop(t, "windows: [{name: once, schedule: \"at(2026-06-01T08:30:00)\", duration: 1h, time_zone: Europe/Berlin}]\n", append(asked(),
 		At(1*minute, SnowDecides("beth.anglin", "approved")),
 		At(10*minute, WantChange(ops.ChangeScheduled, ""), Off),
@@ -118,6 +124,7 @@ func TestTheLoopMissesItsWindow(t *testing.T) {
 }
 
 func TestTheLoopWaitsForAFreeze(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly+"freezes: [{name: sale, from: 2026-06-01T08:00, to: 2026-06-01T09:00, time_zone: Europe/Berlin}]\n", append(asked(),
 		At(1*minute, SnowDecides("beth.anglin", "approved")),
 		Between(1*minute, 3*minute, WantTold("after the freeze sale")),
@@ -139,6 +146,7 @@ func TestTheLoopMakesItWorse(t *testing.T) {
 
 // Who edited the plan does not approve it, not in ServiceNow either.
 func TestTheLoopHasTwoPersons(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		At(1*minute, Edit("mia", "update-stack", stack, typeKey+"=m5.2xlarge")),
 		Between(1*minute, 3*minute, WantRequest(Fields{"state": snowAuthorize, "approval": "requested", "implementation_plan": "*m5.2xlarge"})),
