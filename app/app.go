@@ -99,6 +99,7 @@ type App struct {
 	Web        *web.Web
 	Platforms  map[string]*connector.Conn
 
+	digest      string // of what replicas must agree on: everything but where each of them listens
 	handler     http.Handler
 	doorOptions intake.Options
 	pulse       *pulse
@@ -138,7 +139,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	a := &App{Options: o, metrics: prometheus.NewRegistry(), pulse: &pulse{now: o.Clock}}
+	a := &App{Options: o, metrics: prometheus.NewRegistry(), pulse: &pulse{now: o.Clock}, digest: o.Config.Digest("server")}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	defer func() {
 		if err != nil {

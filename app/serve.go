@@ -245,12 +245,6 @@ const adminMade = "first_admin_token"
 // configInForce is the digest of the configuration the newest start brought.
 const configInForce = "config_digest"
 
-// sharedDigest is the digest of what replicas must agree on: everything but
-// where each of them listens.
-func (a *App) sharedDigest() string {
-	return a.Config.Digest("store", "teams", "people", "resources", "integrations", "detect", "correlate", "platforms", "routes", "windows", "freezes", "policies", "executors", "runbooks", "recommendations", "prices")
-}
-
 // executionSwitch stops execution for all, by the switch people have, or for
 // this replica alone, when another one has started with another configuration.
 type executionSwitch struct{ app *App }
@@ -262,7 +256,7 @@ func (s executionSwitch) ExecutionStopped(ctx context.Context) (reason string, s
 		return reason, stopped, err
 	}
 	digest, _, err := s.app.Store.Setting(ctx, configInForce)
-	if err != nil || digest == s.app.sharedDigest() {
+	if err != nil || digest == s.app.digest {
 		return "", false, err
 	}
 	return "the configuration of this replica is not the one in force; restart it with the newest file", true, nil
@@ -288,10 +282,10 @@ func (a *App) settle(ctx context.Context) error {
 		if err := a.Store.DeclareResources(ctx, tx, ops.SystemPrincipal, declared); err != nil {
 			return err
 		}
-		if err := a.Store.SetSetting(ctx, tx, configInForce, a.sharedDigest()); err != nil {
+		if err := a.Store.SetSetting(ctx, tx, configInForce, a.digest); err != nil {
 			return err
 		}
-		_, err := a.Store.Tell(ctx, tx, ops.NewFact(ops.SystemSubject, a.Clock(), ops.SystemPrincipal, "", ops.ConfigLoadedBody{Digest: a.sharedDigest(), Source: "start"}))
+		_, err := a.Store.Tell(ctx, tx, ops.NewFact(ops.SystemSubject, a.Clock(), ops.SystemPrincipal, "", ops.ConfigLoadedBody{Digest: a.digest, Source: "start"}))
 		return err
 	})
 	if err != nil {

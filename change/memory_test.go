@@ -243,7 +243,7 @@ func (m *memory) UnderWay(_ context.Context, _ db.Tx, resources []string, except
 	return out, nil
 }
 
-func (m *memory) AutomatedStarts(_ context.Context, _ db.Tx, since time.Time) (at []time.Time, resources []string, err error) {
+func (m *memory) AutomatedStarts(_ context.Context, _ db.Tx, since time.Time, limit int) (at []time.Time, resources []string, err error) {
 	var found []keptRun
 	for _, r := range m.runs {
 		if r.automated && r.started.After(since) {
@@ -251,7 +251,7 @@ func (m *memory) AutomatedStarts(_ context.Context, _ db.Tx, since time.Time) (a
 		}
 	}
 	slices.SortFunc(found, func(a, b keptRun) int { return a.started.Compare(b.started) })
-	for _, r := range found {
+	for _, r := range found[max(0, len(found)-limit):] {
 		at, resources = append(at, r.started), append(resources, r.resource)
 	}
 	return at, resources, nil

@@ -59,8 +59,8 @@ func (m *move) countable(b ops.ApprovalSeenBody) (by, absent ops.Principal, why 
 		return by, absent, fmt.Sprintf("it is about revision %d of the plan, and revision %d stands", b.Revision, c.Revision)
 	case m.g.on(guardOnTicket) && (b.Digest == "" || !strings.EqualFold(b.Digest, c.PlanDigest)):
 		return by, absent, fmt.Sprintf("the digest on the ticket (%.12s) is not that of the plan that stands (%.12s)", b.Digest, c.PlanDigest)
-	case m.g.on(guardWritten) && (b.WrittenAt.IsZero() || b.DecidedAt.Before(b.WrittenAt)):
-		return by, absent, fmt.Sprintf("it was decided at %s, before the plan stood on the ticket", b.DecidedAt.UTC().Format(time.RFC3339))
+	case m.g.on(guardWritten) && (b.WrittenAt.IsZero() || !b.DecidedAt.After(b.WrittenAt)):
+		return by, absent, fmt.Sprintf("it was decided at %s, in the same moment or before the plan stood on the ticket", b.DecidedAt.UTC().Format(time.RFC3339))
 	}
 	absent, err := m.mayDecide(by, b.DecidedAt)
 	if err != nil {

@@ -45,7 +45,9 @@ func TestPlatformApproval(t *testing.T) {
 		}
 	}
 	f("", func(*house, ops.Change, *ops.ApprovalSeenBody) {})
-	f("", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.DecidedAt = b.WrittenAt })
+	f("", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.DecidedAt = b.WrittenAt.Add(time.Nanosecond) })
+	// By the second the two may have been either way round.
+	f("before the plan stood on the ticket", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.DecidedAt = b.WrittenAt })
 	f(`nobody is mapped to the user "olga.sn"`, func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Person = "" })
 	f("zoe is no person", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Person = "zoe" })
 	f("only a person decides", func(_ *house, _ ops.Change, b *ops.ApprovalSeenBody) { b.Person = robot.Name })

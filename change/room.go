@@ -44,7 +44,9 @@ type Rows interface {
 	// UnderWay returns the other changes of these resources that are scheduled
 	// or run.
 	UnderWay(ctx context.Context, tx db.Tx, resourceIDs []string, exceptChange string) ([]ops.Change, error)
-	AutomatedStarts(ctx context.Context, tx db.Tx, since time.Time) (at []time.Time, resources []string, err error)
+	// AutomatedStarts returns the newest starts of automated changes after since,
+	// oldest first.
+	AutomatedStarts(ctx context.Context, tx db.Tx, since time.Time, limit int) (at []time.Time, resources []string, err error)
 	WakeScheduled(ctx context.Context, tx db.Tx, now time.Time) (ids []string, err error)
 	OverdueChanges(ctx context.Context, before time.Time, limit int) (map[string]time.Time, error)
 	ExecutionStoppedIn(ctx context.Context, tx db.Tx) (reason string, stopped bool, err error)
@@ -308,7 +310,7 @@ func (r *Room) world(ctx context.Context, tx db.Tx, g *Gate, c ops.Change) (Worl
 	if !c.Automated() {
 		return w, nil
 	}
-	at, resources, err := r.Rows.AutomatedStarts(ctx, tx, w.Now.Add(-g.Limits.Per))
+	at, resources, err := r.Rows.AutomatedStarts(ctx, tx, w.Now.Add(-g.Limits.Per), g.Limits.Count)
 	if err != nil {
 		return w, err
 	}

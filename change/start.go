@@ -49,7 +49,7 @@ func (g *Gate) applicable(c ops.Change, r ops.Resource) (windows, freezes []*win
 		only = b.Window
 	}
 	for _, w := range g.windows {
-		if holds, err := w.For(c, r); err == nil && holds && (only == "" || only == w.Name) {
+		if holds, err := w.For(&c, &r); err == nil && holds && (only == "" || only == w.Name) {
 			windows = append(windows, w)
 		}
 	}
@@ -57,7 +57,7 @@ func (g *Gate) applicable(c ops.Change, r ops.Resource) (windows, freezes []*win
 		if overridden(c, f.Name) || !g.on(guardFreeze) {
 			continue
 		}
-		if holds, err := f.For(c, r); err != nil || holds {
+		if holds, err := f.For(&c, &r); err != nil || holds {
 			freezes = append(freezes, f)
 		}
 	}

@@ -51,13 +51,14 @@ func (c *Config) source(path string) string {
 // settings give equal digests, however the file is laid out and whether a default is
 // written out. References to secrets count, secrets do not.
 //
-// With sections (their keys, for example "policies") it covers those only.
-func (c *Config) Digest(sections ...string) string {
+// It covers every section but those named by their keys, for example "server".
+// It walks the whole configuration: keep what it returns.
+func (c *Config) Digest(except ...string) string {
 	var lines []Setting
 	add := func(path, value string) {
 		section, _, _ := strings.Cut(path, ".")
 		section, _, _ = strings.Cut(section, "[")
-		if len(sections) == 0 || slices.Contains(sections, section) {
+		if !slices.Contains(except, section) {
 			lines = append(lines, Setting{Path: path, Value: value})
 		}
 	}

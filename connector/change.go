@@ -38,6 +38,9 @@ type Decision struct {
 	// cannot tell apart a decision and a later touch of it, it is no later than
 	// the request can have been about: a decision on a request that was made
 	// before the plan that stands now was written never looks younger than it.
+	// A decision that does not look younger than the plan does not count: where
+	// the platform counts seconds and knows that it came after, it says so by a
+	// time within that second.
 	At time.Time
 }
 
@@ -67,6 +70,14 @@ type ConflictReader interface {
 	// Conflicts has the platform compare the planned times of a change request
 	// and returns what they clash with, a line each for people, sorted.
 	Conflicts(ctx context.Context, ref string) ([]string, error)
+}
+
+// Describer is implemented by drivers whose platform has fields of its own for
+// what a change is about.
+type Describer interface {
+	// Extra returns what a ticket of this kind about c shows in those fields, by
+	// their names there. It does no I/O.
+	Extra(kind ops.TicketKind, c ops.Change) map[string]string
 }
 
 func capability[T any](c *Conn, what string) (T, error) {
@@ -120,6 +131,15 @@ func (c *Conn) KeepsFiles() bool {
 	}
 	_, ok := c.inner.(Attacher)
 	return ok
+}
+
+// Extra implements Describer; a driver without it has no such fields.
+func (c *Conn) Extra(kind ops.TicketKind, about ops.Change) map[string]string {
+	d, ok := c.inner.(Describer)
+	if !ok {
+		return nil
+	}
+	return d.Extra(kind, about)
 }
 
 // Attach implements Attacher; a driver without it is ErrInvalid.

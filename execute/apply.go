@@ -89,7 +89,7 @@ func (r *Room) prepare(ctx context.Context, w *work, changeID, runID string) (do
 		return true, nil
 	}
 	if why, busy := r.busy(w.id); busy {
-		return false, job.Snooze(r.Poll, why)
+		return false, job.Snooze(r.patience(w.entry), why)
 	}
 	w.change, err = r.Changes.Change(ctx, changeID)
 	if err != nil {
@@ -99,6 +99,14 @@ func (r *Room) prepare(ctx context.Context, w *work, changeID, runID string) (do
 		return false, fmt.Errorf("execute: %s has no run %s: %w", w.change.Key(), runID, ops.ErrNotFound)
 	}
 	return false, nil
+}
+
+// patience is how long to wait before the next look at work that goes on, a
+// quarter of the time it has taken so far: thousands of tools at work for hours
+// must not keep the queue busy with looks. A successor takes over no later for
+// it, because a dead holder's lease runs longer.
+func (r *Room) patience(e ops.Execution) time.Duration {
+	return max(r.Poll, min(r.now().Sub(e.StartedAt)/4, r.LeaseTime/2))
 }
 
 // start takes the lease and sets the work going.

@@ -100,7 +100,8 @@ type Options struct {
 	Holder    string // names this process among the replicas; unique per start
 	// LeaseTime is how long a dead holder keeps a resource; default 15 s.
 	LeaseTime time.Duration
-	// Poll is how often a queued command looks whether its work has ended; default 1 s.
+	// Poll is how long a queued command waits at least before it looks whether its
+	// work has ended; default 1 s.
 	Poll time.Duration
 	// PlanTime bounds one planning; default 45 s, below the queue's limit for a job.
 	PlanTime time.Duration

@@ -92,9 +92,12 @@ type queued struct {
 func (q *Queue) insert(ctx context.Context, tx db.Tx, now time.Time, jobs []queued) error {
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, j := range jobs {
-		params[i].Args = j.work
+		params[i].Args, params[i].InsertOpts = j.work, &river.InsertOpts{Priority: 2}
+		if ops.CommandKind(j.work.Command).Urgent() {
+			params[i].InsertOpts.Priority = 1 // River's first
+		}
 		if j.due.After(now) {
-			params[i].InsertOpts = &river.InsertOpts{ScheduledAt: j.due}
+			params[i].InsertOpts.ScheduledAt = j.due
 		}
 	}
 	inserted, err := q.river.insert(ctx, tx, params)

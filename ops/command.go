@@ -34,6 +34,10 @@ const (
 	HoldLearning   CommandKind = "HoldLearning"   // detect: do not learn from a span
 )
 
+// Urgent reports whether a command goes before others that are due: an approved
+// run whose window is open, and the undoing of one, wait for nothing.
+func (k CommandKind) Urgent() bool { return k == ApplyPlan || k == RollBackRun }
+
 // NewCommand makes a command about subject with a body that marshals to JSON.
 func NewCommand(kind CommandKind, subject string, body any) Command {
 	b, err := json.Marshal(body)

@@ -106,6 +106,8 @@ type Program struct {
 	word Word
 	text string
 	prog cel.Program
+
+	labels []labelled
 }
 
 // String returns the expression as it was written.
@@ -174,7 +176,7 @@ func Compile(word Word, text string) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy: compile %q: %w: %w", text, err, ops.ErrInvalid)
 	}
-	return &Program{word: word, text: text, prog: prog}, nil
+	return &Program{word: word, text: text, prog: prog, labels: decisive(ast.NativeRep().Expr())}, nil
 }
 
 // Match evaluates the program. An error (a division by zero, a list index out
@@ -182,6 +184,9 @@ func Compile(word Word, text string) (*Program, error) {
 // and is the configuration's fault; callers treat it as the safe answer of
 // their question and say so.
 func (p *Program) Match(v Vars) (bool, error) {
+	if p.refused(or(v.Resource, noResource)) {
+		return false, nil
+	}
 	out, _, err := p.prog.Eval(activation{v})
 	if err != nil {
 		return false, fmt.Errorf("policy: evaluate %q: %w: %w", p.text, err, ops.ErrInvalid)

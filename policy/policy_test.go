@@ -128,6 +128,21 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
+// A window of another service, as a thousand of them are at each look.
+func BenchmarkMatchLabel(b *testing.B) {
+	p, err := policy.Compile(policy.Change, `resource.labels.service == "shop" && change.risk < 0.5`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	v := policy.Vars{Change: &ops.Change{}, Resource: &ops.Resource{Labels: map[string]string{"service": "billing"}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if ok, err := p.Match(v); err != nil || ok {
+			b.Fatal(ok, err)
+		}
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

@@ -328,10 +328,10 @@ func (s *Store) UnderWay(ctx context.Context, tx db.Tx, resourceIDs []string, ex
 	return out, nil
 }
 
-// AutomatedStarts returns when runs of automated changes started after since,
-// oldest first, and on which resource each.
-func (s *Store) AutomatedStarts(ctx context.Context, tx db.Tx, since time.Time) (at []time.Time, resources []string, err error) {
-	rows, err := tx.Query(ctx, "SELECT started_at, resource_id FROM run WHERE automated = 1 AND started_at > $1 ORDER BY started_at", millis(since))
+// AutomatedStarts returns when the newest runs of automated changes started, all
+// after since and at most limit, oldest first, and on which resource each.
+func (s *Store) AutomatedStarts(ctx context.Context, tx db.Tx, since time.Time, limit int) (at []time.Time, resources []string, err error) {
+	rows, err := tx.Query(ctx, "SELECT started_at, resource_id FROM run WHERE automated = 1 AND started_at > $1 ORDER BY started_at DESC LIMIT $2", millis(since), limit)
 	_, err = db.Collect(rows, err, func(r db.Row) (struct{}, error) {
 		var ms int64
 		var resource string
@@ -342,6 +342,8 @@ func (s *Store) AutomatedStarts(ctx context.Context, tx db.Tx, since time.Time) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: automated runs: %w", err)
 	}
+	slices.Reverse(at)
+	slices.Reverse(resources)
 	return at, resources, nil
 }
 

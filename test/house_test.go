@@ -20,8 +20,10 @@ import (
 	"github.com/fettleops/fettle/api/client"
 	"github.com/fettleops/fettle/app"
 	"github.com/fettleops/fettle/config"
+	"github.com/fettleops/fettle/connector/opscenter/opscentertest"
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
 	"github.com/fettleops/fettle/execute/cloudformation/cloudformationtest"
+	"github.com/fettleops/fettle/ops"
 )
 
 // The hosts of the network, and the secrets nobody may ever find in a log or
@@ -29,6 +31,7 @@ import (
 const (
 	fettleHost    = "fettle.test"
 	snowHost      = "snow.test"
+	opsHost       = "opscenter.test"
 	snowPassword  = "snow-password-8c1f"
 	senderToken   = "sender-token-41d7"
 	payloadMarker = "raw-payload-marker-93b0"
@@ -66,13 +69,16 @@ type House struct {
 	net  *network
 	wire *http.Transport
 	snow *simulator.Server
-	logs *logBook
-	app  *app.App
-	aws  *cloudformationtest.Account // where the story has one
-	sick atomic.Bool                 // the shop's health check fails
+	// orders is where work orders go, when the story has any.
+	orders *opscentertest.Service
+	logs   *logBook
+	app    *app.App
+	aws    *cloudformationtest.Account // where the story has one
+	sick   atomic.Bool                 // the shop's health check fails
 
 	firing map[string]time.Time // what the sender believes, by fingerprint
 	tokens map[string]string    // by name of the person
+	shown  ops.Change           // as somebody saw it last
 	stop   func() error
 	stops  []func()
 	writes int // of ServiceNow, when last looked at
@@ -85,7 +91,13 @@ func open(t *testing.T, dir string, s Story) *House {
 	begin := parseBegin(t, s.Begin)
 	time.Sleep(time.Until(begin)) // a bubble begins in the year 2000
 	h := build(t, dir)
-	h.configure(fmt.Sprintf(cmp.Or(s.Base, shared), dir) + s.Config)
+	text := fmt.Sprintf(cmp.Or(s.Base, shared), dir) + s.Config
+	if s.Orders {
+		h.orders = opscentertest.New(time.Now)
+		h.serve(opsHost, h.orders)
+		text = withOrders(text)
+	}
+	h.configure(text)
 	h.serve(snowHost, h.snow)
 	if s.World != nil {
 		s.World(h)

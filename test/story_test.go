@@ -25,7 +25,9 @@ type Story struct {
 	// Base is the configuration it is added to instead of the shared one.
 	Base string
 	// World puts more around the installation than all stories have.
-	World  func(h *House)
+	World func(h *House)
+	// Orders sends work orders to OpsCenter.
+	Orders bool
 	Events []Event
 }
 

@@ -135,24 +135,24 @@ func Edit(who, action string, args ...string) Act {
 }
 
 // See remembers the change as the API shows it now.
-func See(shown *ops.Change) Act {
+func See() Act {
 	return func(h *House) error {
 		c, err := h.change()
-		*shown = c.Change
+		h.shown = c.Change
 		return err
 	}
 }
 
-// ApproveSeen approves what somebody saw earlier.
-func ApproveSeen(who string, shown *ops.Change) Act {
-	return func(h *House) error { return ApproveDigest(who, shown.PlanDigest)(h) }
+// ApproveSeen approves what was seen earlier.
+func ApproveSeen(who string) Act {
+	return func(h *House) error { return ApproveDigest(who, h.shown.PlanDigest)(h) }
 }
 
-// ApprovedInPlatform tells that somebody approved in a platform what they saw
-// there earlier.
-func ApprovedInPlatform(who string, shown *ops.Change) Act {
+// ApprovedInPlatform tells that somebody approved in a platform what was seen
+// earlier.
+func ApprovedInPlatform(who string) Act {
 	return func(h *House) error {
-		now := h.app.Clock()
+		now, shown := h.app.Clock(), h.shown
 		body := ops.ApprovalSeenBody{
 			ChangeID: shown.ID, Platform: "snow", Approval: "by-" + who, User: who, Person: who, Decision: ops.Approved,
 			Digest: shown.PlanDigest, Revision: shown.Revision, WrittenAt: now.Add(-time.Hour), DecidedAt: now,

@@ -133,6 +133,9 @@ func (r *Room) attach(ctx context.Context, p *platform, t ops.Ticket) error {
 		return err
 	}
 	if len(f.Content) > 0 {
+		if err := r.unseen(ctx, p, t); err != nil {
+			return err
+		}
 		err = r.call(ctx, p, func(ctx context.Context) error { return p.Conn.Attach(ctx, t.Ref, f) })
 	}
 	refused := err

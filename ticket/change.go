@@ -134,6 +134,11 @@ func (r *Room) askOf(ctx context.Context, t *ops.Ticket, n changeNews) error {
 		f.Group = t.Want.Group
 	}
 	f.Resource = c.Resource
+	if p := r.platforms[t.Platform]; p != nil {
+		if extra := p.Conn.Extra(t.Kind, c); len(extra) > 0 {
+			f.Extra = extra
+		}
+	}
 	if t.ID == "" || n.plan != "" {
 		text, plan, err := r.describeChange(ctx, c, n.plan, t.Kind)
 		if err != nil {

@@ -387,6 +387,44 @@ func TestWindowOffered(t *testing.T) {
 	})
 }
 
+// A note or an edit of ours that goes out between a person's edit and our next
+// look must not make the edit ours: who gave the window decides whether it counts.
+func TestWindowIsGivenBesideOurOwnWrites(t *testing.T) {
+	f := func(name string, ours func(h *house, c ops.Change)) {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				h := open(t, setup{routes: append(slices.Clone(changesToSnow), ticket.Route{Platform: "desk", Kind: ops.TicketWorkOrder})})
+				c := h.raise(ops.Change{})
+				h.planned(c.ID, owner)
+				h.run(time.Minute)
+				h.scheduled(c.ID, nil)
+				h.run(time.Minute + 5*time.Second)
+				order := h.ofChange("desk", c.ID, ops.TicketWorkOrder)
+				start := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
+				w := ops.TicketFields{PlannedStart: start, PlannedEnd: start.Add(time.Hour)}
+				if _, err := h.ownDesk.Edit(t.Context(), order.Ref, "anna.s", []connector.Field{connector.PlannedStart, connector.PlannedEnd}, w, ""); err != nil {
+					t.Fatal(err)
+				}
+				ours(h, h.changes[c.ID])
+				h.run(time.Second) // before the next pull
+				h.run(time.Minute)
+				seen := bodies[ops.WindowOfferedBody](h, c.Subject())
+				if len(seen) != 1 || seen[0].User != "anna.s" || !seen[0].Start.Equal(start) {
+					t.Errorf("told %+v", seen)
+				}
+			})
+		})
+	}
+	f("a note", func(h *house, c ops.Change) {
+		h.tell(c.Subject(), ops.ChangeWaitingBody{ChangeID: c.ID, Why: "no window yet"})
+	})
+	f("an edit", func(h *house, c ops.Change) {
+		c.Team = "network"
+		h.changes[c.ID] = c
+		h.scheduled(c.ID, nil)
+	})
+}
+
 // A standard change of an incident is told there, and has a ticket of its own
 // only where a route asks for one. Nobody is asked to approve it.
 func TestStandardChange(t *testing.T) {

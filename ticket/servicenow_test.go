@@ -159,6 +159,34 @@ func TestChangeOnServiceNow(t *testing.T) {
 	})
 }
 
+// ServiceNow counts seconds: a decision in the second in which the plan was
+// written may have been about the plan before, and does not look younger.
+func TestDecisionInTheSecondOfThePlanOnServiceNow(t *testing.T) {
+	f := func(wait time.Duration, counts bool) {
+		t.Helper()
+		virtual(t, func(t *testing.T) {
+			h, sim := serviceNow(t)
+			c := h.raise(ops.Change{})
+			h.run(time.Minute)
+			time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+			h.planned(c.ID, owner)
+			h.run(100 * time.Millisecond)
+			if sent := h.ofChange("snow", c.ID, ops.TicketChangeRequest).Work.Approval; !sent.Done {
+				t.Fatalf("nobody was asked: %+v", sent)
+			}
+			time.Sleep(wait)
+			as(t, sim, "anna.s", http.MethodPatch, "/api/sn_chg_rest/change/"+ofSnow(h, c.ID)+"/approvals", map[string]string{"state": "approved"})
+			h.run(2 * time.Minute)
+			seen := bodies[ops.ApprovalSeenBody](h, c.Subject())
+			if len(seen) != 1 || seen[0].DecidedAt.After(seen[0].WrittenAt) != counts {
+				t.Errorf("after %s: told %+v", wait, seen)
+			}
+		})
+	}
+	f(100*time.Millisecond, false)
+	f(time.Second, true)
+}
+
 func TestChangeStoppedOnServiceNow(t *testing.T) {
 	f := func(name string, stop func(t *testing.T, sim *simulator.Server, id string), check func(h *house, c ops.Change)) {
 		t.Run(name, func(t *testing.T) {

@@ -351,6 +351,9 @@ func (r *Room) deliver(ctx context.Context, p *platform, t ops.Ticket, notes []o
 				continue
 			}
 		}
+		if err := r.unseen(ctx, p, t); err != nil {
+			return err
+		}
 		if err := mark(&n, ops.NoteSending); err != nil {
 			return err
 		}
@@ -367,6 +370,21 @@ func (r *Room) deliver(ctx context.Context, p *platform, t ops.Ticket, notes []o
 		out++
 	}
 	return r.look(ctx, p, t.ID, cause, nil, out)
+}
+
+// unseen returns ErrConflict when somebody has edited a ticket of a change since
+// we looked. Notes and files carry no version, and what is written over an edit
+// makes us its last writer: who gave a window would be known to nobody.
+func (r *Room) unseen(ctx context.Context, p *platform, t ops.Ticket) error {
+	if !isChangeKind(t.Kind) {
+		return nil
+	}
+	var c connector.Copy
+	err := r.call(ctx, p, func(ctx context.Context) (err error) { c, err = p.Conn.Get(ctx, t.Ref); return err })
+	if err == nil && !c.Own && c.Version != t.Work.SeenVersion {
+		err = fmt.Errorf("ticket: %s was edited by %s and not yet read: %w", t.Display, c.UpdatedBy, ops.ErrConflict)
+	}
+	return err
 }
 
 // arrived looks whether a note whose answer was lost is there.

@@ -20,7 +20,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -30,9 +29,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/fettleops/fettle/bench/server"
 	"github.com/fettleops/fettle/internal/peer"
 )
 
@@ -71,9 +70,9 @@ type target interface {
 	header() http.Header
 	// seen reports whether an alert of this rule has been worked.
 	seen(ctx context.Context, rule string) (bool, error)
-	stop() error
-	memory() string
-	cpu() (time.Duration, error)
+	Stop()
+	Memory() (now, peak float64)
+	CPU() time.Duration
 }
 
 func run(o options) error {
@@ -112,7 +111,7 @@ func run(o options) error {
 	return nil
 }
 
-func measure(o options, name string, t target) (err error) {
+func measure(o options, name string, t target) error {
 	dir, err := os.MkdirTemp("", "fettle-bench-")
 	if err != nil {
 		return err
@@ -124,17 +123,14 @@ func measure(o options, name string, t target) (err error) {
 	starting, started := context.WithTimeout(ctx, 30*time.Second)
 	url, err := t.start(starting, dir)
 	started()
+	defer t.Stop()
 	if err != nil {
-		return errors.Join(err, t.stop())
+		return err
 	}
 	ready := time.Since(launched)
 	time.Sleep(3 * time.Second)
-	idle := t.memory()
-	used, err := t.cpu()
-	if err != nil {
-		return errors.Join(err, t.stop())
-	}
-	defer func() { err = errors.Join(err, t.stop()) }()
+	idle, _ := t.Memory()
+	used := t.CPU()
 
 	var accepted, refused, failed, next atomic.Int64
 	latencies := make([][]time.Duration, o.connections)
@@ -189,11 +185,8 @@ func measure(o options, name string, t target) (err error) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	drained := time.Since(done)
-	busy, err := t.cpu()
-	if err != nil {
-		return err
-	}
-	busy -= used
+	busy := t.CPU() - used
+	atEnd, _ := t.Memory()
 	all := slices.Concat(latencies...)
 	slices.Sort(all)
 	q := func(p float64) time.Duration {
@@ -203,7 +196,7 @@ func measure(o options, name string, t target) (err error) {
 		return all[min(len(all)-1, int(p*float64(len(all))))].Round(10 * time.Microsecond)
 	}
 	fmt.Printf("%-13s %10.0f    %-9s %-9s %-9s %-8d %-7d %-32s %-10s %-8s %-11s %-16s %s\n", name, float64(accepted.Load())/took.Seconds(), q(0.5), q(0.99), q(1), refused.Load(), failed.Load(), drained.Round(time.Millisecond),
-		(busy / time.Duration(max(1, accepted.Load()))).Round(100*time.Nanosecond), busy.Round(100*time.Millisecond), idle, t.memory(), ready.Round(time.Millisecond))
+		(busy / time.Duration(max(1, accepted.Load()))).Round(100*time.Nanosecond), busy.Round(100*time.Millisecond), mib(idle), mib(atEnd), ready.Round(time.Millisecond))
 	return nil
 }
 
@@ -226,95 +219,11 @@ type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
-// process is a child that is stopped by its pid.
-type process struct{ cmd *exec.Cmd }
-
-func (p *process) run(dir, path string, args, env []string) error {
-	out, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	p.cmd = exec.Command(path, args...)
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return p.cmd.Start()
-}
-
-func (p *process) stop() error {
-	if p.cmd == nil || p.cmd.Process == nil {
-		return nil
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	timer := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = p.cmd.Wait() // it was told to end; how it says so does not matter here
-	return nil
-}
-
-// memory is the resident set of the process, from /proc.
-func (p *process) memory() string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return "unknown"
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			return strings.TrimSpace(rest)
-		}
-	}
-	return "unknown"
-}
-
-// tick is the unit of /proc/PID/stat, which Linux fixes at a hundredth of a second.
-const tick = 10 * time.Millisecond
-
-// cpu is the processor time of the process, user and system, from /proc.
-func (p *process) cpu() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(b), ") ") // the name before it may hold anything
-	f := strings.Fields(rest)
-	if len(f) < 13 {
-		return 0, fmt.Errorf("unexpected /proc/PID/stat: %q", b)
-	}
-	user, err1 := strconv.ParseInt(f[11], 10, 64)
-	system, err2 := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+system) * tick, errors.Join(err1, err2)
-}
-
-func waitFor(ctx context.Context, url string) error {
-	for {
-		resp, err := http.Get(url)
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s never answered: %w", url, ctx.Err())
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-}
+func mib(n float64) string { return fmt.Sprintf("%.0f MiB", n) }
 
 // fettle measures our own binary, through its Alertmanager webhook.
 type fettle struct {
-	process
+	server.Process
 	options
 	database string
 	base     string
@@ -331,7 +240,7 @@ correlate:
 `
 
 func (f *fettle) start(ctx context.Context, dir string) (string, error) {
-	addr, err := freePort()
+	addr, err := server.FreeAddress()
 	if err != nil {
 		return "", err
 	}
@@ -348,13 +257,12 @@ func (f *fettle) start(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	env := []string{"BENCH_TOKEN=" + webhookToken, "BENCH_POSTGRES=" + f.database}
-	if err := f.run(dir, f.fettle, []string{"serve", "--config", path, "--data-dir", dir, "--listen", addr}, env); err != nil {
+	if err := f.Run(filepath.Join(dir, "log"), f.fettle, []string{"serve", "--config", path, "--data-dir", dir, "--listen", addr}, env); err != nil {
 		return "", err
 	}
 	f.base = "http://" + addr
-	if err := waitFor(ctx, f.base+"/healthz"); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		return "", fmt.Errorf("%w\n%s", err, log)
+	if err := f.Await(ctx, f.base+"/healthz"); err != nil {
+		return "", err
 	}
 	token, err := os.ReadFile(filepath.Join(dir, "admin.token"))
 	if err != nil {
@@ -412,13 +320,13 @@ func (f *fettle) seen(ctx context.Context, rule string) (bool, error) {
 
 // alertmanager is the rival: the same alerts, in memory, lost on restart.
 type alertmanager struct {
-	process
+	server.Process
 	path string
 	base string
 }
 
 func (a *alertmanager) start(ctx context.Context, dir string) (string, error) {
-	addr, err := freePort()
+	addr, err := server.FreeAddress()
 	if err != nil {
 		return "", err
 	}
@@ -426,11 +334,11 @@ func (a *alertmanager) start(ctx context.Context, dir string) (string, error) {
 	if err := os.WriteFile(cfg, []byte("route: {receiver: none, group_by: [alertname]}\nreceivers: [{name: none}]\n"), 0o600); err != nil {
 		return "", err
 	}
-	if err := a.run(dir, a.path, []string{"--config.file=" + cfg, "--storage.path=" + dir, "--web.listen-address=" + addr, "--cluster.listen-address=", "--log.level=error"}, nil); err != nil {
+	if err := a.Run(filepath.Join(dir, "log"), a.path, []string{"--config.file=" + cfg, "--storage.path=" + dir, "--web.listen-address=" + addr, "--cluster.listen-address=", "--log.level=error"}, nil); err != nil {
 		return "", err
 	}
 	a.base = "http://" + addr
-	return a.base + "/api/v2/alerts", waitFor(ctx, a.base+"/-/ready")
+	return a.base + "/api/v2/alerts", a.Await(ctx, a.base+"/-/ready")
 }
 
 func (a *alertmanager) header() http.Header {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fettleops/fettle/bench/server"
 	"github.com/fettleops/fettle/test/sender"
 )
 
@@ -103,8 +104,8 @@ func acceptPrometheus(o options, path string, bodies []*sender.Template) (accept
 	if err := p.start(context.Background(), path, dir); err != nil {
 		return accepted{}, err
 	}
-	defer p.stop()
-	return flood(o, "prometheus, 1.0", &p.process, newLink("http://"+p.address+"/api/v1/write", "", o.senders), bodies, nil)
+	defer p.Stop()
+	return flood(o, "prometheus, 1.0", &p.Process, newLink("http://"+p.address+"/api/v1/write", "", o.senders), bodies, nil)
 }
 
 func acceptFettle(o options, target, groups string, bodies []*sender.Template) (accepted, error) {
@@ -116,15 +117,15 @@ func acceptFettle(o options, target, groups string, bodies []*sender.Template) (
 	if err := f.start(context.Background()); err != nil {
 		return accepted{}, err
 	}
-	defer f.stop()
+	defer f.Stop()
 	p, err := f.place()
 	if err != nil {
 		return accepted{}, err
 	}
 	defer p.close()
-	a, err := flood(o, target, &f.process, newLink(f.url(), token, o.senders), bodies, p)
+	a, err := flood(o, target, &f.Process, newLink(f.url(), token, o.senders), bodies, p)
 	if err == nil && a.Samples == 0 {
-		err = errors.New("nothing was accepted:\n" + f.tail())
+		err = errors.New("nothing was accepted:\n" + f.Tail())
 	}
 	return a, err
 }
@@ -132,7 +133,7 @@ func acceptFettle(o options, target, groups string, bodies []*sender.Template) (
 // flood sends bodies as fast as they are answered: each of them once first,
 // which makes the series known, and then for as long as it is measured. Each
 // belongs to one sender, so that the times of a series increase.
-func flood(o options, target string, server *process, l *link, bodies []*sender.Template, p *place) (accepted, error) {
+func flood(o options, target string, under *server.Process, l *link, bodies []*sender.Template, p *place) (accepted, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.seconds)*time.Second+5*time.Minute)
 	defer cancel()
 	var samples, refused, failed atomic.Int64
@@ -176,7 +177,7 @@ func flood(o options, target string, server *process, l *link, bodies []*sender.
 	refused.Store(0)
 	failed.Store(0)
 	clear(took)
-	used, begin := server.cpu(), time.Now()
+	used, begin := under.CPU(), time.Now()
 	end := begin.Add(time.Duration(o.seconds) * time.Second)
 	send(func(int) bool { return time.Now().Before(end) })
 	elapsed := time.Since(begin)
@@ -192,7 +193,7 @@ func flood(o options, target string, server *process, l *link, bodies []*sender.
 		}
 		a.CaughtUp = ms(time.Since(done))
 	}
-	a.CPU = float64((server.cpu() - used).Microseconds()) / float64(max(1, samples.Load()))
-	_, a.MemoryPeak = server.memory()
+	a.CPU = float64((under.CPU() - used).Microseconds()) / float64(max(1, samples.Load()))
+	_, a.MemoryPeak = under.Memory()
 	return a, nil
 }

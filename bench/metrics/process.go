@@ -5,143 +5,18 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/fettleops/fettle/bench/server"
 
 	_ "modernc.org/sqlite" // reads the database files of the server
 )
 
-// process is a server under measurement, stopped by its pid.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	log  string
-}
-
-func (p *process) run(log, path string, args, env []string) error {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	p.log, p.done = log, make(chan struct{})
-	p.cmd = exec.Command(path, args...)
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		return err
-	}
-	go func(cmd *exec.Cmd, done chan struct{}) {
-		_ = cmd.Wait() // how it ended does not matter
-		close(done)
-	}(p.cmd, p.done)
-	return nil
-}
-
-func (p *process) stop() {
-	if p.cmd == nil || p.cmd.Process == nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(30 * time.Second):
-		p.kill()
-	}
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.done
-}
-
-func (p *process) tail() string {
-	b, _ := os.ReadFile(p.log)
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return strings.Join(lines[max(0, len(lines)-5):], "\n")
-}
-
-// await waits until a URL answers 200.
-func (p *process) await(ctx context.Context, url string) error {
-	for {
-		resp, err := http.Get(url)
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-p.done:
-			return fmt.Errorf("the server ended:\n%s", p.tail())
-		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer:\n%s", url, p.tail())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-}
-
-// memory is the resident set in MiB, and the greatest it was, from /proc.
-func (p *process) memory() (now, peak float64) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, 0
-	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		kb, _ := strconv.ParseFloat(f[1], 64)
-		switch f[0] {
-		case "VmRSS:":
-			now = kb / 1024
-		case "VmHWM:":
-			peak = kb / 1024
-		}
-	}
-	return now, peak
-}
-
-// tick is the unit of /proc/PID/stat, which Linux fixes at a hundredth of a second.
-const tick = 10 * time.Millisecond
-
-// cpu is the processor time so far, user and system, from /proc.
-func (p *process) cpu() time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), ") ") // the name before it may hold anything
-	f := strings.Fields(rest)
-	if len(f) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(f[11], 10, 64)
-	system, _ := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+system) * tick
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
 // fettle is the server we make.
 type fettle struct {
-	process
+	server.Process
 	dir, binary, address string
 }
 
@@ -154,7 +29,7 @@ func newFettle(o options, groups string) (*fettle, error) {
 		return nil, err
 	}
 	f := &fettle{dir: dir, binary: o.fettle}
-	if f.address, err = freeAddress(); err != nil {
+	if f.address, err = server.FreeAddress(); err != nil {
 		return nil, err
 	}
 	config := `integrations:
@@ -171,13 +46,13 @@ correlate: {group_by: [rule], within: 1h}
 func (f *fettle) config() string { return filepath.Join(f.dir, "fettle.yaml") }
 
 func (f *fettle) start(ctx context.Context) error {
-	err := f.run(filepath.Join(f.dir, "log"), f.binary, []string{"serve", "--config", f.config(), "--data-dir", f.dir, "--listen", f.address}, []string{"BENCH_TOKEN=" + token})
+	err := f.Run(filepath.Join(f.dir, "log"), f.binary, []string{"serve", "--config", f.config(), "--data-dir", f.dir, "--listen", f.address}, []string{"BENCH_TOKEN=" + token})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return f.await(ctx, "http://"+f.address+"/healthz")
+	return f.Await(ctx, "http://"+f.address+"/healthz")
 }
 
 func (f *fettle) url() string { return "http://" + f.address + "/in/metrics" }
@@ -226,19 +101,19 @@ func (p *place) caughtUp(ctx context.Context, within int64) error {
 
 // prometheus is the rival.
 type prometheus struct {
-	process
+	server.Process
 	address string
 }
 
 func (p *prometheus) start(ctx context.Context, path, dir string) (err error) {
-	if p.address, err = freeAddress(); err != nil {
+	if p.address, err = server.FreeAddress(); err != nil {
 		return err
 	}
 	cfg := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(cfg, []byte("global: {}\n"), 0o600); err != nil {
 		return err
 	}
-	err = p.run(filepath.Join(dir, "log"), path, []string{
+	err = p.Run(filepath.Join(dir, "log"), path, []string{
 		"--config.file=" + cfg, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + p.address,
 		"--web.enable-remote-write-receiver", "--log.level=error",
 	}, nil)
@@ -247,5 +122,5 @@ func (p *prometheus) start(ctx context.Context, path, dir string) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return p.await(ctx, "http://"+p.address+"/-/ready")
+	return p.Await(ctx, "http://"+p.address+"/-/ready")
 }

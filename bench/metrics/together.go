@@ -106,7 +106,7 @@ func measureTogether(o options) (*together, error) {
 	if err := f.start(ctx); err != nil {
 		return nil, err
 	}
-	defer f.stop()
+	defer f.Stop()
 	p, err := f.place()
 	if err != nil {
 		return nil, err
@@ -348,7 +348,7 @@ func (r *rig) observe(ctx context.Context, f *fettle, p *place, t *together) err
 	r.mu.Lock()
 	r.counting = true
 	r.mu.Unlock()
-	begin, used := time.Now(), f.cpu()
+	begin, used := time.Now(), f.CPU()
 	first, _, _, _, err := p.read()
 	if err != nil {
 		return err
@@ -362,16 +362,16 @@ func (r *rig) observe(ctx context.Context, f *fettle, p *place, t *together) err
 		if err != nil {
 			return err
 		}
-		now, cpu := time.Now(), f.cpu()
+		now, cpu := time.Now(), f.CPU()
 		x := sample{Second: s + 1, Behind: last - committed, Cores: (cpu - before).Seconds() / now.Sub(then).Seconds(), Pending: int(r.due.Load())}
-		x.Memory, t.MemoryPeak = f.memory()
+		x.Memory, t.MemoryPeak = f.Memory()
 		before, then = cpu, now
 		t.Memory, t.LogBytes = x.Memory, bytes
 		t.Backlog = append(t.Backlog, x)
 		t.Records = float64(last-first) / now.Sub(begin).Seconds()
 	}
 	took := time.Since(begin).Seconds()
-	t.Cores = (f.cpu() - used).Seconds() / took
+	t.Cores = (f.CPU() - used).Seconds() / took
 	t.Growing = slope(t.Backlog)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -456,7 +456,7 @@ func (r *rig) recover(ctx context.Context, f *fettle, p *place, t *together) err
 	for _, s := range t.Backlog {
 		t.Recovery.Threshold = max(t.Recovery.Threshold, s.Behind)
 	}
-	f.kill()
+	f.Kill()
 	at := time.Now()
 	last, _, replay, _, err := p.read()
 	if err != nil {

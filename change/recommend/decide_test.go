@@ -117,7 +117,7 @@ func TestPlace(t *testing.T) {
 			Executor: "cfn", Action: "update", Args: []string{"${stack}", "${logical_id}=${recommended}", "owner=${tag:owner}"}, Parameter: "${icco_key}",
 			Type: ops.ChangeStandard, Team: "web", Risk: &risk, VerifyWithin: time.Hour,
 		},
-		{Name: "group", Match: `recommendation.service == "asg" && recommendation.recommended.group.max < 10`, Executor: "asg", Action: "resize", Args: []string{"${resource}", "${recommended_min}", "${recommended_max}"}},
+		{Name: "group", Match: `recommendation.service == "asg" && has(recommendation.recommended.group) && recommendation.recommended.group.max < 10`, Executor: "asg", Action: "update-group", Args: []string{"${resource}", "type=${recommended}", "min=${recommended_min}", "max=${recommended_max}"}},
 		{Name: "rest", Match: `resource.labels.managed == "yes"`, Executor: "ec2", Action: "modify", Args: []string{"${name}"}},
 	}})
 	if err != nil {
@@ -149,7 +149,7 @@ func TestPlace(t *testing.T) {
 	g := types("c5.large", "c5.large")
 	g.Service, g.ResourceKey = ops.ServiceASG, "workers"
 	g.Current.Group, g.Recommended.Group = &ops.GroupSize{Min: 4, Max: 10}, &ops.GroupSize{Min: 2, Max: 6}
-	f("a group", g, ops.Resource{}, "group", "workers 2 6", "")
+	f("a group", g, ops.Resource{}, "group", "workers type=c5.large min=2 max=6", "")
 	none, err := Compile(Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -318,7 +318,7 @@ func (o *Oracle) fromPlatform(id string, b *book, a ops.Approval) error {
 			err = broken(3, "change %s turns %s into %s", id, seen.Decision, a.Decision)
 		case seen.Digest != b.asked.Digest || seen.Revision != b.asked.Change.Revision:
 			err = broken(3, "change %s counts a decision about a plan that no longer stands", id)
-		case seen.WrittenAt.IsZero() || seen.DecidedAt.Before(seen.WrittenAt):
+		case seen.WrittenAt.IsZero() || !seen.DecidedAt.After(seen.WrittenAt):
 			err = broken(3, "change %s counts a decision from before its plan stood on the ticket", id)
 		default:
 			return nil

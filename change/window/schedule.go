@@ -3,6 +3,7 @@ package window
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -126,7 +127,8 @@ func (s oneStart) before(t time.Time) (time.Time, bool) {
 	return time.Time(s), !time.Time(s).After(t)
 }
 
-// rate opens every so often in elapsed time, counted from anchor.
+// rate opens every so often in elapsed time, counted from anchor, for the 292
+// years that a time.Duration can say.
 type rate struct {
 	anchor time.Time
 	every  time.Duration
@@ -150,7 +152,11 @@ func (r rate) after(t time.Time) (time.Time, bool) {
 	if t.Before(r.anchor) {
 		return r.anchor, true
 	}
-	return r.anchor.Add((t.Sub(r.anchor)/r.every + 1) * r.every), true
+	since := t.Sub(r.anchor)
+	if since > math.MaxInt64-r.every {
+		return time.Time{}, false
+	}
+	return r.anchor.Add((since/r.every + 1) * r.every), true
 }
 
 func (r rate) before(t time.Time) (time.Time, bool) {

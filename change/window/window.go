@@ -191,11 +191,11 @@ func loadZone(name string) (*time.Location, error) {
 func (w *Window) Zone() *time.Location { return w.zone }
 
 // For reports whether the window is about this change of this resource.
-func (w *Window) For(c ops.Change, r ops.Resource) (bool, error) {
+func (w *Window) For(c *ops.Change, r *ops.Resource) (bool, error) {
 	if w.applies == nil {
 		return true, nil
 	}
-	return w.applies.Match(policy.Vars{Change: &c, Resource: &r})
+	return w.applies.Match(policy.Vars{Change: c, Resource: r})
 }
 
 // ForResource reports whether a mute window is about this resource.

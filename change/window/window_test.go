@@ -269,3 +269,25 @@ func BenchmarkDecide(b *testing.B) {
 		window.Decide(now, time.Hour, []*window.Window{w}, nil)
 	}
 }
+
+// A reader may ask for any year. Where a rule can say no more it ends.
+func TestOpeningsEndWithTheCalendar(t *testing.T) {
+	f := func(w ops.Window, year, want int) {
+		t.Helper()
+		w.Name, w.TimeZone, w.Duration = "w", "Europe/Berlin", 30*time.Second
+		c, err := window.Compile(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, more := c.Between(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC), window.Forever, 20)
+		if len(found) != want || more != (want == 20) {
+			t.Errorf("%s in %d opens %d times (more: %t), want %d", c.Rule(), year, len(found), more, want)
+		}
+	}
+	for _, w := range []ops.Window{{Schedule: "rate(1 minute)"}, {Schedule: "cron(0 2 ? * SUN *)"}, {RRule: "FREQ=MINUTELY", Start: "2026-11-23T22:00"}} {
+		f(w, 1, 20)
+		f(w, 2190, 20)
+		f(w, 2300, 0)
+		f(w, 9999, 0)
+	}
+}

@@ -5,6 +5,7 @@ package all
 import (
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/desk"
+	"github.com/fettleops/fettle/connector/opscenter"
 	"github.com/fettleops/fettle/connector/rt"
 	"github.com/fettleops/fettle/connector/servicenow"
 )
@@ -13,6 +14,7 @@ import (
 func Drivers() []connector.Driver {
 	return []connector.Driver{
 		desk.Driver,
+		opscenter.Driver,
 		rt.Driver,
 		servicenow.Driver,
 	}

@@ -209,7 +209,7 @@ func askAndApprove(s *Suite) {
 		s.Fatalf("%d decisions: %+v", len(got.Decisions), got.Decisions)
 	}
 	d := got.Decisions[0]
-	if d.ID == "" || d.User != s.People[0] || d.Decision != ops.Approved || d.At.Before(got.PlanAt) {
+	if d.ID == "" || d.User != s.People[0] || d.Decision != ops.Approved || !d.At.After(got.PlanAt) {
 		s.Errorf("read %+v, the plan was written at %s", d, got.PlanAt)
 	}
 	if d.Comment != "" && !strings.Contains(d.Comment, "fits") {
@@ -296,7 +296,7 @@ func (s *Suite) askAnew(ref string, earlier int) {
 		s.Fatalf("decisions %+v", got.Decisions)
 	}
 	for i, d := range got.Decisions {
-		if old := d.At.Before(got.PlanAt); old != (i < earlier) {
+		if old := !d.At.After(got.PlanAt); old != (i < earlier) {
 			s.Errorf("decision %d was made at %s, the plan that stands was written at %s", i, d.At, got.PlanAt)
 		}
 	}

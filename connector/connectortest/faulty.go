@@ -197,6 +197,15 @@ func (f *Faulty) WithdrawApproval(ctx context.Context, ref, why string) (c conne
 	return c, err
 }
 
+// Extra implements connector.Describer.
+func (f *Faulty) Extra(kind ops.TicketKind, c ops.Change) map[string]string {
+	d, ok := f.Platform.(connector.Describer)
+	if !ok {
+		return nil
+	}
+	return d.Extra(kind, c)
+}
+
 // KeepsFiles tells whether the platform behind it keeps files.
 func (f *Faulty) KeepsFiles() bool {
 	_, ok := f.Platform.(connector.Attacher)

@@ -62,6 +62,9 @@ type Harness struct {
 	// Change is the content change requests are opened with, beside what Fields
 	// has; the zero value takes one that fits most.
 	Change ops.TicketFields
+	// Offer gives a work order its window, as the named person does it in the
+	// platform. Nil leaves out the rules about work orders.
+	Offer func(t *testing.T, ref, user string, start, end time.Time)
 	// Missing is a ref that looks right and that no ticket has.
 	Missing string
 	// IsWrite tells whether a request changes a ticket; nil takes everything

@@ -25,11 +25,12 @@ type Rule struct {
 	Why    string
 	HTTP   bool // only for drivers that speak HTTP
 	Change bool // only for platforms with change requests
+	Order  bool // only for platforms with work orders
 	Test   func(s *Suite)
 }
 
 // Rules lists what Run proves, in order.
-var Rules = slices.Concat(contentRules, feedRules, changeRules, faultRules)
+var Rules = slices.Concat(contentRules, feedRules, changeRules, orderRules, faultRules)
 
 // Suite is one rule at work on one peer.
 type Suite struct {
@@ -56,6 +57,9 @@ func Run(t *testing.T, d connector.Driver, start func(t *testing.T) Harness) {
 			}
 			if r.Change && h.Decide == nil {
 				t.Skip("the platform has no change requests")
+			}
+			if r.Order && h.Offer == nil {
+				t.Skip("the platform has no work orders")
 			}
 			t.Cleanup(func() {
 				if t.Failed() {

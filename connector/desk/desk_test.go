@@ -36,6 +36,13 @@ func TestDriver(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
+			Offer: func(t *testing.T, ref, user string, start, end time.Time) {
+				t.Helper()
+				f := ops.TicketFields{PlannedStart: start, PlannedEnd: end}
+				if _, err := people.Edit(context.Background(), ref, user, []connector.Field{connector.PlannedStart, connector.PlannedEnd}, f, ""); err != nil {
+					t.Fatal(err)
+				}
+			},
 			Count: func(t *testing.T, key string) int {
 				t.Helper()
 				all, err := people.List(context.Background(), 0, 1000)

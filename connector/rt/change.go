@@ -135,9 +135,15 @@ func (c *Changes) validate(o *Options) []error {
 // isChange tells the tickets of the queue of changes.
 func (o *Options) isChange(t *ticket) bool { return o.Changes != nil && t.queue == o.Changes.Queue }
 
+// ofOrders tells the queue of work orders. One that a group has as well shows
+// the group.
+func (o *Options) ofOrders(queue string) bool {
+	return queue != "" && queue == o.Queues[string(ops.TicketWorkOrder)]
+}
+
 // carriesTimes tells the queues whose Starts and Due are planned times.
 func (o *Options) carriesTimes(t *ticket) bool {
-	return o.isChange(t) || t.queue != "" && t.queue == o.Queues[string(ops.TicketWorkOrder)]
+	return o.isChange(t) || o.ofOrders(t.queue)
 }
 
 var riskNumbers = map[ops.RiskWord]int{ops.RiskVeryHigh: 100, ops.RiskHigh: 75, ops.RiskModerate: 50, ops.RiskLow: 25}
@@ -420,8 +426,12 @@ func (p *platform) decided(t *ticket, c *connector.Copy, steps []step, user stri
 		default:
 			continue
 		}
-		if s.ID.number() < planID && !d.At.Before(planAt) {
+		// Times are whole seconds; numbers say what came first within one.
+		switch before := s.ID.number() < planID; {
+		case before && !d.At.Before(planAt):
 			d.At = planAt.Add(-time.Second)
+		case !before && !d.At.After(planAt):
+			d.At = planAt.Add(time.Nanosecond)
 		}
 		for _, n := range c.Notes {
 			// What is written with a status is a message just before or after it.

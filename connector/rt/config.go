@@ -62,7 +62,8 @@ type Options struct {
 	// Default: General.
 	Queue string `yaml:"queue"`
 	// Queues gives kinds of ticket a queue of their own: incident,
-	// change_request, event, alert, work_order.
+	// change_request, event, alert, work_order. That of work orders holds them
+	// whatever their group; planned times are read there.
 	Queues map[string]string `yaml:"queues"`
 	// Groups maps our assignment groups to queues. With it, a group decides the
 	// queue and a move to another queue comes back as a change of group; a
@@ -196,7 +197,11 @@ func invalid(format string, args ...any) error {
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // queueFor returns the queue a ticket of this kind and group is opened in.
+// Work orders have one of their own before all: only there are planned times read.
 func (o *Options) queueFor(kind ops.TicketKind, group string) string {
+	if q := o.Queues[string(kind)]; q != "" && kind == ops.TicketWorkOrder {
+		return q
+	}
 	if q, ok := o.Groups[group]; ok {
 		return q
 	}

@@ -335,7 +335,7 @@ func (o *Options) fieldsOf(t *ticket) ops.TicketFields {
 		Description: t.field(o.DescriptionField), Resource: t.field(o.ResourceField),
 		ResolveCode: t.field(o.ResolveCodeField), ResolveNote: t.field(o.ResolveNoteField),
 	}
-	if len(o.Groups) > 0 {
+	if len(o.Groups) > 0 && !o.ofOrders(t.queue) {
 		f.Group = o.groupOf(t.queue)
 	}
 	if owner := string(t.Owner.ID); owner != nobody {
@@ -373,8 +373,8 @@ func (o *Options) normal(f, seen ops.TicketFields) ops.TicketFields {
 		f.Severity = seen.Severity
 	}
 	switch {
-	case len(o.Groups) == 0 || f.Group == "":
-		f.Group = seen.Group
+	case len(o.Groups) == 0 || f.Group == "", seen.Group == "" && seen.Title != "":
+		f.Group = seen.Group // a work order stays in its queue
 	case o.Groups[f.Group] == "" && f.Group != seen.Group:
 		f.Group = o.groupOf(o.Queue)
 	}

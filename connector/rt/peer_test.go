@@ -23,11 +23,11 @@ import (
 // has no custom field.
 const staff = `
 @Users = (map { { Name => $_, Password => "secret-$_", Privileged => 1, EmailAddress => "$_\@fettle.test" } } qw(fettle anna ben mute blind));
-push @Queues, { Name => 'Network' }, { Name => 'Bare' };
+push @Queues, { Name => 'Network' }, { Name => 'Bare' }, { Name => 'Orders' };
 push @CustomFields,
-  (map { { Name => $_, Type => 'FreeformSingle', LookupType => 'RT::Queue-RT::Ticket', ApplyTo => ['General', 'Network'] } } qw(Resource ResolveCode)),
-  (map { { Name => $_, Type => 'Text', LookupType => 'RT::Queue-RT::Ticket', ApplyTo => ['General', 'Network'] } } qw(Context Resolution));
-$_->{ApplyTo} = ['General', 'Network'] for @CustomFields[0, 1];
+  (map { { Name => $_, Type => 'FreeformSingle', LookupType => 'RT::Queue-RT::Ticket', ApplyTo => ['General', 'Network', 'Orders'] } } qw(Resource ResolveCode)),
+  (map { { Name => $_, Type => 'Text', LookupType => 'RT::Queue-RT::Ticket', ApplyTo => ['General', 'Network', 'Orders'] } } qw(Context Resolution));
+$_->{ApplyTo} = ['General', 'Network', 'Orders'] for @CustomFields[0, 1];
 @ACL = (
   (map { { UserId => 'fettle', Right => $_ } } qw(SeeQueue ShowTicket ShowTicketComments CreateTicket CommentOnTicket ReplyToTicket ModifyTicket ReassignTicket SeeCustomField ModifyCustomField)),
   (map { my $u = $_; map { { UserId => $u, Right => $_ } } qw(SeeQueue ShowTicket ShowTicketComments CommentOnTicket ReplyToTicket ModifyTicket OwnTicket ReassignTicket SeeCustomField ModifyCustomField) } qw(anna ben)),
@@ -202,7 +202,7 @@ func TestDriverOnRequestTracker(t *testing.T) {
 		rtHands.do(t, "root", http.MethodPost, "/ticket", map[string]any{"Queue": q, "Subject": "somebody else's"}, nil)
 	}
 	_, secrets := settings(rtHands.url, "fettle", options())
-	withChanges, _ := settings(rtHands.url, "fettle", options("changes", changesOptions()))
+	withChanges, _ := settings(rtHands.url, "fettle", options("changes", changesOptions(), "queues", map[string]any{"work_order": "Orders"}))
 	broken := func(name, says, user string, o connectortest.Values) connectortest.Broken {
 		s, sec := settings(rtHands.url, user, o)
 		return connectortest.Broken{Name: name, Settings: s, Secrets: sec, Says: says}
@@ -214,6 +214,10 @@ func TestDriverOnRequestTracker(t *testing.T) {
 			Settings: withChanges, Secrets: secrets, User: "fettle", Transport: transport, Missing: "999999", People: [2]string{"anna", "ben"},
 			Fields: ops.TicketFields{Group: "Cloud operations", Resource: "web-1", Extra: map[string]string{"Severity": "High", "Due": "2027-01-02T03:04:05Z"}},
 			Edit:   rtHands.edit, Decide: rtHands.decide,
+			Offer: func(t *testing.T, ref, user string, start, end time.Time) {
+				t.Helper()
+				rtHands.edit(t, ref, user, []connector.Field{connector.PlannedStart, connector.PlannedEnd}, ops.TicketFields{PlannedStart: start, PlannedEnd: end}, "")
+			},
 			// Only the times of plans and decisions go by the second: versions and the
 			// feed count transactions.
 			Wait: func(d time.Duration) {

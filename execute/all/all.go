@@ -4,9 +4,13 @@ package all
 
 import (
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/autoscaling"
 	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/execute/dryrun"
+	"github.com/fettleops/fettle/execute/ec2"
+	"github.com/fettleops/fettle/execute/lambda"
+	"github.com/fettleops/fettle/execute/rds"
 	"github.com/fettleops/fettle/execute/ssm"
 	"github.com/fettleops/fettle/execute/terraform"
 )
@@ -14,9 +18,13 @@ import (
 // Drivers returns the tools in alphabetical order.
 func Drivers() []execute.Driver {
 	return []execute.Driver{
+		autoscaling.Driver,
 		cloudformation.Driver,
 		command.Driver,
 		dryrun.Driver,
+		ec2.Driver,
+		lambda.Driver,
+		rds.Driver,
 		ssm.Driver,
 		terraform.Driver,
 	}

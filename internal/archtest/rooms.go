@@ -111,7 +111,7 @@ func Rooms() []Room {
 		},
 		{
 			// Its story of a change is told on a simulated and on a real platform too.
-			Path: "ticket/...", May: with(floor, "connector", "job/...", "policy/..."), Tests: []string{"connector/rt/...", "connector/servicenow/..."},
+			Path: "ticket/...", May: with(floor, "connector", "job/...", "policy/..."), Tests: []string{"connector/opscenter/...", "connector/rt/...", "connector/servicenow/..."},
 			Purpose: "keeps incidents and platform tickets equal both ways", Why: whyRoom,
 		},
 		{Path: "connector", May: floor, Purpose: "wall socket for ITSM platforms", Why: whyRoom},

@@ -37,7 +37,8 @@ type Config struct {
 type Env struct {
 	// Session names the caller in CloudTrail when a role is assumed.
 	Session string
-	// Transport is the network; nil is the library's own.
+	// Transport is the network, with certificates of its own; nil is the
+	// library's own. Credentials that are not given are fetched by the library's.
 	Transport http.RoundTripper
 	// Secret returns the value of a reference such as env:NAME. Nil: references
 	// are refused.
@@ -73,9 +74,6 @@ var ErrNoRegion = fmt.Errorf("region is missing, and neither AWS_REGION nor a pr
 // credentials are fetched with the first request.
 func Open(ctx context.Context, c Config, e Env) (aws.Config, error) {
 	var options []func(*awsconfig.LoadOptions) error
-	if e.Transport != nil {
-		options = append(options, awsconfig.WithHTTPClient(&http.Client{Transport: e.Transport}))
-	}
 	if c.Region != "" {
 		options = append(options, awsconfig.WithRegion(c.Region))
 	}
@@ -87,6 +85,10 @@ func Open(ctx context.Context, c Config, e Env) (aws.Config, error) {
 	failpoint.Hit("awsx.open.after")
 	if err != nil {
 		return cfg, fmt.Errorf("load the AWS configuration: %w: %w", err, ops.ErrInvalid)
+	}
+	if e.Transport != nil {
+		// Only now: loading refuses a client of ours where AWS_CA_BUNDLE is set.
+		cfg.HTTPClient = &http.Client{Transport: e.Transport}
 	}
 	if cfg.Region == "" {
 		return cfg, ErrNoRegion

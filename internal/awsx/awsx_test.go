@@ -2,9 +2,12 @@ package awsx_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -95,6 +98,33 @@ func TestARegionIsNeeded(t *testing.T) {
 		t.Errorf("no region: %v", err)
 	}
 }
+
+// A bundle of certificates in the environment, which the library takes for its
+// own network, does not keep ours from being used.
+func TestABundleOfCertificatesIsNoHindrance(t *testing.T) {
+	awsxtest.Credentials(t)
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CA_BUNDLE", file)
+	sent := 0
+	ours := tripper(func(*http.Request) (*http.Response, error) { sent++; return nil, errors.New("no network") })
+	cfg, err := awsx.Open(t.Context(), awsx.Config{Region: "eu-central-1"}, awsx.Env{Transport: ours})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sts.NewFromConfig(cfg, func(o *sts.Options) { o.Retryer = awsx.Once }).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err == nil || sent != 1 {
+		t.Errorf("%v, sent %d times over our network", err, sent)
+	}
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestARoleIsAssumedWithItsExternalID(t *testing.T) {
 	awsxtest.Credentials(t)

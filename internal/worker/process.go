@@ -247,7 +247,9 @@ func Await(ctx context.Context, id ID, variable, value string, m Manner, each fu
 		if len(pids) == 0 {
 			return nil, nil
 		}
-		each()
+		if each != nil {
+			each()
+		}
 		select {
 		case <-tick.C:
 			continue

@@ -183,7 +183,7 @@ func remediatesOnce(t *testing.T, h *house) {
 	}
 	history("CHG-1", time.Time{})
 	h.write(func(tx db.Tx) error {
-		at, resources, err := h.store.AutomatedStarts(h.ctx, tx, h.clock().Add(-time.Second))
+		at, resources, err := h.store.AutomatedStarts(h.ctx, tx, h.clock().Add(-time.Second), 10)
 		if len(at) != 1 || !at[0].Equal(h.clock()) || resources[0] != "r1" {
 			t.Errorf("starts %v of %v", at, resources)
 		}
@@ -193,7 +193,19 @@ func remediatesOnce(t *testing.T, h *house) {
 	done.State, done.Run.State, done.ClosedAt = ops.ChangeClosed, ops.RunFailed, h.clock()
 	must(t, h.saveChange(done, p1))
 	history("", done.ClosedAt)
+	h.pass(time.Second)
+	c2.Run = &ops.Run{ID: "run2", PlanID: p2.ID, State: ops.RunRunning, StartedAt: h.clock()}
 	must(t, h.saveChange(c2, p2))
+	h.write(func(tx db.Tx) error {
+		at, _, err := h.store.AutomatedStarts(h.ctx, tx, h.clock().Add(-time.Minute), 1)
+		if len(at) != 1 || !at[0].Equal(h.clock()) {
+			t.Errorf("the newest start is %v, want only %s", at, h.clock())
+		}
+		if at, _, err = h.store.AutomatedStarts(h.ctx, tx, h.clock().Add(-time.Minute), 10); len(at) != 2 || !at[0].Before(at[1]) {
+			t.Errorf("the starts are %v, want two, oldest first", at)
+		}
+		return err
+	})
 }
 
 func listsChanges(t *testing.T, h *house) {

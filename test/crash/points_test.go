@@ -49,11 +49,14 @@ var unreached = map[string]string{
 // Terraform, which no house here has.
 // Their own conformance tests kill them where an apply comes by.
 var elsewhere = []string{
+	"execute.autoscaling.cancel.*", "execute.autoscaling.start.*", "execute.autoscaling.undo.*", "execute.autoscaling.update.*", "execute.autoscaling.version.*",
 	"execute.cloudformation.cancel.*", "execute.cloudformation.continue.*", "execute.cloudformation.create.*", "execute.cloudformation.discard.*",
 	"execute.cloudformation.execute.*", "execute.cloudformation.preview.*", "execute.cloudformation.publish.*", "execute.cloudformation.restore.*",
 	"execute.parameter.delete.*", "execute.parameter.label.*", "execute.parameter.put.*", "execute.parameter.record.*", "execute.parameter.unlabel.*",
-	"execute.command.dial.*", "execute.command.script.*", "execute.terraform.apply.*", "execute.terraform.call.*",
+	"execute.command.dial.*", "execute.command.script.*", "execute.lambda.invoke.*", "execute.terraform.apply.*", "execute.terraform.call.*",
 	"execute.ssm.cancel.*", "execute.ssm.put.*", "execute.ssm.send.*", "execute.ssm.start.*",
+	"execute.ec2.modify.*", "execute.ec2.start.*", "execute.ec2.stop.*",
+	"execute.rds.modify.*", "execute.rds.reboot.*", "execute.rds.start.*", "execute.rds.stop.*",
 }
 
 // fetching are the points of an integration that fetches, which have a test of

@@ -42,9 +42,9 @@
 // figures. A forest holds about 22*T*S bytes and 4 bytes for each value of some
 // 4/TimeDecay rows; 8*T*S*D bytes of boxes come with it while it is in use and
 // go with [Forest.Rest]. With [Options].BoxMass of 10 only the boxes of nodes of
-// 10 points or more are kept, about 2*T*S*D bytes; a row takes up to two thirds
-// longer, less where forests take turns and wait for memory, and results do not
-// change. A saved one takes about 13*T*S bytes and the rows.
+// 10 points or more are kept, about 2*T*S*D bytes; a row takes
+// longer, less so where forests take turns and wait for memory, and results do
+// not change. A saved one takes about 13*T*S bytes and the rows.
 // Nothing in a forest has pointers that the collector would follow.
 //
 // # Limits

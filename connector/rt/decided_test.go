@@ -1,0 +1,37 @@
+package rt
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fettleops/fettle/connector"
+	"github.com/fettleops/fettle/ops"
+)
+
+// Request Tracker counts seconds. Within one, the numbers of transactions say
+// whether a decision was about the plan that stands, and its time must say so.
+func TestDecisionInTheSecondOfThePlan(t *testing.T) {
+	const plan = "00000000000000000000000000000000000000000000000000000000000000aa@2"
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	p := &platform{o: Options{Changes: &Changes{Approved: "approved", Statuses: map[string]string{"authorize": "approval"}}}}
+	f := func(name string, planID, decisionID text, decided time.Time, counts bool) {
+		t.Helper()
+		steps := []step{
+			{ID: planID, Type: "CustomField", NewValue: plan, Creator: object{"fettle"}, Created: stamp{at}},
+			{ID: decisionID, Type: "Status", OldValue: "approval", NewValue: "approved", Creator: object{"anna"}, Created: stamp{decided}},
+		}
+		if planID == "" {
+			steps = steps[1:] // it was opened with the plan
+		}
+		c := connector.Copy{Fields: ops.TicketFields{Plan: plan}}
+		p.decided(&ticket{Created: stamp{at}}, &c, steps, "fettle")
+		if len(c.Decisions) != 1 || c.Decisions[0].At.After(c.PlanAt) != counts || c.Decisions[0].At.Sub(decided).Abs() > time.Second {
+			t.Errorf("%s: %+v, the plan was written at %s", name, c.Decisions, c.PlanAt)
+		}
+	}
+	f("before it", "20", "10", at, false)
+	f("after it", "20", "30", at, true)
+	f("later", "20", "30", at.Add(time.Minute), true)
+	f("earlier", "20", "10", at.Add(-time.Minute), false)
+	f("opened with it", "", "10", at, true)
+}
