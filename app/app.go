@@ -28,6 +28,7 @@ import (
 	"github.com/fettleops/fettle/correlate"
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/parameter"
 	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
@@ -91,12 +92,14 @@ type App struct {
 	Windows   *window.Book // all windows and freezes
 	Recommend *recommend.Placer
 	Execute   *execute.Room
-	Verify    *verify.Room
-	Notify    *notify.Room
-	Analytics *analytics.Room
-	API       *api.API
-	Web       *web.Web
-	Platforms map[string]*connector.Conn
+	// Parameters finds where the values of an account and region stand.
+	Parameters *parameter.Directory
+	Verify     *verify.Room
+	Notify     *notify.Room
+	Analytics  *analytics.Room
+	API        *api.API
+	Web        *web.Web
+	Platforms  map[string]*connector.Conn
 
 	digest      string // of what replicas must agree on: everything but where each of them listens
 	handler     http.Handler

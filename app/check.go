@@ -11,9 +11,11 @@ import (
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/execute"
 	executors "github.com/fettleops/fettle/execute/all"
+	"github.com/fettleops/fettle/execute/parameter"
 	"github.com/fettleops/fettle/intake"
 	sources "github.com/fettleops/fettle/intake/all"
 	"github.com/fettleops/fettle/intake/otlp"
+	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/policy"
 )
@@ -84,6 +86,9 @@ func CheckConfig(c *config.Config) error {
 	}
 	if c.Server.ListenGRPC != "" && !used[otlp.Driver.Name] {
 		note(fmt.Errorf("server.listen_grpc: no integration has the source %s, so nobody could send there; add one, or remove listen_grpc", otlp.Driver.Name))
+	}
+	if _, err := parameter.NewDirectory(parameterAccounts(c), awsx.Env{}, nil); err != nil {
+		note(fmt.Errorf("parameters: %w", err))
 	}
 	if len(faults) == 0 { // both repeat what was said above
 		note(checkVerification(c))

@@ -341,13 +341,17 @@ func (a *App) buildGate(ctx context.Context) error {
 		}
 		tools[e.Name], err = d.Open(ctx, e.Options.Decode, execute.Env{
 			Name: e.Name, Host: host, Dir: dir, Marks: a.Store.ExecutionMarks(e.Name), Redact: redacted, Clock: a.Clock, Log: a.Logger.With(slog.String("executor", e.Name)),
-			Secret: references{}.Resolve,
+			Secret: references{}.Resolve, Transport: a.Transport,
 		})
 		if err != nil {
 			return err
 		}
 	}
+	if a.Parameters, err = a.openParameters(); err != nil {
+		return err
+	}
 	a.Execute = execute.New(execute.Options{
+		Parameters: a.Parameters, Queue: a.Queue,
 		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Gate: a.Change, Executors: tools, Measurer: a.Detect,
 		NewID: a.Store.NewID, Artefacts: a.Blobs, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
 	})

@@ -65,7 +65,7 @@ func (a *App) doorSettings() intake.Options {
 	return intake.Options{
 		DB: a.DB, Log: wakingLog{a.Store, a.Correlate.Wake, a.Recommend.Wake, a.pulse}, Samples: a.Samples, Drivers: sources.Drivers(), Integrations: integrations, Clock: a.Clock, Logger: a.Logger,
 		Limits: intake.Limits{Depth: int64(a.Config.Server.QueueDepth)},
-		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), LoopbackDemo: a.LoopbackDemo,
+		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), Parameter: a.readParameter, LoopbackDemo: a.LoopbackDemo,
 		Leases: a.Store.Leases, Holder: a.Store.NewID(), Transport: a.Transport,
 	}
 }

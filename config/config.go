@@ -75,6 +75,8 @@ type Config struct {
 	Policies Policies `yaml:"policies"`
 	// What carries out a change. Default: none.
 	Executors []Executor `yaml:"executors"`
+	// Where recommended values become readable, in the window of their change.
+	Parameters Parameters `yaml:"parameters"`
 	// What to do about which alert. Default: none.
 	Runbooks []Runbook `yaml:"runbooks"`
 	// How it is judged whether a change helped.

@@ -326,6 +326,26 @@ func (r *RecommendationRule) Defaults() {
 	r.Type, r.VerifyWithin = "normal", unit.MustDuration("10m")
 }
 
+// Parameters is the section parameters.
+type Parameters struct {
+	// Accounts whose values stand in the AWS Parameter Store. Default: none, every value stands in Fettle's own database.
+	Accounts []ParameterAccount `yaml:"accounts"`
+}
+
+// ParameterAccount is an entry of parameters.accounts.
+type ParameterAccount struct {
+	// The twelve digits of the account, in quotes.
+	Account string `yaml:"account,required"`
+	// AWS region. Default: every region of the account that has no entry of its own.
+	Region string `yaml:"region"`
+	// Role to assume, an ARN. Default: none.
+	Role string `yaml:"role"`
+	// External id that the role asks for, as a secret reference. Default: none.
+	ExternalID secret.Ref `yaml:"external_id"`
+	// Another address of the Parameter Store, such as that of a test double. Default: the public one.
+	Endpoint string `yaml:"endpoint"`
+}
+
 // Price is an entry of prices.
 type Price struct {
 	// Service whose type it is.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fettleops/fettle/execute/parameter"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/failpoint"
 	"github.com/fettleops/fettle/job"
@@ -304,12 +305,24 @@ func (r *Room) apply(ctx context.Context, w work, out *Output) {
 		ctx, cancel = context.WithTimeoutCause(ctx, left, fmt.Errorf("the window's end leaves only the time to roll back: %w", ops.ErrDenied))
 		defer cancel()
 	}
+	if err := r.publish(ctx, w, out); err != nil {
+		ended, cancel := context.WithCancelCause(ctx)
+		cancel(err)
+		ctx = ended // the tool starts nothing, and says whether it began earlier
+	}
 	res, err := r.call(ctx, w, func(ex Executor) (Result, error) {
 		failpoint.Hit("execute.apply.before")
-		res, err := ex.Apply(ctx, Token(run.Token), *w.entry.Plan, out)
+		res, err := ex.Apply(ctx, Token(run.Token), forTool(*w.entry.Plan), out)
 		failpoint.Hit("execute.apply.after")
 		return res, err
 	})
+	if err != nil && !unknown(err) {
+		look, cancel := aside(ctx)
+		if back := r.restore(look, w, parameter.Failed, out); back != nil {
+			err = fmt.Errorf("%w; %w", err, back)
+		}
+		cancel()
+	}
 	run.AppliedAt = r.now()
 	run.Output = Shorten(out.Text(), factOutput)
 	w.entry.Output = out.Text()
@@ -372,7 +385,11 @@ func (r *Room) ready(ctx context.Context, w *work) (told ops.FactBody, ok bool) 
 	}
 	w.entry.Plan = &fresh
 	err = r.DB.Write(ctx, func(tx db.Tx) error {
-		return r.Journal.ActExecution(ctx, tx, w.entry, r.now().Add(r.LeaseTime))
+		if err := r.Journal.ActExecution(ctx, tx, w.entry, r.now().Add(r.LeaseTime)); err != nil {
+			return err
+		}
+		_, err := r.Facts.Tell(ctx, tx, ops.NewFact(ch.Subject(), r.now(), ops.SystemPrincipal, w.cause, ops.RunBeganBody{Run: *ch.Run, Change: ch}))
+		return err
 	})
 	if err != nil {
 		w.entry.Plan = nil
@@ -424,9 +441,17 @@ func (r *Room) rollBack(ctx context.Context, w work, out *Output) {
 		cancel()
 		ctx = ended
 	}
+	if ctx.Err() == nil {
+		// First, because the tool may read it.
+		if err := r.restore(ctx, w, parameter.RolledBack, out); err != nil {
+			ended, cancel := context.WithCancelCause(ctx)
+			cancel(err)
+			ctx = ended
+		}
+	}
 	_, err := r.call(ctx, w, func(ex Executor) (Result, error) {
 		failpoint.Hit("execute.rollback.before")
-		res, err := ex.RollBack(ctx, Token(run.Token), *w.entry.Plan, out)
+		res, err := ex.RollBack(ctx, Token(run.Token), forTool(*w.entry.Plan), out)
 		failpoint.Hit("execute.rollback.after")
 		return res, err
 	})

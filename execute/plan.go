@@ -79,6 +79,9 @@ func (r *Room) plan(ctx context.Context, ch ops.Change, revision int) (ops.Plan,
 		maps.Copy(all, p.Inputs)
 		p.Inputs = all
 	}
+	if err := r.announce(ctx, ch, &p); err != nil {
+		return ops.Plan{}, err
+	}
 	p.Text = r.Redact(p.Text + measured)
 	p.Digest = p.ComputeDigest()
 	return p, nil

@@ -86,6 +86,10 @@ type Options struct {
 	// plan's text, which is right where the chosen step already is the change's
 	// Action and Args.
 	DecideFunc func(ctx context.Context, c ops.Change, value float64) (decision string, err error)
+	// Parameters is optional: without it no value is published. With it Queue is
+	// required.
+	Parameters Parameters
+	Queue      job.Enqueuer
 	// Artefacts is optional: without it plans live only in facts and the journal.
 	// The digest is kept as the output of the planning's journal entry.
 	Artefacts Artefacts
@@ -139,6 +143,10 @@ func (r *Room) Register(q job.Registrar) {
 	q.Handle(ops.MakePlan, r.makePlan)
 	q.Handle(ops.ApplyPlan, r.applyPlan)
 	q.Handle(ops.RollBackRun, r.rollBackRun)
+	q.Handle(ops.LabelParameter, r.labelParameter)
+	for _, kind := range ops.Heard("execute") {
+		q.Hear("execute", kind, r.hear)
+	}
 }
 
 // ErrStopped is why a tool is cancelled when the server stops before the tool

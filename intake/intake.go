@@ -203,7 +203,13 @@ type Env struct {
 	// machine's own: for an Asker.
 	Secret    SecretFunc
 	Transport http.RoundTripper
+	// Parameter reads parameters, for an Asker; nil where nobody can.
+	Parameter ParameterFunc
 }
+
+// ParameterFunc returns a value of the Parameter Store of an account and region
+// with its tags. Errors are those of Asker.
+type ParameterFunc func(ctx context.Context, account, region, key string) (value string, tags map[string]string, err error)
 
 // Fetcher gets a document from a URL a sender named. Callers check the host
 // first: a URL from outside is how a server is made to talk to the wrong one.

@@ -44,6 +44,8 @@ type Options struct {
 	Metrics      *Metrics
 	Secret       SecretFunc
 	Fetch        Fetcher
+	// Parameter reads parameters, for sources that are asked; nil: nobody can.
+	Parameter ParameterFunc
 	// Leases returns the table of a scope, Holder names this process among all
 	// that share it, and Transport is the network, nil for each client library's
 	// own: what integrations that fetch need.
@@ -212,7 +214,7 @@ func (b *builder) source(c Integration, log *slog.Logger) (Source, error) {
 	if options == nil {
 		options = Nothing{}
 	}
-	s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch, Secret: b.Secret, Transport: b.Transport})
+	s, err := d.Open(options, Env{Integration: c.Name, Clock: b.Clock, Log: log, Fetch: b.Fetch, Secret: b.Secret, Transport: b.Transport, Parameter: b.Parameter})
 	if err != nil {
 		return nil, fmt.Errorf("options: %w", err)
 	}

@@ -21,17 +21,18 @@ type Command struct {
 
 // The commands, with the room that carries each out.
 const (
-	SyncTicket   CommandKind = "SyncTicket"   // ticket: make the platform equal to what is wanted
-	PullPlatform CommandKind = "PullPlatform" // ticket: read what people did in a platform
-	AuditTickets CommandKind = "AuditTickets" // ticket: find and merge what slipped through
-	MakePlan     CommandKind = "MakePlan"     // execute: plan a change
-	ApplyPlan    CommandKind = "ApplyPlan"    // execute: plan again, compare, apply
-	RollBackRun  CommandKind = "RollBackRun"  // execute: undo a run
-	WakeChange   CommandKind = "WakeChange"   // change: a deadline of this change passed
-	AskProducer  CommandKind = "AskProducer"  // change: ask a recommendation's producer for tags and report
-	CheckRun     CommandKind = "CheckRun"     // verify: has the cause gone away
-	HoldLearning CommandKind = "HoldLearning" // detect: do not learn from a span
-	SendNotice   CommandKind = "SendNotice"   // notify: hand a notification to its channel
+	SyncTicket     CommandKind = "SyncTicket"     // ticket: make the platform equal to what is wanted
+	PullPlatform   CommandKind = "PullPlatform"   // ticket: read what people did in a platform
+	AuditTickets   CommandKind = "AuditTickets"   // ticket: find and merge what slipped through
+	MakePlan       CommandKind = "MakePlan"       // execute: plan a change
+	ApplyPlan      CommandKind = "ApplyPlan"      // execute: plan again, compare, apply
+	RollBackRun    CommandKind = "RollBackRun"    // execute: undo a run
+	LabelParameter CommandKind = "LabelParameter" // execute: say on a change's parameter where the change stands
+	WakeChange     CommandKind = "WakeChange"     // change: a deadline of this change passed
+	AskProducer    CommandKind = "AskProducer"    // change: ask a recommendation's producer for tags and report
+	CheckRun       CommandKind = "CheckRun"       // verify: has the cause gone away
+	HoldLearning   CommandKind = "HoldLearning"   // detect: do not learn from a span
+	SendNotice     CommandKind = "SendNotice"     // notify: hand a notification to its channel
 )
 
 // Urgent reports whether a command goes before others that are due: an approved
@@ -69,6 +70,12 @@ type RollBackRunBody struct {
 	ChangeID string `json:"change_id"`
 	RunID    string `json:"run_id"`
 	Why      string `json:"why"`
+}
+
+// LabelParameterBody orders the label of the parameter that a change carries
+// to say where the change stands now.
+type LabelParameterBody struct {
+	ChangeID string `json:"change_id"`
 }
 
 // WakeChangeBody orders a change looked at again. The handler reads the change

@@ -48,6 +48,7 @@ const (
 	PlanMade     FactKind = "PlanMade"
 	PlanFailed   FactKind = "PlanFailed"
 	PlanMoved    FactKind = "PlanMoved"
+	RunBegan     FactKind = "RunBegan"
 	RunApplied   FactKind = "RunApplied"
 	RunBroke     FactKind = "RunFailed"
 	RunUndone    FactKind = "RunRolledBack"
@@ -91,27 +92,28 @@ var Facts = []Route{
 	{WithdrawalSeen, []string{"ticket"}, []string{"change"}},
 	{WindowOffered, []string{"ticket"}, []string{"change"}},
 
-	{ChangeRaised, []string{"change"}, []string{"ticket"}},
+	{ChangeRaised, []string{"change"}, []string{"ticket", "execute"}},
 	{ApprovalRequested, []string{"change"}, []string{"ticket", "notify"}},
-	{ApprovalGiven, []string{"change"}, []string{"ticket"}},
-	{ApprovalVoided, []string{"change"}, []string{"ticket"}},
-	{ChangeScheduledAt, []string{"change"}, []string{"ticket"}},
+	{ApprovalGiven, []string{"change"}, []string{"ticket", "execute"}},
+	{ApprovalVoided, []string{"change"}, []string{"ticket", "execute"}},
+	{ChangeScheduledAt, []string{"change"}, []string{"ticket", "execute"}},
 	{ChangeWaiting, []string{"change"}, []string{"ticket"}},
 	{RunStarted, []string{"change"}, []string{"ticket", "detect", "notify"}},
-	{RunMoved, []string{"change"}, []string{"detect", "notify"}},
+	{RunMoved, []string{"change"}, []string{"detect", "execute", "notify"}},
 	{ChangeEdited, []string{"change"}, []string{"ticket"}},
 	{PlatformWordVoid, []string{"change"}, []string{"ticket"}},
 	{WindowTaken, []string{"change"}, []string{"ticket"}},
 	{BreakGlassAsked, []string{"change"}, []string{"ticket", "notify"}},
 	{GlassBroken, []string{"change"}, []string{"ticket", "notify"}},
 	{ChangeReviewed, []string{"change"}, []string{"ticket"}},
-	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect", "notify"}},
+	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect", "execute", "notify"}},
 
 	{RecommendationMoved, []string{"change"}, nil},
 
 	{PlanMade, []string{"execute"}, []string{"change"}},
 	{PlanFailed, []string{"execute"}, []string{"change"}},
 	{PlanMoved, []string{"execute"}, []string{"change"}},
+	{RunBegan, []string{"execute"}, []string{"ticket"}},
 	{RunApplied, []string{"execute"}, []string{"change", "verify", "ticket"}},
 	{RunBroke, []string{"execute"}, []string{"change", "ticket", "notify"}},
 	{RunUndone, []string{"execute"}, []string{"change", "ticket", "notify"}},
@@ -410,6 +412,13 @@ type GlassBrokenBody struct {
 	Glass  BreakGlass `json:"glass"`
 }
 
+// RunBeganBody tells that the plan made in the window is the approved one, and
+// that the tool is handed it now.
+type RunBeganBody struct {
+	Run    Run    `json:"run"`
+	Change Change `json:"change"`
+}
+
 // RunAppliedBody tells that the tool did what the plan said.
 type RunAppliedBody struct {
 	Run    Run    `json:"run"`
@@ -522,6 +531,7 @@ func (ChangeWaitingBody) FactKind() FactKind       { return ChangeWaiting }
 func (RunStartedBody) FactKind() FactKind          { return RunStarted }
 func (RunMovedBody) FactKind() FactKind            { return RunMoved }
 func (ChangeEditedBody) FactKind() FactKind        { return ChangeEdited }
+func (RunBeganBody) FactKind() FactKind            { return RunBegan }
 func (RunAppliedBody) FactKind() FactKind          { return RunApplied }
 func (RunFailedBody) FactKind() FactKind           { return RunBroke }
 func (RunRolledBackBody) FactKind() FactKind       { return RunUndone }

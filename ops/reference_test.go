@@ -53,6 +53,7 @@ var bodies = []FactBody{
 	PlanMadeBody{},
 	PlanFailedBody{},
 	PlanMovedBody{},
+	RunBeganBody{},
 	RunAppliedBody{},
 	RunFailedBody{},
 	RunRolledBackBody{},

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/connector/opscenter/opscentertest"
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
+	"github.com/fettleops/fettle/execute/cloudformation/cloudformationtest"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -70,6 +73,8 @@ type House struct {
 	orders *opscentertest.Service
 	logs   *logBook
 	app    *app.App
+	aws    *cloudformationtest.Account // where the story has one
+	sick   atomic.Bool                 // the shop's health check fails
 
 	firing map[string]time.Time // what the sender believes, by fingerprint
 	tokens map[string]string    // by name of the person
@@ -86,7 +91,7 @@ func open(t *testing.T, dir string, s Story) *House {
 	begin := parseBegin(t, s.Begin)
 	time.Sleep(time.Until(begin)) // a bubble begins in the year 2000
 	h := build(t, dir)
-	text := fmt.Sprintf(shared, dir) + s.Config
+	text := fmt.Sprintf(cmp.Or(s.Base, shared), dir) + s.Config
 	if s.Orders {
 		h.orders = opscentertest.New(time.Now)
 		h.serve(opsHost, h.orders)
@@ -94,6 +99,9 @@ func open(t *testing.T, dir string, s Story) *House {
 	}
 	h.configure(text)
 	h.serve(snowHost, h.snow)
+	if s.World != nil {
+		s.World(h)
+	}
 	h.start()
 	return h
 }
@@ -109,7 +117,7 @@ func build(t *testing.T, dir string) *House {
 	for name, secret := range map[string]string{"snow": snowPassword, "sender": senderToken} {
 		h.must(os.WriteFile(filepath.Join(dir, name), []byte(secret+"\n"), 0o600))
 	}
-	h.snow = simulator.New(simulator.Config{Clock: time.Now, Users: map[string]string{"fettle": snowPassword, "beth.anglin": "beth.anglin", "admin": "admin"}})
+	h.snow = simulator.New(simulator.Config{Clock: time.Now, Users: map[string]string{"fettle": snowPassword, "beth.anglin": "beth.anglin", "abel.tuter": "abel.tuter", "admin": "admin"}})
 	return h
 }
 
@@ -136,7 +144,7 @@ func (h *House) start() {
 	a, err := app.New(h.t.Context(), app.Options{
 		Config: h.conf, DataDir: h.dir, Listener: h.net.listen(fettleHost), Clock: time.Now, Version: "test",
 		Logger:    slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Transport: h.wire, Ready: func(string) { close(ready) }, Tune: h.tune,
+		Transport: buffered{h.wire}, Ready: func(string) { close(ready) }, Tune: h.tune,
 	})
 	h.must(err)
 	ctx, cancel := context.WithCancel(h.t.Context())

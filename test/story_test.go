@@ -22,6 +22,10 @@ type Story struct {
 	Begin string
 	// Config is added to the configuration all stories share.
 	Config string
+	// Base is the configuration it is added to instead of the shared one.
+	Base string
+	// World puts more around the installation than all stories have.
+	World func(h *House)
 	// Orders sends work orders to OpsCenter.
 	Orders bool
 	Events []Event

@@ -187,7 +187,7 @@ func (r *Room) askRequest(t *ops.Ticket, f *ops.TicketFields, n changeNews) {
 		n.window = &ops.Occurrence{}
 	}
 	if n.window != nil {
-		start, end := second(n.window.Start), second(n.window.End)
+		start, end := planned(*n.window)
 		if !start.Equal(f.PlannedStart) || !end.Equal(f.PlannedEnd) {
 			t.Work.Offered = ""
 		}
@@ -309,4 +309,13 @@ func (r *Room) tellBy(ctx context.Context, tx db.Tx, t *ops.Ticket, user string,
 	}
 	_, err := r.Store.Tell(ctx, tx, ops.NewFact(t.Subject, at, who, cause, body(person)))
 	return err
+}
+
+// planned returns when a change is planned to begin and to end. A window that is
+// always open says neither, and platforms have no word for it.
+func planned(w ops.Occurrence) (start, end time.Time) {
+	if w.Start.Unix() <= 0 || w.End.Year() >= 9999 {
+		return time.Time{}, time.Time{}
+	}
+	return second(w.Start), second(w.End)
 }

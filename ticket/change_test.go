@@ -183,6 +183,11 @@ func TestChangeGoesAround(t *testing.T) {
 		run := ops.Run{ID: "r", ChangeID: c.ID, State: ops.RunRunning, StartedAt: time.Now()}
 		h.tell(c.Subject(), ops.RunStartedBody{Run: run, Window: w})
 		h.run(10 * time.Minute)
+		if f := h.showsOf("snow", c.ID).Fields; f.State != "scheduled" || !f.ActualStart.IsZero() {
+			t.Errorf("before the plan was compared: %+v; a platform has no way back from implement", f)
+		}
+		h.tell(c.Subject(), ops.RunBeganBody{Run: run, Change: h.changes[c.ID]})
+		h.run(10 * time.Minute)
 		if f := h.showsOf("snow", c.ID).Fields; f.State != "implement" || f.ActualStart.IsZero() {
 			t.Errorf("implemented as %+v", f)
 		}
@@ -453,5 +458,20 @@ func TestStandardChange(t *testing.T) {
 		c := h.raise(ops.Change{})
 		h.run(time.Second)
 		h.ofChange("desk", c.ID, ops.TicketChangeRequest)
+	})
+}
+
+// A window that is always open plans nothing: there is no date for that, and
+// Request Tracker refuses the epoch.
+func TestAlwaysOpenWindowPlansNoTime(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{routes: changesToSnow})
+		c := h.raise(ops.Change{})
+		c = h.planned(c.ID)
+		h.scheduled(c.ID, &ops.Occurrence{Window: "any-time", Start: time.Unix(0, 0), End: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)})
+		h.run(time.Minute)
+		if f := h.showsOf("snow", c.ID).Fields; f.State != "scheduled" || !f.PlannedStart.IsZero() || !f.PlannedEnd.IsZero() {
+			t.Errorf("scheduled as %+v", f)
+		}
 	})
 }

@@ -121,7 +121,7 @@ func (r *Room) readChange(ctx context.Context, f ops.Fact) (news, error) {
 		err = about(said(f, func(b ops.ChangeWaitingBody) string { return "waits: " + b.Why }))
 	case ops.RunStarted:
 		err = about(said(f, func(b ops.RunStartedBody) string {
-			n.state, n.window, n.run = ops.ChangeImplement, &b.Window, &b.Run
+			n.window = &b.Window
 			return lines("run started with plan "+b.Run.Digest+windowText(&b.Window), b.Why)
 		}))
 	default:
@@ -141,9 +141,16 @@ func (r *Room) readChange(ctx context.Context, f ops.Fact) (news, error) {
 // readRun is readChange for what happens from the run on.
 func (r *Room) readRun(f ops.Fact, n *changeNews) (string, error) {
 	switch f.Kind {
+	case ops.RunBegan:
+		// Only now: a platform has no way back from here to asking anew, which is
+		// what follows when the plan has moved.
+		return said(f, func(b ops.RunBeganBody) string {
+			n.change, n.state, n.run = b.Change, ops.ChangeImplement, &b.Run
+			return "the plan is still the approved one; applying it"
+		})
 	case ops.RunApplied:
 		return said(f, func(b ops.RunAppliedBody) string {
-			n.change = b.Change
+			n.change, n.state = b.Change, ops.ChangeImplement
 			return lines("applied; now being verified", output(b.Run.Output))
 		})
 	case ops.RunBroke:
@@ -241,7 +248,7 @@ func windowText(w *ops.Occurrence) string {
 	if w == nil || w.Start.IsZero() && w.Window == "" {
 		return ""
 	}
-	if w.Start.IsZero() {
+	if start, _ := planned(*w); start.IsZero() {
 		return " in window " + w.Window
 	}
 	return fmt.Sprintf(" in window %s, %s to %s", w.Window, stamp(w.Start), stamp(w.End))

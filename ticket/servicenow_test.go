@@ -135,6 +135,7 @@ func TestChangeOnServiceNow(t *testing.T) {
 		h.run(time.Hour)
 		run := ops.Run{ID: "r", ChangeID: c.ID, StartedAt: time.Now(), FinishedAt: time.Now().Add(time.Minute)}
 		h.tell(c.Subject(), ops.RunStartedBody{Run: run, Window: w})
+		h.tell(c.Subject(), ops.RunBeganBody{Run: run, Change: h.changes[c.ID]})
 		done := h.changes[c.ID]
 		done.Run = &run
 		h.changes[c.ID] = done

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/fettleops/fettle/ops"
@@ -67,15 +68,7 @@ func words(s string) map[string]bool {
 // DefaultDirection returns which move of a metric is for the worse, by the
 // words of its name, and whether any of them told: both where none did.
 func DefaultDirection(id ops.SeriesID) (d Direction, known bool) {
-	tokens := split(id.Metric)
-	for _, l := range stateLabels {
-		if v := id.Labels[l]; v != "" {
-			tokens = append(tokens, split(v)...)
-			if len(v) == 3 && strings.HasSuffix(l, "code") || l == "status" && len(v) == 3 {
-				tokens = append(tokens, string(v[0])+"xx")
-			}
-		}
-	}
+	tokens := named(id)
 	has := func(list map[string]bool) bool {
 		return slices.ContainsFunc(tokens, func(t string) bool { return list[t] })
 	}
@@ -88,6 +81,20 @@ func DefaultDirection(id ops.SeriesID) (d Direction, known bool) {
 		return WorseUp, true
 	}
 	return WorseBoth, false
+}
+
+// named returns the words by which a series' direction is known.
+func named(id ops.SeriesID) []string {
+	tokens := split(id.Metric)
+	for _, l := range stateLabels {
+		if v := id.Labels[l]; v != "" {
+			tokens = append(tokens, split(v)...)
+			if len(v) == 3 && strings.HasSuffix(l, "code") || l == "status" && len(v) == 3 {
+				tokens = append(tokens, string(v[0])+"xx")
+			}
+		}
+	}
+	return tokens
 }
 
 // split returns the words of a name in lower case: CPUUtilization is cpu and
@@ -117,9 +124,9 @@ func split(name string) []string {
 }
 
 // direction returns the direction of a series: that of the first rule that
-// matches, else the default. A rule whose condition cannot be evaluated does
+// matches, else none where the change means it to move, else the default. A rule whose condition cannot be evaluated does
 // not match.
-func (r *Room) direction(s ops.Series, ch ops.Change, res ops.Resource) (d Direction, known bool) {
+func (r *Room) direction(s ops.Series, ch ops.Change, res ops.Resource, applied time.Time) (d Direction, known bool) {
 	for _, rule := range r.Metrics {
 		if rule.Name != "" {
 			if ok, err := path.Match(rule.Name, s.Metric); err != nil || !ok {
@@ -133,6 +140,9 @@ func (r *Room) direction(s ops.Series, ch ops.Change, res ops.Resource) (d Direc
 			}
 		}
 		return rule.Worse, true
+	}
+	if Expected(s, ch, applied) {
+		return WorseNone, true
 	}
 	return DefaultDirection(s.SeriesID)
 }

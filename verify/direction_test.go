@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/verify"
@@ -39,4 +40,37 @@ func TestDefaultDirection(t *testing.T) {
 	f("ApproximateQueueDepth", verify.WorseUp)
 	f("group_members", verify.WorseBoth) // no word of it is "up"
 	f("temperature", verify.WorseBoth)
+}
+
+// A smaller machine is busier, and that is what it is for; it is not meant to
+// be full, slow or broken.
+func TestExpectedOfRightSizing(t *testing.T) {
+	smaller := ops.Change{RecommendationID: "r", Analysis: &ops.Analysis{Kind: "Downsize", Saving: &ops.Saving{Amount: 10}}}
+	dearer := ops.Change{RecommendationID: "r", Analysis: &ops.Analysis{Kind: "Upsize", Saving: &ops.Saving{Amount: -10}}}
+	f := func(what string, ch ops.Change, metric, unit string, before, after float64, want bool, labels ...string) {
+		t.Helper()
+		s := ops.Series{SeriesID: ops.SeriesID{Metric: metric, Labels: map[string]string{}}, Unit: unit}
+		for i := 0; i < len(labels); i += 2 {
+			s.Labels[labels[i]] = labels[i+1]
+		}
+		for i := range 10 {
+			s.Points = append(s.Points, ops.Point{At: t0.Add(time.Duration(i-10) * time.Minute), Value: before}, ops.Point{At: t0.Add(time.Duration(i) * time.Minute), Value: after})
+		}
+		if got := verify.Expected(s, ch, t0); got != want {
+			t.Errorf("%s: %s from %v to %v is expected: %v, want %v", what, metric, before, after, got, want)
+		}
+	}
+	f("busier", smaller, "CPUUtilization", "Percent", 20, 70, true)
+	f("busier", smaller, "cpu_utilization", "", 0.2, 0.7, true)
+	f("busier, in percent without a unit", smaller, "cpu_utilization", "", 20, 70, true)
+	f("less idle", smaller, "cpu_percent", "%", 80, 30, true, "mode", "idle")
+	f("less left", smaller, "memory_free_ratio", "", 0.8, 0.3, true)
+	f("full", smaller, "CPUUtilization", "Percent", 20, 95, false)
+	f("nothing left", smaller, "memory_free_ratio", "", 0.8, 0.05, false)
+	f("of nobody knows how much", smaller, "memory_used_bytes", "By", 1e9, 2e9, false)
+	f("slower", smaller, "request_latency", "s", 0.1, 0.2, false)
+	f("errors", smaller, "error_ratio", "", 0, 0.2, false)
+	f("used up by waiting", smaller, "cpu_usage_iowait", "%", 1, 20, false)
+	f("a bigger machine is not", dearer, "CPUUtilization", "Percent", 20, 70, false)
+	f("nor is anything else", ops.Change{}, "CPUUtilization", "Percent", 20, 70, false)
 }

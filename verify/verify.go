@@ -336,7 +336,7 @@ func (r *Room) compare(ctx context.Context, o Observation, ch ops.Change, res op
 	in := Compared{StartedAt: o.StartedAt, AppliedAt: o.AppliedAt, Now: o.Now}
 	for _, s := range own {
 		m := Measured{Series: s}
-		m.Worse, m.Known = r.direction(s, ch, res)
+		m.Worse, m.Known = r.direction(s, ch, res, o.AppliedAt)
 		in.Series = append(in.Series, m)
 	}
 	if r.Inventory == nil {

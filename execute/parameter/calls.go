@@ -12,6 +12,7 @@ type store struct {
 	GetParameterHistory     awsx.Call[ssm.GetParameterHistoryInput, ssm.GetParameterHistoryOutput, ssm.Options]
 	GetParametersByPath     awsx.Call[ssm.GetParametersByPathInput, ssm.GetParametersByPathOutput, ssm.Options]
 	LabelParameterVersion   awsx.Call[ssm.LabelParameterVersionInput, ssm.LabelParameterVersionOutput, ssm.Options]
+	ListTagsForResource     awsx.Call[ssm.ListTagsForResourceInput, ssm.ListTagsForResourceOutput, ssm.Options]
 	PutParameter            awsx.Call[ssm.PutParameterInput, ssm.PutParameterOutput, ssm.Options]
 	UnlabelParameterVersion awsx.Call[ssm.UnlabelParameterVersionInput, ssm.UnlabelParameterVersionOutput, ssm.Options]
 }
@@ -22,6 +23,7 @@ func newStore(c *ssm.Client) store {
 		GetParameterHistory:     c.GetParameterHistory,
 		GetParametersByPath:     c.GetParametersByPath,
 		LabelParameterVersion:   c.LabelParameterVersion,
+		ListTagsForResource:     c.ListTagsForResource,
 		PutParameter:            c.PutParameter,
 		UnlabelParameterVersion: c.UnlabelParameterVersion,
 	}

@@ -87,6 +87,12 @@ type Repository interface {
 	Delete(ctx context.Context, key string, version int64) error
 }
 
+// Tagger is a repository whose keys have tags.
+type Tagger interface {
+	// Tags returns the tags of a key; ErrNotFound when it is not there.
+	Tags(ctx context.Context, key string) (map[string]string, error)
+}
+
 var keyPattern = regexp.MustCompile(`^(/[A-Za-z0-9._-]+){1,15}$`)
 
 // CheckKey returns ErrInvalid for a key that Parameter Store would refuse.

@@ -212,3 +212,16 @@ func TestKeysOfICCO(t *testing.T) {
 		t.Error(parameter.EC2Key("i-1"))
 	}
 }
+
+func TestTags(t *testing.T) {
+	s, r := service(t)
+	const key = "/densify/iaas/ec2/i-1/instanceType"
+	if _, err := r.Tags(t.Context(), key); !errors.Is(err, ops.ErrNotFound) {
+		t.Errorf("of a key that is not there: %v", err)
+	}
+	s.Set(key, "m5.large", time.Now())
+	s.Tag(key, map[string]string{"recommendedType": "m5.xlarge"})
+	if tags, err := r.Tags(t.Context(), key); err != nil || len(tags) != 1 || tags["recommendedType"] != "m5.xlarge" {
+		t.Errorf("%v, %v", tags, err)
+	}
+}

@@ -136,6 +136,28 @@ func (s *SSM) Get(ctx context.Context, key string) (Parameter, error) {
 	return read(past[len(past)-1]), nil
 }
 
+var _ Tagger = (*SSM)(nil)
+
+// Tags implements Tagger.
+func (s *SSM) Tags(ctx context.Context, key string) (map[string]string, error) {
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
+	list, err := s.client.ListTagsForResource(ctx, &ssm.ListTagsForResourceInput{ResourceType: types.ResourceTypeForTaggingParameter, ResourceId: &key})
+	var gone *types.InvalidResourceId
+	switch {
+	case errors.As(err, &gone):
+		return nil, missing(key)
+	case err != nil:
+		return nil, awsx.Read("read the tags of parameter "+key, err)
+	}
+	out := map[string]string{}
+	for _, t := range list.TagList {
+		out[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return out, nil
+}
+
 // List implements Repository. The service promises it only in the long run: a
 // key that was just written may be missing.
 func (s *SSM) List(ctx context.Context, path string) ([]Parameter, error) {

@@ -44,7 +44,7 @@ func newSession() *session { return &session{} }
 // Ask implements intake.Asker.
 func (s *source) Ask(ctx context.Context, r ops.Recommendation) (intake.Told, error) {
 	if r.Producer == ops.ProducerParameterStore {
-		return intake.Told{}, fmt.Errorf("densify: %s: reading the Parameter Store is not configured here; let Densify post its recommendations: %w", r.Wants, ops.ErrStalled)
+		return s.askParameter(ctx, r)
 	}
 	if s.config.API == nil {
 		return intake.Told{}, fmt.Errorf("densify: options.api is no longer configured; add it, or send attributes with the recommendations: %w", ops.ErrStalled)

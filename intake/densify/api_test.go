@@ -150,7 +150,7 @@ func TestAskFails(t *testing.T) {
 	f("no such system", "", nil, func(r *ops.Recommendation) { r.EntityID = "other" }, ops.ErrNotFound, "404")
 	f("a path as id", "", nil, func(r *ops.Recommendation) { r.EntityID = "../authorize" }, ops.ErrInvalid, "names no system")
 	f("no id", "", nil, func(r *ops.Recommendation) { r.EntityID = "" }, ops.ErrInvalid, "names no system")
-	f("a parameter", "", nil, func(r *ops.Recommendation) { r.Producer = ops.ProducerParameterStore }, ops.ErrStalled, "Parameter Store is not configured")
+	f("a parameter", "", nil, func(r *ops.Recommendation) { r.Producer = ops.ProducerParameterStore }, ops.ErrStalled, "parameters cannot be read here")
 
 	f("the report is down", path+"/analysis-report", answer(503, ""), nil, ops.ErrUnavailable, "report of web")
 	f("there is no report", path+"/analysis-report", answer(404, ""), nil, nil, "there is no analysis report")

@@ -2,7 +2,11 @@ package densify
 
 import (
 	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/fettleops/fettle/intake"
@@ -44,4 +48,37 @@ func (s *source) event(r *intake.Request, doc document) (intake.Delivery, error)
 	out := s.collect(r, []ops.Recommendation{x})
 	out.Dedupe = doc.text("id")
 	return out, nil
+}
+
+// askParameter reads the parameter an event was about. Its tags are what ICCO
+// writes there: every member of the recommendation as text, with the tags of
+// the resource among them.
+func (s *source) askParameter(ctx context.Context, r ops.Recommendation) (intake.Told, error) {
+	if s.env.Parameter == nil {
+		return intake.Told{}, fmt.Errorf("densify: %s: parameters cannot be read here; let Densify post its recommendations: %w", r.Wants, ops.ErrStalled)
+	}
+	value, tags, err := s.env.Parameter(ctx, r.Account, r.Region, r.EntityID)
+	if err != nil {
+		return intake.Told{}, fmt.Errorf("densify: %s: %w", r.Wants, err)
+	}
+	if tags["recommendedType"] == "" {
+		return intake.Told{}, fmt.Errorf("densify: %s: its tags do not say recommendedType; let Densify post its recommendations: %w", r.Wants, ops.ErrStalled)
+	}
+	entry := maps.Clone(tags)
+	entry["accountIdRef"], entry["regionId"], entry["serviceType"] = r.Account, r.Region, strings.ToUpper(r.Service)
+	entry["resourceId"], entry["currentType"] = cmp.Or(tags["resourceId"], r.ResourceKey), cmp.Or(tags["currentType"], value)
+	raw, err := json.Marshal(entry)
+	if err != nil {
+		return intake.Told{}, fmt.Errorf("densify: %s: %w: %w", r.Wants, err, ops.ErrInternal)
+	}
+	x := s.insight(raw)
+	if x.Fault != "" {
+		return intake.Told{}, fmt.Errorf("densify: the tags of %s: %s: %w", r.EntityID, x.Fault, ops.ErrInvalid)
+	}
+	told := intake.Told{Recommendation: r}
+	told.Recommendation.Wants = ""
+	told.Recommendation.Current, told.Recommendation.Recommended = x.Current, x.Recommended
+	told.Recommendation.Kind, told.Recommendation.Saving = x.Kind, x.Saving
+	setTags(&told.Recommendation, tags)
+	return told, nil
 }

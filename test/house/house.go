@@ -93,6 +93,8 @@ type Options struct {
 	RT    *peer.RT
 	Extra string // appended to the configuration
 	Host  bool   // sample this machine every second
+	// Rewrite changes the configuration as a whole, at last.
+	Rewrite *strings.Replacer
 	// Dir is used instead of a new folder.
 	Dir string
 	// Integration is a further entry of integrations, on one line.
@@ -229,7 +231,10 @@ runbooks:
   - {name: slow, trigger: 'alert.rule == "Slow"', window: any-time, verify: {within: 2s}, risk: 0.1, steps: [{executor: hand, action: touch, args: ["7", slow]}]}
   - {name: ask, trigger: 'alert.rule == "Ask"', window: any-time, verify: {within: 2s}, risk: 0.6, steps: [{executor: hand, action: touch, args: ["0", ask]}]}
 `
-	return text + o.Extra
+	if text += o.Extra; o.Rewrite != nil {
+		text = o.Rewrite.Replace(text)
+	}
+	return text
 }
 
 func write(t testing.TB, path, text string, mode os.FileMode) {

@@ -229,6 +229,11 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 			l.Text, l.Why = fmt.Sprintf("Freeze %s overridden by %s and %s", b.Glass.Freeze, b.Glass.ByName, b.Glass.SecondName), b.Glass.SecondWords
 		})
 	},
+	ops.RunBegan: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.RunBeganBody) {
+			l.Icon, l.Digest, l.Text = "st-implement", b.Run.Digest, "The plan is still the approved one; applying it"
+		})
+	},
 	ops.RunStarted: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.RunStartedBody) {
 			l.Icon, l.Digest, l.Weight, l.Chart = "st-implement", b.Run.Digest, 2, true

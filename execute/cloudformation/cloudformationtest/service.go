@@ -32,10 +32,13 @@ type Service struct {
 	accounts map[string]*Account
 }
 
+// New returns a service without accounts, for whoever serves it at url.
+func New(url string) *Service { return &Service{URL: url, accounts: map[string]*Account{}} }
+
 // Start serves until the test ends.
 func Start(t testing.TB) *Service {
 	t.Helper()
-	s := &Service{accounts: map[string]*Account{}}
+	s := New("")
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.URL = server.URL
@@ -148,16 +151,18 @@ func (a *Account) serve(w http.ResponseWriter, in map[string][]string) {
 	out, bad := a.Do(action, in)
 	w.Header().Set("Content-Type", "text/xml")
 	var b bytes.Buffer
+	status := http.StatusOK
 	if bad != nil {
-		status := http.StatusBadRequest
+		status = http.StatusBadRequest
 		if bad.Code == "AccessDenied" {
 			status = http.StatusForbidden
 		}
 		write(&b, "ErrorResponse", m{"Error": m{"Type": "Sender", "Code": bad.Code, "Message": bad.Message}, "RequestId": "r"})
-		w.WriteHeader(status)
 	} else {
 		write(&b, action+"Response", m{action + "Result": out})
 	}
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
 }
 

@@ -3,6 +3,7 @@ package parametertest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -25,6 +26,7 @@ type Service struct {
 type key struct {
 	kind     string
 	versions []entry
+	tags     map[string]string
 }
 
 type entry struct {
@@ -83,7 +85,7 @@ func Answer(w http.ResponseWriter, out any, bad *Fault) {
 func (s *Service) Do(operation string, in map[string]any) (out any, bad *Fault, known bool) {
 	do, known := map[string]func(map[string]any) (any, *Fault){
 		"PutParameter": s.put, "GetParameterHistory": s.history, "GetParameter": s.get, "GetParametersByPath": s.byPath,
-		"LabelParameterVersion": s.label, "UnlabelParameterVersion": s.unlabel, "DeleteParameter": s.remove,
+		"LabelParameterVersion": s.label, "UnlabelParameterVersion": s.unlabel, "DeleteParameter": s.remove, "ListTagsForResource": s.tagged,
 	}[operation]
 	if !known {
 		return nil, nil, false
@@ -369,4 +371,26 @@ func (s *Service) remove(in map[string]any) (any, *Fault) {
 	}
 	delete(s.keys, text(in, "Name"))
 	return map[string]any{}, nil
+}
+
+func (s *Service) tagged(in map[string]any) (any, *Fault) {
+	if kind := text(in, "ResourceType"); kind != "Parameter" {
+		return nil, fault("InvalidResourceType", "%s", kind)
+	}
+	k := s.keys[text(in, "ResourceId")]
+	if k == nil {
+		return nil, fault("InvalidResourceId", "")
+	}
+	list := []map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(k.tags)) {
+		list = append(list, map[string]string{"Key": name, "Value": k.tags[name]})
+	}
+	return map[string]any{"TagList": list}, nil
+}
+
+// Tag gives a key that is there its tags.
+func (s *Service) Tag(name string, tags map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys[name].tags = tags
 }

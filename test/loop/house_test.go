@@ -1,0 +1,202 @@
+// Package loop drives the real binary around the whole loop: a recommendation
+// becomes a change request, a person approves it in the platform, an executor
+// carries it out in a cloud or through Terraform, and the request is closed.
+// The tests are long: FETTLE_LONG=1.
+package loop
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fettleops/fettle/api"
+	"github.com/fettleops/fettle/connector/servicenow/simulator"
+	"github.com/fettleops/fettle/internal/awsx/awsxtest"
+	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/test/house"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	house.Remove()
+	os.Exit(code)
+}
+
+// patience bounds how long anything may take on a loaded machine.
+const patience = 3 * time.Minute
+
+// installation is the real binary with a shop that can be asked for its health.
+type installation struct {
+	*house.House
+	t    *testing.T
+	sick atomic.Bool
+	died int // lives that ended at a failpoint
+}
+
+// install makes an installation whose change requests stand in ServiceNow, or
+// in the Request Tracker where it has one. executor is an entry of the
+// configuration, extra further sections, and rewrite replaces more of it.
+func install(t *testing.T, o house.Options, executor, extra string, rewrite ...string) *installation {
+	t.Helper()
+	awsxtest.Credentials(t)
+	i := &installation{t: t}
+	health := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if i.sick.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	t.Cleanup(health.Close)
+	o.Integration = `{name: densify, source: densify, auth: {bearer: env:HOUSE_WEBHOOK}}`
+	o.Extra = `
+verify: {checks: [{name: shop answers, http: {url: "` + health.URL + `", allow: [127.0.0.0/8]}, times: 2}]}
+` + extra
+	platforms, board := "{snow: beth.anglin}", "snow"
+	if o.RT != nil {
+		platforms, board = "{snow: beth.anglin, rt: anna}", "rt"
+	}
+	o.Rewrite = strings.NewReplacer(append([]string{
+		"roles: [approver], teams: [Ops]}", "roles: [approver], teams: [Ops], platforms: " + platforms + "}",
+		"{name: Ops, time_zone: UTC,", "{name: Ops, assignment_group: Service Desk, time_zone: UTC,",
+		"executors:\n", "executors:\n  - " + executor + "\n",
+		"expires: 3s", "expires: 10m",
+		"    sync: {every: 1s}\n", "    sync: {every: 1s}\n    options: {changes: {}}\n",
+		"routes:\n", "routes:\n  - {match: 'true', platform: " + board + ", kind: change_request, team: Ops}\n",
+	}, rewrite...)...)
+	i.House = house.New(t, o)
+	return i
+}
+
+// until waits until want holds. A server that died at its failpoint is started
+// again without.
+func (i *installation) until(what string, want func() error) {
+	i.t.Helper()
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		select {
+		case <-i.Ended():
+			if !i.Killed() {
+				i.t.Fatalf("%s: the server ended by itself:\n%s", what, i.Tail(20))
+			}
+			i.died++
+			i.Start("")
+			i.Ready(patience)
+		default:
+		}
+		err := want()
+		if err == nil {
+			return
+		}
+		if time.Since(began) > patience {
+			i.t.Fatalf("%s: after %s: %v\n%s", what, patience, err, i.Tail(20))
+		}
+	}
+}
+
+// advise posts a recommendation about a resource the way ICCO does, until it is
+// acknowledged.
+func (i *installation) advise(service, resource, from, to string) {
+	i.t.Helper()
+	body := fmt.Sprintf(`[{"entityId":"e","resourceId":%q,"accountIdRef":"123456789012","regionId":"eu-central-1","serviceType":%q,"name":%q,"currentType":%q,"recommendedType":%q,"recommendationType":"Downsize","minGroupCurrent":2,"maxGroupCurrent":6,"minGroupRecommended":1,"maxGroupRecommended":4,"savingsEstimate":61.2}]`, resource, service, resource, from, to)
+	i.until("advise", func() error {
+		req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.Base+"/in/densify/load-insights", strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+house.WebhookToken)
+		req.Header.Set("Content-Type", "application/json")
+		return send(req)
+	})
+}
+
+func send(req *http.Request) error {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("%s %s: %s", req.Method, req.URL.Path, resp.Status)
+	}
+	return nil
+}
+
+// change returns the newest change, the n-th that was made.
+func (i *installation) change(n int) (c api.ChangeView, err error) {
+	return c, i.Call(i.t.Context(), http.MethodGet, fmt.Sprintf("/changes/CHG-%d", n), nil, &c)
+}
+
+func (i *installation) wants(n int, state ops.ChangeState, outcome ops.Outcome) func() error {
+	return func() error {
+		c, err := i.change(n)
+		if err == nil && (c.State != state || c.Outcome != outcome) {
+			err = fmt.Errorf("CHG-%d is %s %s, want %s %s (%s)", n, c.State, c.Outcome, state, outcome, c.Waiting)
+			if c.Run != nil {
+				err = fmt.Errorf("%w; its run is %s: %s", err, c.Run.State, c.Run.Error)
+			}
+		}
+		return err
+	}
+}
+
+// decide has beth decide about everything she is asked in ServiceNow.
+func (i *installation) decide(state string) error {
+	for _, a := range i.Snow.Records("sysapproval_approver") {
+		if a["state"] != "requested" || a["approver"] != i.user("beth.anglin") {
+			continue
+		}
+		// Its clock has whole seconds, and what is said in the second of the asking
+		// may be about what stood there before.
+		asked, err := time.ParseInLocation(time.DateTime, a["sys_created_on"], time.UTC)
+		if err != nil {
+			return err
+		}
+		if time.Since(asked) < 2500*time.Millisecond {
+			return fmt.Errorf("asked just now")
+		}
+		body, err := json.Marshal(map[string]string{"state": state, "comments": "looked at it"})
+		if err != nil {
+			return err
+		}
+		req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPatch, i.SnowURL+"/api/now/table/sysapproval_approver/"+a["sys_id"], bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.SetBasicAuth("beth.anglin", "beth.anglin")
+		req.Header.Set("Accept", "application/json")
+		req.Header.Set("Content-Type", "application/json")
+		return send(req)
+	}
+	return fmt.Errorf("nobody is asked in ServiceNow")
+}
+
+func (i *installation) user(name string) string {
+	for _, u := range i.Snow.Records("sys_user") {
+		if u["user_name"] == name {
+			return u["sys_id"]
+		}
+	}
+	return ""
+}
+
+// requests returns the change requests in ServiceNow.
+func (i *installation) requests() []simulator.Record { return i.Snow.Records("change_request") }
+
+// wantsRequests wants so many change requests, the last of them in a state.
+func (i *installation) wantsRequests(n int, state string) func() error {
+	return func() error {
+		all := i.requests()
+		if len(all) != n {
+			return fmt.Errorf("there are %d change requests in ServiceNow, want %d", len(all), n)
+		}
+		if is := all[n-1]["state"]; is != state {
+			return fmt.Errorf("%s is in state %s, want %s", all[n-1]["number"], is, state)
+		}
+		return nil
+	}
+}
