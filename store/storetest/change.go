@@ -201,6 +201,7 @@ func remediatesOnce(t *testing.T, h *house) {
 		if len(at) != 1 || !at[0].Equal(h.clock()) {
 			t.Errorf("the newest start is %v, want only %s", at, h.clock())
 		}
+		must(t, err)
 		if at, _, err = h.store.AutomatedStarts(h.ctx, tx, h.clock().Add(-time.Minute), 10); len(at) != 2 || !at[0].Before(at[1]) {
 			t.Errorf("the starts are %v, want two, oldest first", at)
 		}
