@@ -353,7 +353,7 @@ func (a *App) buildGate(ctx context.Context) error {
 	a.Execute = execute.New(execute.Options{
 		Parameters: a.Parameters, Queue: a.Queue,
 		DB: a.DB, Journal: a.Store, Facts: a.Store, Changes: a.Store, Switch: executionSwitch{a}, Gate: a.Change, Executors: tools, Measurer: a.Detect,
-		NewID: a.Store.NewID, Artefacts: a.Blobs, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
+		NewID: a.Store.NewID, Artefacts: a.Blobs, Edges: a.Store, Redact: redacted, Clock: a.Clock, Log: a.Logger, Holder: host + "/" + a.Store.NewID(), Poll: a.Tune.ExecutePoll,
 	})
 	a.Execute.Register(a.Queue)
 	metrics, err := metricRules(a.Config)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/ops/graph"
 )
 
 // Token names one run to its tool. It is the same at every retry; applying and
@@ -84,6 +85,14 @@ type Executor interface {
 	// Drift compares the world with an applied plan. It changes nothing; the
 	// error explains an Unknown and is nil otherwise.
 	Drift(ctx context.Context, p ops.Plan) (Drift, error)
+}
+
+// Linker is implemented by executors that know what the resources they manage
+// need of each other.
+type Linker interface {
+	// Links returns what the resources that a plan is about need of each other,
+	// all that their source says of them. It changes nothing.
+	Links(ctx context.Context, p ops.Plan) (source string, links []graph.Link, err error)
 }
 
 // Marks is an executor's durable memory of the effects it began, shared by all

@@ -9,11 +9,13 @@ import (
 	"maps"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/failpoint"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/ops/graph"
 )
 
 // makePlan plans a change and tells PlanMade or PlanFailed, once per revision.
@@ -41,6 +43,12 @@ func (r *Room) makePlan(ctx context.Context, c ops.Command) error {
 		return r.later(err)
 	}
 	p, err := r.plan(ctx, ch, b.Revision)
+	if err == nil {
+		if err := r.link(ctx, p); err != nil {
+			// The graph only says more about a plan that stands.
+			r.log.LogAttrs(ctx, slog.LevelWarn, "what resources need of each other not learned", slog.String("change_id", ch.ID), slog.String("error", r.say(err)))
+		}
+	}
 	var told ops.FactBody = ops.PlanMadeBody{Plan: p}
 	if err != nil {
 		if !permanent(err) {
@@ -85,6 +93,36 @@ func (r *Room) plan(ctx context.Context, ch ops.Change, revision int) (ops.Plan,
 	p.Text = r.Redact(p.Text + measured)
 	p.Digest = p.ComputeDigest()
 	return p, nil
+}
+
+// linkTime bounds one look at what resources need of each other; with a planning
+// it stays below the queue's limit for a job.
+const linkTime = 10 * time.Second
+
+// link learns from the executor what the resources of a plan need of each other,
+// so that the gate keeps their order. It is known before the plan is.
+func (r *Room) link(ctx context.Context, p ops.Plan) error {
+	ex, err := r.executor(p.Executor)
+	l, ok := ex.(Linker)
+	if err != nil || !ok || r.Edges == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, linkTime)
+	defer cancel()
+	type answer struct {
+		source string
+		links  []graph.Link
+	}
+	failpoint.Hit("execute.link.before")
+	a, err := guarded(func() (a answer, err error) {
+		a.source, a.links, err = l.Links(ctx, p)
+		return a, err
+	})
+	failpoint.Hit("execute.link.after")
+	if err != nil {
+		return err
+	}
+	return r.DB.Write(ctx, func(tx db.Tx) error { return r.Edges.ReplaceEdges(ctx, tx, a.source, a.links) })
 }
 
 // measure looks again at what the change's trigger was about. The value itself

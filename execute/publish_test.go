@@ -81,8 +81,7 @@ func openShelf(t *testing.T, value string) *shelf {
 	s.tool = &watching{Executor: h.opts.Executors["rehearsal"], keys: s.keys}
 	h.opts.Executors["rehearsal"] = s.tool
 	h.opts.Parameters, h.opts.Queue = s.keys, h.queue
-	h.room = execute.New(h.opts)
-	h.room.Register(h.queue)
+	h.reopen()
 	if value != "" {
 		if _, err := s.keys.Put(t.Context(), parameter.Edit{Key: typeKey, Value: value, Token: "before"}); err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
+	"github.com/fettleops/fettle/ops/graph"
 )
 
 // Changes answers what the gate has decided, from committed state.
@@ -52,6 +53,12 @@ type Journal interface {
 // Facts tells facts in the caller's transaction.
 type Facts interface {
 	Tell(ctx context.Context, tx db.Tx, facts ...ops.Fact) ([]ops.Fact, error)
+}
+
+// Edges keeps what resources need of each other; *store.Store satisfies it and
+// documents it.
+type Edges interface {
+	ReplaceEdges(ctx context.Context, tx db.Tx, source string, links []graph.Link) error
 }
 
 // Measurer measures again what an alert was about. The second result is false
@@ -93,11 +100,13 @@ type Options struct {
 	// Artefacts is optional: without it plans live only in facts and the journal.
 	// The digest is kept as the output of the planning's journal entry.
 	Artefacts Artefacts
-	NewID     func() string
-	Redact    func(string) string
-	Clock     clock.Clock
-	Log       *slog.Logger
-	Holder    string // names this process among the replicas; unique per start
+	// Edges is optional: without it nobody learns what executors know of them.
+	Edges  Edges
+	NewID  func() string
+	Redact func(string) string
+	Clock  clock.Clock
+	Log    *slog.Logger
+	Holder string // names this process among the replicas; unique per start
 	// LeaseTime is how long a dead holder keeps a resource; default 15 s.
 	LeaseTime time.Duration
 	// Poll is how long a queued command waits at least before it looks whether its

@@ -89,9 +89,14 @@ func openHouse(t *testing.T, dir string, cfg dryrun.Config, holder string) *hous
 		Executors: map[string]execute.Executor{"rehearsal": x}, NewID: s.NewID, Redact: redact,
 		Clock: time.Now, Log: slog.New(slog.DiscardHandler), Holder: holder,
 	}
+	h.reopen()
+	return h
+}
+
+// reopen makes the room by the options as they are now.
+func (h *house) reopen() {
 	h.room = execute.New(h.opts)
 	h.room.Register(h.queue)
-	return h
 }
 
 // close ends what a bubble must not leave behind.

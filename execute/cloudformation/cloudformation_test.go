@@ -553,3 +553,28 @@ func TestTheDoubleRefuses(t *testing.T) {
 		t.Errorf("%d executions", a.Begun())
 	}
 }
+
+func TestLinksOfAStack(t *testing.T) {
+	f := func(body string, want ...string) {
+		t.Helper()
+		b, s := newBench(t, body, normal)
+		p := b.plan(change("Size=5"))
+		source, links, err := b.Executor.(execute.Linker).Links(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, l := range links {
+			got = append(got, l.From.Kind+" "+l.From.Aliases[len(l.From.Aliases)-1]+" -> "+l.To.Aliases[len(l.To.Aliases)-1])
+		}
+		for i := range want {
+			want[i] = strings.ReplaceAll(want[i], "STACK", s.ID)
+		}
+		if source != "cloudformation:"+s.ID || !slices.Equal(got, want) {
+			t.Errorf("%s says %v, want %v", source, got, want)
+		}
+	}
+	f(driven) // its resources stand beside each other
+	f(strings.Replace(driven, `"Group": {`, `"Group": {"DependsOn": "Server", `, 1),
+		"AWS::AutoScaling::AutoScalingGroup cfn:STACK/Group -> cfn:STACK/Server")
+}

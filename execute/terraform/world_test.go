@@ -569,3 +569,23 @@ func workers(t *testing.T, own string) []int {
 	}
 	return pids
 }
+
+func TestLinksOfAState(t *testing.T) {
+	w := newWorld(t, shop+"\nresource \"terraform_data\" \"web\" {\n  input = terraform_data.db.id\n}\n", "secrets: {password: env:PASSWORD}")
+	f := func(p ops.Plan, want int) {
+		t.Helper()
+		source, links, err := w.x.(execute.Linker).Links(t.Context(), p)
+		if err != nil || source != "terraform:shop" || len(links) != want {
+			t.Fatalf("%s says %+v (%v), want %d", source, links, err, want)
+		}
+		for _, l := range links {
+			if l.From.Kind != "terraform_data" || !strings.Contains(fmt.Sprint(l.From.Aliases), "terraform_data.web") || !strings.Contains(fmt.Sprint(l.To.Aliases), "terraform_data.db") {
+				t.Errorf("linked %+v", l)
+			}
+		}
+	}
+	p := w.plan("apply")
+	f(p, 0) // nothing is there yet
+	w.apply("t0", p)
+	f(w.plan("resize", "size=large"), 1)
+}

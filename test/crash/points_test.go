@@ -54,6 +54,7 @@ var elsewhere = []string{
 	"execute.cloudformation.cancel.*", "execute.cloudformation.continue.*", "execute.cloudformation.create.*", "execute.cloudformation.discard.*",
 	"execute.cloudformation.execute.*", "execute.cloudformation.preview.*", "execute.cloudformation.publish.*", "execute.cloudformation.restore.*",
 	"execute.parameter.delete.*", "execute.parameter.label.*", "execute.parameter.put.*", "execute.parameter.record.*", "execute.parameter.unlabel.*",
+	"execute.link.*", "commit.*:execute.(*Room).link",
 	"execute.command.dial.*", "execute.command.script.*", "execute.lambda.invoke.*", "execute.terraform.apply.*", "execute.terraform.call.*",
 	"execute.ssm.cancel.*", "execute.ssm.put.*", "execute.ssm.send.*", "execute.ssm.start.*",
 	"execute.ec2.modify.*", "execute.ec2.start.*", "execute.ec2.stop.*",
