@@ -79,6 +79,7 @@ type House struct {
 	firing map[string]time.Time // what the sender believes, by fingerprint
 	tokens map[string]string    // by name of the person
 	shown  ops.Change           // as somebody saw it last
+	chat   Chat                 // where channels of the story post to
 	stop   func() error
 	stops  []func()
 	writes int // of ServiceNow, when last looked at

@@ -45,9 +45,10 @@ func (c *Chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Down makes the chat fail or work.
-func (c *Chat) Down(down bool) Act {
-	return func(*House) error {
+// ChatDown makes the chat fail or work.
+func ChatDown(down bool) Act {
+	return func(h *House) error {
+		c := &h.chat
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.down = down
@@ -55,15 +56,16 @@ func (c *Chat) Down(down bool) Act {
 	}
 }
 
-// Open makes the chat answer on the network.
-func (c *Chat) Open(h *House) error {
-	h.serve("chat.test", c)
+// OpenChat makes the chat answer on the network.
+func OpenChat(h *House) error {
+	h.serve("chat.test", &h.chat)
 	return nil
 }
 
 // WantPosts wants exactly these posts, each by the beginning of its text.
-func (c *Chat) WantPosts(want ...string) Act {
-	return func(*House) error {
+func WantPosts(want ...string) Act {
+	return func(h *House) error {
+		c := &h.chat
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		ok := len(c.texts) == len(want)
@@ -78,8 +80,9 @@ func (c *Chat) WantPosts(want ...string) Act {
 }
 
 // WantPostSays wants the last post to say something.
-func (c *Chat) WantPostSays(words ...string) Act {
-	return func(*House) error {
+func WantPostSays(words ...string) Act {
+	return func(h *House) error {
+		c := &h.chat
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, w := range words {
@@ -126,25 +129,23 @@ func told(t *testing.T, on string) string {
 // An owner hears of a change that waits for approval once, with its ticket and
 // its page, whatever restarts in between, and of its end once.
 func TestAnOwnerHearsOfAChangeOnce(t *testing.T) {
-	chat := &Chat{}
 	Play(t, Story{Config: gate + always + told(t, "on: [ApprovalRequested, ChangeEnded], when: 'change.team == \"\" || change.team == \"Shop\"'"), Events: []Event{
-		At(0, chat.Open, Fire("HighCPU", "web1")),
-		Between(0, 30*sec, chat.WantPosts("CHG-1 waits for approval"), chat.WantPostSays("http://fettle.test/changes/CHG-1", "approver")),
+		At(0, OpenChat, Fire("HighCPU", "web1")),
+		Between(0, 30*sec, WantPosts("CHG-1 waits for approval"), WantPostSays("http://fettle.test/changes/CHG-1", "approver")),
 		At(1*minute, Fire("HighCPU", "web1")),
 		At(2*minute, Off),
 		At(3*minute, On),
-		Throughout(3*minute, 5*minute, chat.WantPosts("CHG-1 waits for approval")),
+		Throughout(3*minute, 5*minute, WantPosts("CHG-1 waits for approval")),
 		At(5*minute, Approve("ann")),
 		At(6*minute, Resolve("HighCPU", "web1")),
-		Between(6*minute, 9*minute, WantChange(ops.ChangeClosed, ops.Successful), chat.WantPosts("CHG-1 waits for approval", "CHG-1 is closed, successful")),
-		At(10*minute, chat.WantPosts("CHG-1 waits for approval", "CHG-1 is closed, successful"), WantNotifications(ops.NotificationSent, 2)),
+		Between(6*minute, 9*minute, WantChange(ops.ChangeClosed, ops.Successful), WantPosts("CHG-1 waits for approval", "CHG-1 is closed, successful")),
+		At(10*minute, WantPosts("CHG-1 waits for approval", "CHG-1 is closed, successful"), WantNotifications(ops.NotificationSent, 2)),
 	}})
 }
 
 // A chat that fails for a while gets what it missed, and nobody reads its
 // address anywhere.
 func TestAChatThatFailsGetsItLater(t *testing.T) {
-	chat := &Chat{down: true}
 	secretSafe := func(h *House) error {
 		all, err := h.text("admin", "/api/v1/notifications")
 		if err == nil && (strings.Contains(all, "chat-secret") || strings.Contains(string(h.logs.bytes()), "chat-secret")) {
@@ -153,12 +154,12 @@ func TestAChatThatFailsGetsItLater(t *testing.T) {
 		return err
 	}
 	Play(t, Story{Config: told(t, "on: [IncidentOpened]"), Events: []Event{
-		At(0, chat.Open, Fire("DiskFull", "db1")),
+		At(0, OpenChat, ChatDown(true), Fire("DiskFull", "db1")),
 		Between(0, 1*minute, WantNotifications(ops.NotificationWaiting, 1)),
 		At(1*minute, Refused(0, "answered 500", testChannel("mia", "owners")), Refused(0, "may not manage changes", testChannel("vic", "owners"))),
-		At(10*minute, secretSafe, chat.WantPosts(), chat.Down(false)),
-		Between(10*minute, 20*minute, chat.WantPosts("INC-1 opened"), WantNotifications(ops.NotificationSent, 1)),
+		At(10*minute, secretSafe, WantPosts(), ChatDown(false)),
+		Between(10*minute, 20*minute, WantPosts("INC-1 opened"), WantNotifications(ops.NotificationSent, 1)),
 		At(21*minute, testChannel("mia", "owners")),
-		At(21*minute, chat.WantPosts("INC-1 opened", "Fettle reaches the channel owners"), secretSafe),
+		At(21*minute, WantPosts("INC-1 opened", "Fettle reaches the channel owners"), secretSafe),
 	}})
 }
