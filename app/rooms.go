@@ -173,7 +173,7 @@ func (a *App) buildTicket(ctx context.Context) error {
 	}
 	a.Ticket, err = ticket.New(ticket.Options{
 		Installation: installation, PublicURL: a.publicURL(), Clock: a.Clock, Log: a.Logger, DB: a.DB, Store: a.Store,
-		Cursors: a.Store.Records("ticket"), Ask: questions{a}, Jobs: a.Queue, Platforms: platforms, Routes: rs, Groups: groups,
+		Cursors: a.Store.Records("ticket"), Ask: questions{a}, Artefacts: a.Blobs, Jobs: a.Queue, Platforms: platforms, Routes: rs, Groups: groups,
 		Match: compiled.Match, MatchChange: compiled.MatchChange, Person: a.person,
 	})
 	if err != nil {

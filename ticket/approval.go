@@ -160,6 +160,9 @@ func (r *Room) attach(ctx context.Context, p *platform, t ops.Ticket) error {
 
 // file returns a file of a change; one that is no longer there is empty.
 func (r *Room) file(ctx context.Context, t ops.Ticket, name string) (connector.File, error) {
+	if name == reportFile {
+		return r.report(ctx, t)
+	}
 	plans, err := r.Ask.Plans(ctx, changeOf(t.Subject))
 	if err != nil {
 		return connector.File{}, fmt.Errorf("ticket: ask for the plans of %s: %w", t.Subject, err)
@@ -175,6 +178,23 @@ func (r *Room) file(ctx context.Context, t ops.Ticket, name string) (connector.F
 		return connector.File{Name: name, Type: "application/json", Content: b}, nil
 	}
 	return connector.File{Name: name}, nil
+}
+
+// report returns the report of a change's analysis.
+func (r *Room) report(ctx context.Context, t ops.Ticket) (connector.File, error) {
+	f := connector.File{Name: reportFile, Type: "application/pdf"}
+	c, err := r.Ask.Change(ctx, changeOf(t.Subject))
+	if err != nil {
+		return f, fmt.Errorf("ticket: ask for %s: %w", t.Subject, err)
+	}
+	if c.Analysis == nil || r.Artefacts == nil {
+		return f, nil
+	}
+	f.Content, err = r.Artefacts.Get(ctx, c.Analysis.Report)
+	if err != nil && !errors.Is(err, ops.ErrNotFound) {
+		return f, fmt.Errorf("ticket: the report for %s: %w", t.Subject, err)
+	}
+	return f, nil
 }
 
 // compare has the platform compare the planned times with its calendar, and

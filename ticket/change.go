@@ -166,6 +166,9 @@ func (r *Room) askRequest(t *ops.Ticket, f *ops.TicketFields, n changeNews) {
 	if t.ID == "" {
 		f.Type = c.Type // a platform decides by the type how it goes on
 		f.State = string(ops.ChangeAssess)
+		if r.Artefacts != nil && c.Analysis != nil && c.Analysis.Report != "" {
+			t.Work.Files = append(t.Work.Files, reportFile)
+		}
 	}
 	if n.state != "" {
 		f.State = string(n.state)
@@ -222,6 +225,9 @@ func second(t time.Time) time.Time {
 	}
 	return t.UTC().Truncate(time.Second)
 }
+
+// reportFile is the report of the analysis that recommended a change.
+const reportFile = "analysis-report.pdf"
 
 func planFile(revision int) string { return fmt.Sprintf("plan-r%d.json", revision) }
 

@@ -127,6 +127,29 @@ func bodies[T ops.FactBody](h *house, subject string) []T {
 
 var changesToSnow = []ticket.Route{{Platform: "snow", Kind: ops.TicketChangeRequest}}
 
+// The report of the analysis is on the ticket with the plan; one that is kept no
+// longer holds up nothing.
+func TestReportOfTheAnalysisIsAttached(t *testing.T) {
+	f := func(digest string, want ...string) {
+		t.Helper()
+		virtual(t, func(t *testing.T) {
+			h := open(t, setup{routes: changesToSnow})
+			h.artefacts = map[string][]byte{"d1": []byte("%PDF-1.7 of the shop")}
+			c := h.raise(ops.Change{Analysis: &ops.Analysis{Report: digest}})
+			h.planned(c.ID, owner)
+			h.run(time.Second)
+			got := h.showsOf("snow", c.ID)
+			files, err := h.snowDesk.Files(t.Context(), got.Ref)
+			if slices.Sort(files); err != nil || !slices.Equal(files, want) || !got.Asked {
+				t.Errorf("report %q: files %v (%v), asked %t; want %v", digest, files, err, got.Asked, want)
+			}
+		})
+	}
+	f("d1", "analysis-report.pdf", "plan-r1.json")
+	f("gone", "plan-r1.json")
+	f("", "plan-r1.json")
+}
+
 func TestChangeGoesAround(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})

@@ -35,6 +35,7 @@ type house struct {
 	snowDesk, ownDesk *desk.Desk
 	incidents         map[string]ops.Incident
 	changes           map[string]ops.Change
+	artefacts         map[string][]byte
 	plans             map[string][]ops.Plan
 	members           map[string][]ops.Member
 	series            []ops.Series
@@ -130,7 +131,7 @@ func open(t *testing.T, s setup) *house {
 	}
 	h.room, err = ticket.New(ticket.Options{
 		Installation: "test", PublicURL: "http://fettle.test", Clock: time.Now, Log: slog.New(slog.DiscardHandler), DB: d, Store: st,
-		Cursors: st.Records("ticket"), Ask: h, Jobs: h, Routes: s.routes, Groups: map[string]string{"cloud": "Cloud operations"},
+		Cursors: st.Records("ticket"), Ask: h, Artefacts: h, Jobs: h, Routes: s.routes, Groups: map[string]string{"cloud": "Cloud operations"},
 		Platforms:   []ticket.Platform{{Conn: snow, Conflict: s.conflict}, {Conn: own, Conflict: s.conflict}},
 		Match:       func(expr string, i ops.Incident) (bool, error) { return expr == string(i.Severity), nil },
 		MatchChange: func(expr string, c ops.Change) (bool, error) { return expr == string(c.Type), nil },
@@ -333,6 +334,15 @@ func (h *house) Change(_ context.Context, id string) (ops.Change, error) {
 
 func (h *house) Plans(_ context.Context, changeID string) ([]ops.Plan, error) {
 	return h.plans[changeID], nil
+}
+
+// Get returns an artefact.
+func (h *house) Get(_ context.Context, digest string) ([]byte, error) {
+	b, ok := h.artefacts[digest]
+	if !ok {
+		return nil, fmt.Errorf("artefact %s: %w", digest, ops.ErrNotFound)
+	}
+	return b, nil
 }
 
 func (h *house) FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error) {

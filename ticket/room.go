@@ -93,7 +93,14 @@ type Questions interface {
 	Recent(ctx context.Context, resourceID string, from, to time.Time) ([]ops.Series, error)
 }
 
-// Options is what a Room is built from. All but Routes, Groups and Person are needed.
+// Artefacts returns what is kept under a digest, or ops.ErrNotFound when it is
+// kept no longer.
+type Artefacts interface {
+	Get(ctx context.Context, digest string) ([]byte, error)
+}
+
+// Options is what a Room is built from. All but Routes, Groups, Person and
+// Artefacts are needed.
 type Options struct {
 	Installation string
 	PublicURL    string // where people reach Fettle, without a slash at the end
@@ -103,6 +110,7 @@ type Options struct {
 	Store        Store
 	Cursors      record.Table // the room's own, for pull cursors
 	Ask          Questions
+	Artefacts    Artefacts // reports of analyses; nil: they are not attached
 	Jobs         job.Enqueuer
 	Platforms    []Platform
 	Routes       []Route
