@@ -36,7 +36,7 @@ func TestGateAtABusyOpening(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/fettle").CombinedOutput(); err != nil {
 		t.Fatalf("build fettle: %v\n%s", err, out)
 	}
-	o := options{fettle: binary, changes: 60, windows: 6, lead: 30 * time.Second, patience: 5 * time.Minute}
+	o := options{fettle: binary, changes: 60, windows: 6, lead: time.Minute, patience: 5 * time.Minute}
 	f, err := measure(o, 3, database)
 	if err != nil || len(f.starts) != o.changes || f.twice+f.early > 0 || f.starts[0] < 0 {
 		t.Errorf("%d of %d started, the first %s after the opening, %d twice, %d early: %v", len(f.starts), o.changes, f.starts[:min(1, len(f.starts))], f.twice, f.early, err)
