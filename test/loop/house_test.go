@@ -18,7 +18,6 @@ import (
 
 	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
-	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/test/house"
 )
@@ -45,7 +44,6 @@ type installation struct {
 // configuration, extra further sections, and rewrite replaces more of it.
 func install(t *testing.T, o house.Options, executor, extra string, rewrite ...string) *installation {
 	t.Helper()
-	awsxtest.Credentials(t)
 	i := &installation{t: t}
 	health := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if i.sick.Load() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/execute/cloudformation/cloudformationtest"
+	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/failpoint/points"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
@@ -33,14 +34,41 @@ var steps = regexp.MustCompile(`^(commit\.(before|after):(change/recommend\.\(\*
 	`|execute\.cloudformation\.(create|discard|execute|preview|publish)\.(before|after)` +
 	`|execute\.parameter\.(put|label|unlabel|delete)\.(before|after))$`)
 
+// lines is how many installations share the steps: most of the time they wait
+// for the leases of the dead to end.
+const lines = 3
+
 // The server dies at every step of the way, each time at another one. Every
 // recommendation ends as one closed change request and one update of the stack,
 // and leaves nothing behind.
 func TestTheLoopClosesThoughTheServerDiesAtEachStep(t *testing.T) {
 	peer.Long(t)
 	house.Binary(t)
+	awsxtest.Credentials(t)
 	service := cloudformationtest.Start(t)
-	account := service.Account("shop")
+	var armed []string
+	for _, p := range points.All() {
+		if steps.MatchString(p) {
+			armed = append(armed, p)
+		}
+	}
+	if len(armed) < 30 {
+		t.Fatalf("only %d of the points are there any more: %v", len(armed), armed)
+	}
+	for line := range lines {
+		var share []string
+		for n := line; n < len(armed); n += lines {
+			share = append(share, armed[n])
+		}
+		t.Run(fmt.Sprint(line+1), func(t *testing.T) {
+			t.Parallel()
+			diesAt(t, service.Account(fmt.Sprint("shop", line+1)), share)
+		})
+	}
+}
+
+// diesAt goes around the loop once for each point.
+func diesAt(t *testing.T, account *cloudformationtest.Account, armed []string) {
 	account.Parameters.Set(typeKey, "m5.t0", time.Now().Add(-time.Hour))
 	account.Parameters.Set(minKey, "2", time.Now().Add(-time.Hour))
 	s, err := account.Create("web", fleet, map[string]string{"Type": typeKey, "Min": minKey})
@@ -53,15 +81,6 @@ parameters: {accounts: [{account: "123456789012", endpoint: "`+account.URL+`"}]}
 recommendations:
   rules: [{name: fleet, match: 'true', executor: stacks, action: update-stack, args: [web, "${icco_key}=${recommended}"], parameter: "${icco_key}", verify_within: 2s, risk: 0.3}]
 `)
-	var armed []string
-	for _, p := range points.All() {
-		if steps.MatchString(p) {
-			armed = append(armed, p)
-		}
-	}
-	if len(armed) < 30 {
-		t.Fatalf("only %d of the points are there any more: %v", len(armed), armed)
-	}
 	i.Start("")
 	i.Ready(patience)
 	for n, point := range armed {
