@@ -35,25 +35,39 @@ var first = []string{
 // unreached are the points that this test cannot reach, and why. One that is
 // reached all the same must leave the list.
 var unreached = map[string]string{
-	"call.*:intake.(*HTTPFetcher).Fetch":        "fetches from Amazon and Microsoft over HTTPS only, and never from loopback; intake tests it",
-	"commit.*:change.(*Room).Raise":             "no route raises a change by hand yet",
-	"commit.*:ticket.(*Room).Decide":            "no route decides a conflict yet",
-	"commit.*:ticket.(*Room).requeue":           "queues again what has waited for an hour",
-	"commit.*:detect.(*Pipeline).lease":         "leases are for replicas on PostgreSQL; detect tests it",
-	"commit.*:detect.(*Pipeline).reset":         "only when the sample log was deleted; detect tests it",
-	"intake.samples.*":                          "no metrics are sent here; the kills while they come in are a test of their own",
-	"commit.*:detect.(*Pipeline).saveBootstrap": "no past is taught here; detect loses its memory while one is",
-	"commit.*:execute.(*Room).release":          "only when an execution is called off between taking its lease and beginning",
+	"call.*:intake.(*HTTPFetcher).Fetch":              "fetches from Amazon and Microsoft over HTTPS only, and never from loopback; intake tests it",
+	"commit.*:change.(*Room).Raise":                   "no route raises a change by hand yet",
+	"commit.*:ticket.(*Room).Decide":                  "no route decides a conflict yet",
+	"commit.*:ticket.(*Room).requeue":                 "queues again what has waited for an hour",
+	"commit.*:detect.(*Pipeline).lease":               "leases are for replicas on PostgreSQL; detect tests it",
+	"commit.*:detect.(*Pipeline).reset":               "only when the sample log was deleted; detect tests it",
+	"intake.samples.*":                                "no metrics are sent here; the kills while they come in are a test of their own",
+	"commit.*:detect.(*Pipeline).saveBootstrap":       "no past is taught here; detect loses its memory while one is",
+	"call.*:densify.ask":                              "no integration here asks Densify; intake/densify tests it",
+	"call.*:densify.authorize":                        "no integration here asks Densify; intake/densify tests it",
+	"check.alarm.*":                                   "looks, and changes nothing; no health check is configured here",
+	"check.http.*":                                    "looks, and changes nothing; no health check is configured here",
+	"connector.conflicts.*":                           "has the platform compare planned times, which it may do twice; no change requests here",
+	"connector.files.*":                               "reads, and changes nothing; no change requests here",
+	"connector.withdraw_approval.*":                   "no change requests here; connectortest withdraws twice",
+	"commit.*:change/recommend.(*Placer).Dismiss":     "no recommendations here; test/loop kills where they come in",
+	"commit.*:change/recommend.(*Placer).ask":         "no recommendations here; test/loop kills where they come in",
+	"commit.*:change/recommend.(*Placer).askedInVain": "no recommendations here; test/loop kills where they come in",
+	"commit.*:change/recommend.(*Placer).due":         "no recommendations here; test/loop kills where they come in",
+	"commit.*:verify.(*Room).health":                  "no health check is configured here; verify tests it",
+	"commit.*:execute.(*Room).release":                "only when an execution is called off between taking its lease and beginning",
 }
 
-// elsewhere are the points of executors that work in AWS, over SSH or through
-// Terraform, and of channels, which no house here has.
-// The executors' own conformance tests kill them where an apply comes by.
+// elsewhere are the points of recommendations and change requests, at which
+// test/loop kills, of executors that work in AWS, over SSH or through Terraform,
+// and of channels, which no house here has. The executors' own conformance tests
+// kill them where an apply comes by.
 var elsewhere = []string{
 	"execute.autoscaling.cancel.*", "execute.autoscaling.start.*", "execute.autoscaling.undo.*", "execute.autoscaling.update.*", "execute.autoscaling.version.*",
 	"execute.cloudformation.cancel.*", "execute.cloudformation.continue.*", "execute.cloudformation.create.*", "execute.cloudformation.discard.*",
 	"execute.cloudformation.execute.*", "execute.cloudformation.preview.*", "execute.cloudformation.publish.*", "execute.cloudformation.restore.*",
 	"execute.parameter.delete.*", "execute.parameter.label.*", "execute.parameter.put.*", "execute.parameter.record.*", "execute.parameter.unlabel.*",
+	"commit.*:change/recommend.(*Placer).message", "connector.attach.*", "connector.request_approval.*",
 	"execute.link.*", "commit.*:execute.(*Room).link",
 	"execute.command.dial.*", "execute.command.script.*", "execute.lambda.invoke.*", "execute.terraform.apply.*", "execute.terraform.call.*",
 	"execute.ssm.cancel.*", "execute.ssm.put.*", "execute.ssm.send.*", "execute.ssm.start.*",

@@ -27,10 +27,10 @@ const (
 }`
 )
 
-// steps are where the server dies: at every effect in the cloud, and at every
-// commit of the rooms a recommendation goes through.
+// steps are where the server dies: at every effect in the cloud and on the change
+// request, and at every commit of the rooms a recommendation goes through.
 var steps = regexp.MustCompile(`^(commit\.(before|after):(change/recommend\.\(\*Placer\)\.message|execute\.\(\*Room\)\.(ready|take|tell))` +
-	`|execute\.(plan|apply)\.(before|after)` +
+	`|execute\.(plan|apply)\.(before|after)|connector\.(attach|request_approval)\.(before|after)` +
 	`|execute\.cloudformation\.(create|discard|execute|preview|publish)\.(before|after)` +
 	`|execute\.parameter\.(put|label|unlabel|delete)\.(before|after))$`)
 
