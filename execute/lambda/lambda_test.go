@@ -375,12 +375,25 @@ func TestTimeIsUp(t *testing.T) {
 	b.function("sizer", func(f *lambdatest.Function) { f.Versions[1].Takes = 700 * time.Millisecond })
 	_, err = b.apply("t2", b.plan("soon"))
 	b.unknown(err, "timed out after 200ms")
+	b.idle()
 	// A function that is to be stopped goes on, and is not waited for for ever.
 	b.function("sizer", func(f *lambdatest.Function) { f.Versions[0].Takes = 700 * time.Millisecond })
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("a person stopped it"))
-	defer cancel()
-	_, err = b.Apply(ctx, "t3", b.plan("once"), io.Discard)
+	once := b.plan("once")
+	ctx, stop := context.WithCancelCause(t.Context())
+	go func() {
+		for len(b.account.Alive()) == 0 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		stop(errors.New("a person stopped it"))
+	}()
+	_, err = b.Apply(ctx, "t3", once, io.Discard)
+	stop(nil)
 	b.unknown(err, "cannot be stopped and still ran after 50ms", "a person stopped it")
+	b.idle()
+}
+
+// idle waits until no function runs any more.
+func (b *bench) idle() {
 	for len(b.account.Alive()) > 0 {
 		time.Sleep(10 * time.Millisecond)
 	}
