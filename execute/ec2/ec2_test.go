@@ -313,10 +313,10 @@ func TestARollbackWithoutCapacityLeavesItRunning(t *testing.T) {
 }
 
 func TestACancelledResizeIsPutBack(t *testing.T) {
-	f := func(when string) {
+	f := func(when string, takes time.Duration) {
 		t.Helper()
 		b := newBench(t, "")
-		b.instance(func(i *ec2test.Instance) { i.Takes = 30 * time.Millisecond })
+		b.instance(func(i *ec2test.Instance) { i.Takes = takes })
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := errors.New("a person stopped it")
 		out := &until{when: when, then: func() { cancel(stop) }}
@@ -327,10 +327,10 @@ func TestACancelledResizeIsPutBack(t *testing.T) {
 			t.Errorf("%s: %v", when, left)
 		}
 	}
-	f("Stopping")
-	f("Changing")
-	f("Starting")
-	f("is pending as m5.large")
+	f("Stopping", 30*time.Millisecond)
+	f("Changing", 30*time.Millisecond)
+	f("Starting", 30*time.Millisecond)
+	f("is pending as m5.large", 500*time.Millisecond) // it must not be there before the run hears of it
 }
 
 // until calls then once when something is said.
