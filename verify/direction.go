@@ -124,8 +124,8 @@ func split(name string) []string {
 }
 
 // direction returns the direction of a series: that of the first rule that
-// matches, else none where the change means it to move, else the default. A rule whose condition cannot be evaluated does
-// not match.
+// matches, else none where the change means it to move, else the default. A rule
+// whose condition cannot be evaluated does not match.
 func (r *Room) direction(s ops.Series, ch ops.Change, res ops.Resource, applied time.Time) (d Direction, known bool) {
 	for _, rule := range r.Metrics {
 		if rule.Name != "" {
