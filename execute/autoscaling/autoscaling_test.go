@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,33 +14,11 @@ import (
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/execute/autoscaling"
 	"github.com/fettleops/fettle/execute/autoscaling/autoscalingtest"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/ops"
 )
-
-// marks remembers in the process.
-type marks struct {
-	mu   sync.Mutex
-	rows map[string]string
-}
-
-func (m *marks) Mark(_ context.Context, token, note string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if was, ok := m.rows[token]; ok {
-		return was, false, nil
-	}
-	m.rows[token] = note
-	return note, true, nil
-}
-
-func (m *marks) Note(_ context.Context, token, note string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rows[token] = note
-	return nil
-}
 
 func open(t *testing.T, url, extra string, m execute.Marks) execute.Executor {
 	t.Helper()
@@ -63,12 +40,12 @@ type bench struct {
 	t       *testing.T
 	account *autoscalingtest.Account
 	group   *autoscalingtest.Group
-	marks   *marks
+	marks   *executetest.Marks
 }
 
 func newBench(t *testing.T, extra string) *bench {
 	t.Helper()
-	b := &bench{t: t, account: autoscalingtest.Start(t).Account("a"), marks: &marks{rows: map[string]string{}}}
+	b := &bench{t: t, account: autoscalingtest.Start(t).Account("a"), marks: executetest.NewMarks()}
 	b.group = world(b.account)
 	b.Executor = open(t, b.account.URL, extra, b.marks)
 	return b
@@ -283,7 +260,7 @@ func TestARefreshOfSomebodyElse(t *testing.T) {
 	b.wants(err, ops.ErrStalled, "being replaced already")
 	// It began between our look and our start: the service refuses, and the one
 	// that runs is not ours.
-	b.marks.rows["t2"] = mark("begun", "")
+	b.marks.Rows["t2"] = mark("begun", "")
 	_, err = b.apply("t2", p)
 	b.wants(err, ops.ErrConflict, "InstanceRefreshInProgress")
 	if b.account.Begun() != 1 {
@@ -307,7 +284,7 @@ func TestAKilledRunAdoptsItsRefresh(t *testing.T) {
 	if _, bad := b.account.Do("StartInstanceRefresh", start); bad != nil {
 		t.Fatal(bad)
 	}
-	b.marks.rows["t"] = mark("starting", "")
+	b.marks.Rows["t"] = mark("starting", "")
 	out, err := b.apply("t", p)
 	b.must(out, err)
 	has(t, out, "Following refresh")
@@ -317,7 +294,7 @@ func TestAKilledRunAdoptsItsRefresh(t *testing.T) {
 	// One that may no longer be begun, and of which nothing is seen, is unknown.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	b.marks.rows["t2"] = mark("starting", b.account.Newest("web"))
+	b.marks.Rows["t2"] = mark("starting", b.account.Newest("web"))
 	_, err = b.Apply(ctx, "t2", p, io.Discard)
 	if !errors.As(err, new(*ops.UnknownOutcome)) {
 		t.Errorf("got %v, want an unknown outcome", err)
@@ -334,7 +311,7 @@ func TestARollbackHasAWSUndoWhatStillGoesOn(t *testing.T) {
 	if _, bad := b.account.Do("StartInstanceRefresh", start); bad != nil {
 		t.Fatal(bad)
 	}
-	b.marks.rows["t"] = mark("starting", "")
+	b.marks.Rows["t"] = mark("starting", "")
 	time.Sleep(300 * time.Millisecond)
 	var out strings.Builder
 	b.must(b.RollBack(t.Context(), "t", p, &out))

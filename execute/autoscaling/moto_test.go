@@ -12,6 +12,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/peer"
@@ -43,7 +44,7 @@ func TestAgainstMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := open(t, url, "", &marks{rows: map[string]string{}})
+	x := open(t, url, "", executetest.NewMarks())
 	plan := func(args ...string) ops.Plan {
 		t.Helper()
 		p, err := x.Plan(context.WithoutCancel(t.Context()), execute.Request{Change: ops.Change{ID: "c", Action: "update-group", Args: args}})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,32 +17,10 @@ import (
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/cloudformation/cloudformationtest"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/ops"
 )
-
-// marks remembers in the process.
-type marks struct {
-	mu   sync.Mutex
-	rows map[string]string
-}
-
-func (m *marks) Mark(_ context.Context, token, note string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if was, ok := m.rows[token]; ok {
-		return was, false, nil
-	}
-	m.rows[token] = note
-	return note, true, nil
-}
-
-func (m *marks) Note(_ context.Context, token, note string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rows[token] = note
-	return nil
-}
 
 // bench is an executor on a strict account.
 type bench struct {
@@ -59,7 +36,7 @@ func open(t *testing.T, url, extra string) execute.Executor {
 		return yaml.NewDecoder(strings.NewReader("{region: eu-central-1, endpoint: \""+url+"\", poll: 5ms, "+extra+"}"), yaml.Strict()).Decode(into)
 	}
 	x, err := cloudformation.Driver.Open(t.Context(), decode, execute.Env{
-		Name: "aws", Host: "here", Dir: t.TempDir(), Marks: &marks{rows: map[string]string{}},
+		Name: "aws", Host: "here", Dir: t.TempDir(), Marks: executetest.NewMarks(),
 		Redact: func(s string) string { return s }, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

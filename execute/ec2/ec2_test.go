@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,38 +14,16 @@ import (
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/execute/ec2"
 	"github.com/fettleops/fettle/execute/ec2/ec2test"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/ops"
 )
-
-// marks remembers in the process.
-type marks struct {
-	mu   sync.Mutex
-	rows map[string]string
-}
-
-func (m *marks) Mark(_ context.Context, token, note string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if was, ok := m.rows[token]; ok {
-		return was, false, nil
-	}
-	m.rows[token] = note
-	return note, true, nil
-}
-
-func (m *marks) Note(_ context.Context, token, note string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rows[token] = note
-	return nil
-}
 
 type bench struct {
 	execute.Executor
 	t       *testing.T
 	account *ec2test.Account
-	marks   *marks
+	marks   *executetest.Marks
 }
 
 func open(t *testing.T, url, extra string, m execute.Marks) execute.Executor {
@@ -66,7 +43,7 @@ func open(t *testing.T, url, extra string, m execute.Marks) execute.Executor {
 
 func newBench(t *testing.T, extra string) *bench {
 	t.Helper()
-	b := &bench{t: t, account: ec2test.Start(t).Account("a"), marks: &marks{rows: map[string]string{}}}
+	b := &bench{t: t, account: ec2test.Start(t).Account("a"), marks: executetest.NewMarks()}
 	world(b.account)
 	b.Executor = open(t, b.account.URL, extra, b.marks)
 	return b
@@ -366,7 +343,7 @@ func TestLostAnswersDoNothingTwice(t *testing.T) {
 func TestWhoTakesOverUnderAnEndedContextPutsItBack(t *testing.T) {
 	b := newBench(t, "")
 	p := b.plan(ec2.Resize, web, "m5.large")
-	b.marks.rows["t"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `","from":{"type":"m5.xlarge","running":true}}`
+	b.marks.Rows["t"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `","from":{"type":"m5.xlarge","running":true}}`
 	b.instance(func(i *ec2test.Instance) { i.State, i.Type = "stopped", "m5.large" })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -374,7 +351,7 @@ func TestWhoTakesOverUnderAnEndedContextPutsItBack(t *testing.T) {
 	b.wants(err, ops.ErrUnavailable, "put back: running as m5.xlarge")
 	b.stands("m5.xlarge", "running")
 	// One that has arrived is found to have.
-	b.marks.rows["t2"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `","from":{"type":"m5.xlarge","running":true}}`
+	b.marks.Rows["t2"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `","from":{"type":"m5.xlarge","running":true}}`
 	b.instance(func(i *ec2test.Instance) { i.Type = "m5.large" })
 	if _, err := b.apply(ctx, "t2", p); err != nil {
 		t.Errorf("it runs as was wanted: %v", err)
@@ -390,7 +367,7 @@ func TestSomebodyElsesWorkIsLeftAlone(t *testing.T) {
 	_, err = b.RollBack(t.Context(), "t", p, io.Discard)
 	b.wants(err, ops.ErrConflict, "stays as it is")
 	// In the middle it is started again, as what somebody else made of it.
-	b.marks.rows["t2"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `","from":{"type":"m5.xlarge","running":true}}`
+	b.marks.Rows["t2"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `","from":{"type":"m5.xlarge","running":true}}`
 	b.instance(func(i *ec2test.Instance) { i.State = "stopped" })
 	_, err = b.apply(t.Context(), "t2", p)
 	b.wants(err, ops.ErrConflict, "by somebody else", "put back: running as m5.2xlarge")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/execute/ec2"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/peer"
@@ -22,7 +23,7 @@ import (
 func TestAgainstMoto(t *testing.T) {
 	peer.Long(t)
 	url := peer.Moto(t)
-	b := &bench{t: t, marks: &marks{rows: map[string]string{}}}
+	b := &bench{t: t, marks: executetest.NewMarks()}
 	b.Executor = open(t, url, "change_public_address: true\n", b.marks)
 	awsxtest.Credentials(t)
 	cfg, err := awsx.Open(t.Context(), awsx.Config{Region: "eu-central-1", Endpoint: url}, awsx.Env{})

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -115,29 +114,6 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// marks remembers in the process.
-type marks struct {
-	mu   sync.Mutex
-	rows map[string]string
-}
-
-func (m *marks) Mark(_ context.Context, token, note string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if was, ok := m.rows[token]; ok {
-		return was, false, nil
-	}
-	m.rows[token] = note
-	return note, true, nil
-}
-
-func (m *marks) Note(_ context.Context, token, note string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rows[token] = note
-	return nil
-}
-
 func open(t *testing.T, text string, m execute.Marks) execute.Executor {
 	t.Helper()
 	awsxtest.Credentials(t)
@@ -157,12 +133,12 @@ type bench struct {
 	execute.Executor
 	t       *testing.T
 	account *lambdatest.Account
-	marks   *marks
+	marks   *executetest.Marks
 }
 
 func newBench(t *testing.T, extra string) *bench {
 	t.Helper()
-	b := &bench{t: t, account: lambdatest.Start(t).Account("a"), marks: &marks{rows: map[string]string{}}}
+	b := &bench{t: t, account: lambdatest.Start(t).Account("a"), marks: executetest.NewMarks()}
 	world(b.account)
 	b.Executor = open(t, config(b.account.URL, extra), b.marks)
 	return b
@@ -202,7 +178,7 @@ func (b *bench) state(key, want string) {
 }
 
 func (b *bench) killed(token string) {
-	b.marks.rows[token] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339Nano) + `"}`
+	b.marks.Rows[token] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339Nano) + `"}`
 }
 
 func (b *bench) wants(err, class error, says ...string) {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/peer"
@@ -78,7 +79,7 @@ func TestAgainstMoto(t *testing.T) {
 invokes:
 - {name: act, function: echo, qualifier: live, payload: {ok: true, size: large}, verify: check, rollback: check}
 - {name: check, function: echo, payload: {ok: true}}
-`, &marks{rows: map[string]string{}})
+`, executetest.NewMarks())
 	p, err := x.Plan(t.Context(), execute.Request{Change: ops.Change{ID: "c", Action: "invoke", Args: []string{"act"}}})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	aws_rds "github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/execute/rds"
 	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
@@ -22,7 +23,7 @@ import (
 func TestAgainstMoto(t *testing.T) {
 	peer.Long(t)
 	url := peer.Moto(t)
-	b := &bench{t: t, marks: &marks{rows: map[string]string{}}}
+	b := &bench{t: t, marks: executetest.NewMarks()}
 	b.Executor = open(t, url, "class_check: false\n", b.marks)
 	awsxtest.Credentials(t)
 	cfg, err := awsx.Open(t.Context(), awsx.Config{Region: "eu-central-1", Endpoint: url}, awsx.Env{})

@@ -6,47 +6,24 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/execute/rds"
 	"github.com/fettleops/fettle/execute/rds/rdstest"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/ops"
 )
 
-// marks remembers in the process.
-type marks struct {
-	mu   sync.Mutex
-	rows map[string]string
-}
-
-func (m *marks) Mark(_ context.Context, token, note string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if was, ok := m.rows[token]; ok {
-		return was, false, nil
-	}
-	m.rows[token] = note
-	return note, true, nil
-}
-
-func (m *marks) Note(_ context.Context, token, note string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rows[token] = note
-	return nil
-}
-
 type bench struct {
 	execute.Executor
 	t       *testing.T
 	account *rdstest.Account
-	marks   *marks
+	marks   *executetest.Marks
 }
 
 func open(t *testing.T, url, extra string, m execute.Marks) execute.Executor {
@@ -66,7 +43,7 @@ func open(t *testing.T, url, extra string, m execute.Marks) execute.Executor {
 
 func newBench(t *testing.T, extra string) *bench {
 	t.Helper()
-	b := &bench{t: t, account: rdstest.Start(t).Account("a"), marks: &marks{rows: map[string]string{}}}
+	b := &bench{t: t, account: rdstest.Start(t).Account("a"), marks: executetest.NewMarks()}
 	world(b.account)
 	b.Executor = open(t, b.account.URL, extra, b.marks)
 	return b
@@ -295,7 +272,7 @@ func TestARebootIsNeverTakenTwice(t *testing.T) {
 	}
 	// A server that was killed right before it leaves nobody knowing.
 	began := time.Now().UTC().Add(time.Second).Format(time.RFC3339)
-	b.marks.rows["t2"] = `{"state":"going","at":"` + began + `","since":"` + began + `","sent":true}`
+	b.marks.Rows["t2"] = `{"state":"going","at":"` + began + `","since":"` + began + `","sent":true}`
 	for range 2 {
 		_, err := b.Apply(t.Context(), "t2", p, io.Discard)
 		if !errors.As(err, new(*ops.UnknownOutcome)) {
@@ -303,7 +280,7 @@ func TestARebootIsNeverTakenTwice(t *testing.T) {
 		}
 	}
 	// One whose restart is among the events is known to have happened.
-	b.marks.rows["t3"] = `{"state":"going","at":"` + began + `","since":"2020-01-01T00:00:00Z","sent":true}`
+	b.marks.Rows["t3"] = `{"state":"going","at":"` + began + `","since":"2020-01-01T00:00:00Z","sent":true}`
 	b.apply("t3", p)
 	if n := b.account.Calls("RebootDBInstance"); n != 1 {
 		t.Errorf("rebooted %d times", n)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -132,52 +131,29 @@ func TestCommandsAreSentOnce(t *testing.T) {
 	f("lost", func() { b.account.Lose("SendCommand") }, worked)
 	// A server that was killed before it knew the id finds the command.
 	p = b.plan(ssm.Run, "patch")
-	b.marks.rows["killed"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `"}`
+	b.marks.Rows["killed"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `"}`
 	_, err := b.Apply(t.Context(), "killed", p, io.Discard)
 	if !errors.As(err, new(*ops.UnknownOutcome)) {
 		t.Errorf("nobody knows whether it was sent: %v", err)
 	}
-	b.marks.rows["lost"] = b.marks.rows["killed"]
+	b.marks.Rows["lost"] = b.marks.Rows["killed"]
 	n := b.account.Begun()
 	if _, err := b.Apply(t.Context(), "lost", p, io.Discard); err != nil || b.account.Begun() != n {
 		t.Errorf("the command that was sent: %v, %d more", err, b.account.Begun()-n)
 	}
 }
 
-// marks remembers in the process.
-type marks struct {
-	mu   sync.Mutex
-	rows map[string]string
-}
-
-func (m *marks) Mark(_ context.Context, token, note string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if was, ok := m.rows[token]; ok {
-		return was, false, nil
-	}
-	m.rows[token] = note
-	return note, true, nil
-}
-
-func (m *marks) Note(_ context.Context, token, note string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.rows[token] = note
-	return nil
-}
-
 type bench struct {
 	execute.Executor
 	t       *testing.T
 	account *ssmtest.Account
-	marks   *marks
+	marks   *executetest.Marks
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	awsxtest.Credentials(t)
-	b := &bench{t: t, account: ssmtest.Start(t).Account("a"), marks: &marks{rows: map[string]string{}}}
+	b := &bench{t: t, account: ssmtest.Start(t).Account("a"), marks: executetest.NewMarks()}
 	world(b.account)
 	decode := func(into any) error {
 		return yaml.NewDecoder(strings.NewReader(config(b.account.URL, "grace: 5s\n")), yaml.Strict()).Decode(into)
@@ -265,7 +241,7 @@ func TestAutomation(t *testing.T) {
 		t.Errorf("started %d times, said %s", b.account.Begun(), out.String())
 	}
 	// A server that was killed before it knew the id starts it no second time.
-	b.marks.rows["t"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `"}`
+	b.marks.Rows["t"] = `{"state":"going","at":"` + time.Now().UTC().Format(time.RFC3339) + `"}`
 	if _, err := b.Apply(t.Context(), "t", p, io.Discard); err != nil || b.account.Begun() != 1 {
 		t.Errorf("started %d times, %v", b.account.Begun(), err)
 	}

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,43 +18,18 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/execute/terraform"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
-
-// marks keeps marks in memory.
-type marks struct {
-	mu sync.Mutex
-	m  map[string]string
-}
-
-func (m *marks) Mark(_ context.Context, token, note string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if got, ok := m.m[token]; ok {
-		return got, false, nil
-	}
-	m.m[token] = note
-	return note, true, nil
-}
-
-func (m *marks) Note(_ context.Context, token, note string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.m[token]; !ok {
-		return errors.New("note without a mark")
-	}
-	m.m[token] = note
-	return nil
-}
 
 // world is a configuration with an executor on it.
 type world struct {
 	t     *testing.T
 	dir   string // the configuration
 	own   string
-	marks *marks
+	marks *executetest.Marks
 	x     execute.Executor
 }
 
@@ -80,7 +54,7 @@ output "login" {
 func newWorld(t *testing.T, main, options string) *world {
 	t.Helper()
 	peer.Terraform(t)
-	w := &world{t: t, dir: t.TempDir(), own: t.TempDir(), marks: &marks{m: map[string]string{}}}
+	w := &world{t: t, dir: t.TempDir(), own: t.TempDir(), marks: executetest.NewMarks()}
 	write(t, filepath.Join(w.dir, "main.tf"), main)
 	w.reopen(options)
 	return w
@@ -472,7 +446,7 @@ func TestKilledServerFindsItsApplyAgain(t *testing.T) {
 		if err := json.Unmarshal([]byte(order), &a); err != nil {
 			t.Fatal(err)
 		}
-		w := &world{t: t, dir: a.Dir, own: a.Own, marks: &marks{m: a.Marks}}
+		w := &world{t: t, dir: a.Dir, own: a.Own, marks: &executetest.Marks{Rows: a.Marks}}
 		w.reopen("")
 		_, err := w.x.Apply(t.Context(), "t1", a.Plan, os.Stdout)
 		t.Fatalf("apply returned %v before the kill", err)
@@ -481,7 +455,7 @@ func TestKilledServerFindsItsApplyAgain(t *testing.T) {
 		w := newWorld(t, "", "")
 		write(t, filepath.Join(w.dir, "main.tf"), fmt.Sprintf(slow, w.dir))
 		p := w.plan("apply")
-		order, err := json.Marshal(adoption{Dir: w.dir, Own: w.own, Marks: w.marks.m, Plan: p})
+		order, err := json.Marshal(adoption{Dir: w.dir, Own: w.own, Marks: w.marks.Rows, Plan: p})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -511,7 +485,7 @@ func TestKilledServerFindsItsApplyAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.marks.m["t1"] = string(mark)
+		w.marks.Rows["t1"] = string(mark)
 		if killTerraform {
 			for _, pid := range workers(t, w.own) {
 				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
