@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -60,6 +61,10 @@ type Tx interface {
 	Reader
 	// Exec runs a statement and returns the number of rows it touched.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
+	// Send runs a statement whose count nobody needs. On PostgreSQL it goes out
+	// together with what follows it, which saves a round trip. A failure fails
+	// the caller's part, like that of every statement.
+	Send(ctx context.Context, query string, args ...any)
 	// AfterCommit runs f once, after the transaction is durable; never when it fails.
 	AfterCommit(f func())
 	// SQL returns the transaction of the SQLite engine, nil on PostgreSQL.
@@ -117,9 +122,9 @@ func (d *DB) Read() Reader {
 // Write runs fn in a write transaction and returns once it is durable.
 //
 // fn may run twice: the first time it shares its transaction with other
-// callers; if any of them fails, all are rolled back and each runs again
-// behind a savepoint of its own, so that one failure does not undo its
-// neighbours. Therefore fn does SQL only, sets (never adds to) what it
+// callers; if one of them fails after it has written, all are rolled back and
+// each runs again behind a savepoint of its own, so that one failure does not
+// undo its neighbours. Therefore fn does SQL only, sets (never adds to) what it
 // captured, and calls neither Write nor anything slow. An error of fn rolls
 // its own work back and is returned as it is. A statement that failed fails
 // fn's part on both engines even if fn overlooks it: PostgreSQL would refuse
@@ -264,10 +269,15 @@ func (d *DB) attempt(group []*request, savepoints bool) (failed bool, err error)
 			}
 		}
 		r.err = call(r.fn, part)
+		if savepoints {
+			_ = tx.flush(context.Background()) // noted
+		}
 		if r.err == nil {
 			r.err = part.failed()
 		}
 		switch {
+		case r.err != nil && part.clean():
+			r.after = nil // it leaves nothing behind: its neighbours go on
 		case r.err != nil && !savepoints:
 			return true, nil // a group of one ends here, rolled back, its error kept
 		case r.err != nil:
@@ -281,6 +291,13 @@ func (d *DB) attempt(group []*request, savepoints bool) (failed bool, err error)
 				return false, err
 			}
 		}
+	}
+	if !slices.ContainsFunc(group, func(r *request) bool { return r.err == nil }) {
+		return false, nil // rolled back: there is nothing to commit
+	}
+	if err := tx.flush(context.Background()); err != nil {
+		group[0].err = fmt.Errorf("a statement failed: %w", err) // larger groups run again and learn whose it was
+		return true, nil
 	}
 	hit(group, "before")
 	if err := tx.commit(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -442,4 +443,171 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+}
+
+// together makes one group of writes: they wait while the first one runs, and
+// are queued in order.
+func together(t *testing.T, d *db.DB, fns ...func(tx db.Tx) error) []error {
+	t.Helper()
+	began, gate := make(chan struct{}), make(chan struct{})
+	errs := make([]error, len(fns))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = d.Write(t.Context(), func(db.Tx) error {
+			close(began)
+			<-gate
+			return nil
+		})
+	})
+	<-began
+	for i, fn := range fns {
+		wg.Go(func() { errs[i] = d.Write(t.Context(), fn) })
+		for d.Waiting() <= i {
+			runtime.Gosched()
+		}
+	}
+	close(gate)
+	wg.Wait()
+	return errs
+}
+
+func insert(t *testing.T, tx db.Tx, k int64) error {
+	_, err := tx.Exec(t.Context(), "INSERT INTO t (k, v) VALUES ($1, 'x')", k)
+	return err
+}
+
+func TestFailureThatWroteNothingCostsItsNeighboursNothing(t *testing.T) {
+	f := func(fail func(t *testing.T, tx db.Tx) error, wantRuns int) {
+		t.Helper()
+		onBoth(t, func(t *testing.T, d *db.DB) {
+			if err := put(t.Context(), d, 100); err != nil {
+				t.Fatal(err)
+			}
+			runs, hooks := 0, 0
+			good := func(k int64) func(db.Tx) error {
+				return func(tx db.Tx) error {
+					runs++
+					return insert(t, tx, k)
+				}
+			}
+			errs := together(t, d, good(1), func(tx db.Tx) error {
+				tx.AfterCommit(func() { hooks++ })
+				return fail(t, tx)
+			}, good(2))
+			if errs[0] != nil || errs[1] == nil || errs[2] != nil || hooks != 0 {
+				t.Errorf("errors %v, %d hooks of the one that failed", errs, hooks)
+			}
+			if runs != wantRuns || count(t, d) != 3 {
+				t.Errorf("its neighbours ran %d times for %d rows, want %d for 3", runs, count(t, d), wantRuns)
+			}
+		})
+	}
+	boom := errors.New("boom")
+	f(func(*testing.T, db.Tx) error { return boom }, 2)
+	f(func(t *testing.T, tx db.Tx) error {
+		var v string
+		_ = tx.QueryRow(t.Context(), "SELECT v FROM t WHERE k = 100").Scan(&v)
+		return boom
+	}, 2)
+	f(func(t *testing.T, tx db.Tx) error {
+		n, err := tx.Exec(t.Context(), "UPDATE t SET v = 'y' WHERE k = 101")
+		return errors.Join(boom, err, fmt.Errorf("%d rows", n))
+	}, 2)
+	f(func(t *testing.T, tx db.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE t SET v = 'y' WHERE k = 100")
+		return errors.Join(boom, err)
+	}, 3)
+	f(func(t *testing.T, tx db.Tx) error {
+		var k int64
+		_ = tx.QueryRow(t.Context(), "INSERT INTO t (k, v) VALUES (7, 'x') RETURNING k").Scan(&k)
+		return boom
+	}, 3)
+	f(func(t *testing.T, tx db.Tx) error { return insert(t, tx, 100) }, 3) // the statement itself fails
+	f(func(t *testing.T, tx db.Tx) error {
+		tx.Send(t.Context(), "INSERT INTO t (k, v) VALUES (8, 'x')")
+		return boom
+	}, 3)
+}
+
+func TestSentStatementsKeepTheirPlace(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *db.DB) {
+		var seen [3]string
+		errs := together(t, d, func(tx db.Tx) error {
+			ctx := t.Context()
+			tx.Send(ctx, "INSERT INTO t (k, v) VALUES (1, 'a')")
+			tx.Send(ctx, "UPDATE t SET v = 'b' WHERE k = $1", 1)
+			if err := tx.QueryRow(ctx, "SELECT v FROM t WHERE k = $1", 1).Scan(&seen[0]); err != nil {
+				return err
+			}
+			tx.Send(ctx, "UPDATE t SET v = 'c' WHERE k = 1")
+			rows, err := tx.Query(ctx, "SELECT v FROM t")
+			all, err := db.Collect(rows, err, func(r db.Row) (v string, err error) { return v, r.Scan(&v) })
+			if err != nil {
+				return err
+			}
+			seen[1] = strings.Join(all, ",")
+			tx.Send(ctx, "UPDATE t SET v = 'd' WHERE k = 1")
+			if n, err := tx.Exec(ctx, "UPDATE t SET v = v || 'e' WHERE k = 1"); err != nil || n != 1 {
+				return fmt.Errorf("%d rows, %w", n, err)
+			}
+			tx.Send(ctx, "UPDATE t SET v = v || 'f' WHERE k = 1")
+			return nil
+		}, func(tx db.Tx) error { // sees what the one before has sent
+			return tx.QueryRow(t.Context(), "SELECT v FROM t WHERE k = 1").Scan(&seen[2])
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		if want := [3]string{"b", "c", "def"}; seen != want {
+			t.Errorf("read %q, want %q", seen, want)
+		}
+	})
+}
+
+func TestSentStatementThatFailsFailsItsCaller(t *testing.T) {
+	f := func(name string, after func(t *testing.T, tx db.Tx) error) {
+		onBoth(t, func(t *testing.T, d *db.DB) {
+			if err := put(t.Context(), d, 100); err != nil {
+				t.Fatal(err)
+			}
+			bad := func(tx db.Tx) error {
+				tx.Send(t.Context(), "INSERT INTO t (k, v) VALUES (100, 'again')")
+				return after(t, tx)
+			}
+			put := func(k int64) func(tx db.Tx) error {
+				return func(tx db.Tx) error { return insert(t, tx, k) }
+			}
+			errs := together(t, d, put(1), bad, put(2), bad)
+			if errs[0] != nil || errs[1] == nil || errs[2] != nil || errs[3] == nil || count(t, d) != 3 {
+				t.Errorf("%s: errors %v, %d rows", name, errs, count(t, d))
+			}
+			if err := d.Write(t.Context(), bad); err == nil {
+				t.Errorf("%s: alone it passed", name)
+			}
+			if err := d.Write(t.Context(), put(3)); err != nil {
+				t.Errorf("%s: the next write: %v", name, err)
+			}
+		})
+	}
+	f("nothing follows", func(*testing.T, db.Tx) error { return nil })
+	f("a query", func(t *testing.T, tx db.Tx) error {
+		rows, err := tx.Query(t.Context(), "SELECT v FROM t")
+		if err == nil {
+			rows.Close()
+		}
+		return nil // overlooks it
+	})
+	f("a row", func(t *testing.T, tx db.Tx) error {
+		var v string
+		_ = tx.QueryRow(t.Context(), "SELECT v FROM t WHERE k = 100").Scan(&v)
+		return nil
+	})
+	f("a statement", func(t *testing.T, tx db.Tx) error {
+		_ = insert(t, tx, 9)
+		return nil
+	})
+	f("the transaction itself", func(t *testing.T, tx db.Tx) error {
+		tx.PGX()
+		return nil
+	})
 }

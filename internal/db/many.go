@@ -18,7 +18,7 @@ func InsertMany(ctx context.Context, tx Tx, head, tail string, rows [][]any) err
 		return nil
 	}
 	width, mark := len(rows[0]), "?"
-	if tx.PGX() != nil {
+	if tx.SQL() == nil {
 		mark = "$"
 	}
 	full := ""
