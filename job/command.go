@@ -115,17 +115,11 @@ func (q *Queue) insert(ctx context.Context, tx db.Tx, now time.Time, jobs []queu
 			continue
 		}
 		// River itself keeps a short snooze this way: available, with its time.
-		if _, err := tx.Exec(ctx, "UPDATE river_job SET state = 'available' WHERE id = $1 AND state = 'scheduled'", inserted[i].Job.ID); err != nil {
-			return fmt.Errorf("job: queue a command due soon: %w", err)
-		}
+		tx.Send(ctx, "UPDATE river_job SET state = 'available' WHERE id = $1 AND state = 'scheduled'", inserted[i].Job.ID)
 	}
 	tx.AfterCommit(func() {
 		for wait := range rings {
-			if wait == 0 {
-				q.bell.ring()
-			} else {
-				time.AfterFunc(wait+time.Millisecond, q.bell.ring)
-			}
+			q.bell.ringIn(wait)
 		}
 	})
 	return nil
@@ -148,7 +142,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[work]) error {
 			return err
 		}
 		if finished { // by a worker that was taken for dead
-			return q.db.Write(ctxRecord, func(tx db.Tx) error { return q.river.complete(ctxRecord, tx, j) })
+			return q.db.Write(ctxRecord, func(tx db.Tx) error { q.complete(ctxRecord, tx, j); return nil })
 		}
 	}
 	began := q.clock()
@@ -279,7 +273,8 @@ func (q *Queue) record(ctx context.Context, tx db.Tx, j *river.Job[work], o outc
 			return err
 		}
 	}
-	return q.river.complete(ctx, tx, j)
+	q.complete(ctx, tx, j)
+	return nil
 }
 
 const (

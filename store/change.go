@@ -21,10 +21,13 @@ type changeRow struct {
 	wake   time.Time
 }
 
-func scanChange(r db.Row) (changeRow, error) {
+func scanChange(r db.Row) (changeRow, error) { return scanChangeAnd(r) }
+
+// scanChangeAnd scans also the columns behind those of the change.
+func scanChangeAnd(r db.Row, also ...any) (changeRow, error) {
 	var version, wake int64
 	var body string
-	if err := r.Scan(&version, &wake, &body); err != nil {
+	if err := r.Scan(append([]any{&version, &wake, &body}, also...)...); err != nil {
 		return changeRow{}, err
 	}
 	var c ops.Change
@@ -36,14 +39,22 @@ func scanChange(r db.Row) (changeRow, error) {
 }
 
 // findChange reads a change by id or by the number people use, CHG-42.
+// whichChange returns the condition, on its one argument, that finds a change.
+func whichChange(idOrKey string) (where string, arg any, err error) {
+	if len(idOrKey) <= 4 || !strings.EqualFold(idOrKey[:4], "CHG-") {
+		return "id = $1", idOrKey, nil
+	}
+	n, err := strconv.ParseInt(idOrKey[4:], 10, 64)
+	if err != nil {
+		return "", nil, fmt.Errorf("change %q is neither an id nor a key like CHG-42: %w", idOrKey, ops.ErrInvalid)
+	}
+	return "number = $1", n, nil
+}
+
 func findChange(ctx context.Context, r db.Reader, idOrKey string) (changeRow, error) {
-	where, arg := "id = $1", any(idOrKey)
-	if len(idOrKey) > 4 && strings.EqualFold(idOrKey[:4], "CHG-") {
-		n, err := strconv.ParseInt(idOrKey[4:], 10, 64)
-		if err != nil {
-			return changeRow{}, fmt.Errorf("change %q is neither an id nor a key like CHG-42: %w", idOrKey, ops.ErrInvalid)
-		}
-		where, arg = "number = $1", n
+	where, arg, err := whichChange(idOrKey)
+	if err != nil {
+		return changeRow{}, err
 	}
 	row, err := scanChange(r.QueryRow(ctx, "SELECT "+changeColumns+" FROM change WHERE "+where, arg))
 	if errors.Is(err, db.ErrNoRows) {
@@ -143,12 +154,24 @@ func (s *Store) RunsOfChange(ctx context.Context, changeID string) ([]ops.Run, e
 // LoadChange reads a change, its current plan (zero when it has none) and when
 // it wants to be woken, inside a transaction.
 func (s *Store) LoadChange(ctx context.Context, tx db.Tx, idOrKey string) (ops.Change, ops.Plan, time.Time, error) {
-	row, err := findChange(ctx, tx, idOrKey)
+	where, arg, err := whichChange(idOrKey)
+	if err != nil {
+		return ops.Change{}, ops.Plan{}, time.Time{}, err
+	}
+	var newest string // which is the current one, unless a new one is awaited
+	row, err := scanChangeAnd(tx.QueryRow(ctx, "SELECT "+changeColumns+", COALESCE((SELECT body FROM plan WHERE change_id = change.id ORDER BY revision DESC LIMIT 1), '') FROM change WHERE "+where, arg), &newest)
+	if errors.Is(err, db.ErrNoRows) {
+		err = fmt.Errorf("change %s: %w", idOrKey, ops.ErrNotFound)
+	}
 	if err != nil || row.change.PlanID == "" {
 		return row.change, ops.Plan{}, row.wake, err
 	}
-	p, err := findPlan(ctx, tx, row.change.PlanID)
-	return row.change, p, row.wake, err
+	var p ops.Plan
+	if err := json.Unmarshal([]byte(newest), &p); err != nil || p.ID != row.change.PlanID {
+		p, err = findPlan(ctx, tx, row.change.PlanID)
+		return row.change, p, row.wake, err
+	}
+	return row.change, p, row.wake, nil
 }
 
 // SaveChange writes a change with its plan, approvals and run. A change of
@@ -192,12 +215,9 @@ func (s *Store) SaveChange(ctx context.Context, tx db.Tx, c ops.Change, p ops.Pl
 		if err != nil {
 			return fmt.Errorf("store: approval of %s: %w: %w", c.Key(), err, ops.ErrInternal)
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO approval (change_id, position, principal, decision, digest, revision, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		tx.Send(ctx, `INSERT INTO approval (change_id, position, principal, decision, digest, revision, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (change_id, position) DO UPDATE SET body = excluded.body`,
 			c.ID, int64(i), a.Principal, string(a.Decision), a.Digest, int64(a.Revision), millis(a.At), string(b))
-		if err != nil {
-			return fmt.Errorf("store: save an approval of %s: %w", c.Key(), err)
-		}
 	}
 	return s.saveRun(ctx, tx, c)
 }
@@ -210,11 +230,8 @@ func (s *Store) savePlan(ctx context.Context, tx db.Tx, p ops.Plan) error {
 	if err != nil {
 		return fmt.Errorf("store: plan %s: %w: %w", p.ID, err, ops.ErrInternal)
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO plan (id, change_id, revision, digest, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
+	tx.Send(ctx, "INSERT INTO plan (id, change_id, revision, digest, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
 		p.ID, p.ChangeID, int64(p.Revision), p.Digest, string(body))
-	if err != nil {
-		return fmt.Errorf("store: save plan %s: %w", p.ID, err)
-	}
 	return nil
 }
 
@@ -223,14 +240,17 @@ func (s *Store) saveRun(ctx context.Context, tx db.Tx, c ops.Change) error {
 		return nil
 	}
 	r := *c.Run
-	if !r.State.Final() {
-		if err := none(ctx, tx, "another run holds "+c.Lock(),
-			"SELECT COUNT(*) FROM run WHERE lock = $1 AND id <> $2 AND state NOT IN ('succeeded', 'failed', 'rolled_back')", c.Lock(), r.ID); err != nil {
-			return err
-		}
-	}
-	if err := none(ctx, tx, "the plan has a run already", "SELECT COUNT(*) FROM run WHERE plan_id = $1 AND id <> $2", r.PlanID, r.ID); err != nil {
-		return err
+	var ofPlan, ofLock int64
+	err := tx.QueryRow(ctx, `SELECT (SELECT COUNT(*) FROM run WHERE plan_id = $1 AND id <> $3),
+		(SELECT COUNT(*) FROM run WHERE lock = $2 AND id <> $3 AND state NOT IN ('succeeded', 'failed', 'rolled_back'))`,
+		r.PlanID, c.Lock(), r.ID).Scan(&ofPlan, &ofLock)
+	switch {
+	case err != nil:
+		return fmt.Errorf("store: other runs of the plan or the lock of %s: %w", c.Key(), err)
+	case ofPlan > 0:
+		return fmt.Errorf("store: the plan has a run already: %w", ops.ErrConflict)
+	case ofLock > 0 && !r.State.Final():
+		return fmt.Errorf("store: another run holds %s: %w", c.Lock(), ops.ErrConflict)
 	}
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -240,12 +260,9 @@ func (s *Store) saveRun(ctx context.Context, tx db.Tx, c ops.Change) error {
 	if c.Automated() {
 		automated = 1
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO run (id, change_id, plan_id, lock, resource_id, automated, state, started_at, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+	tx.Send(ctx, `INSERT INTO run (id, change_id, plan_id, lock, resource_id, automated, state, started_at, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body`,
 		r.ID, c.ID, r.PlanID, c.Lock(), c.ResourceID, automated, string(r.State), millis(r.StartedAt), string(body))
-	if err != nil {
-		return fmt.Errorf("store: save run %s: %w", r.ID, err)
-	}
 	return nil
 }
 

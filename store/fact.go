@@ -20,11 +20,14 @@ func (s *Store) Tell(ctx context.Context, tx db.Tx, facts ...ops.Fact) ([]ops.Fa
 		return nil, nil
 	}
 	var last int64
-	if err := tx.QueryRow(ctx, "SELECT COALESCE(MAX(seq), 0) FROM fact").Scan(&last); err != nil {
-		return nil, fmt.Errorf("store: read the last fact: %w", err)
+	var first string // hash of the newest fact about what the first of facts is about
+	err := tx.QueryRow(ctx, `SELECT COALESCE((SELECT MAX(seq) FROM fact), 0), COALESCE((SELECT hash FROM fact WHERE subject = $1 ORDER BY seq DESC LIMIT 1), '')`,
+		facts[0].Subject).Scan(&last, &first)
+	if err != nil {
+		return nil, fmt.Errorf("store: read the last fact, and that about %s: %w", facts[0].Subject, err)
 	}
 	now := s.clock().UTC().Truncate(time.Millisecond)
-	prev := map[string]string{}
+	prev := map[string]string{facts[0].Subject: first}
 	out := make([]ops.Fact, 0, len(facts))
 	for _, f := range facts {
 		if f.Subject == "" || f.Kind == "" {
@@ -42,11 +45,8 @@ func (s *Store) Tell(ctx context.Context, tx db.Tx, facts ...ops.Fact) ([]ops.Fa
 		f.At = f.At.UTC().Truncate(time.Millisecond)
 		f.Hash = f.ComputeHash()
 		prev[f.Subject] = f.Hash
-		_, err := tx.Exec(ctx, "INSERT INTO fact ("+factColumns+") VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
+		tx.Send(ctx, "INSERT INTO fact ("+factColumns+") VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
 			f.Seq, f.ID, f.Subject, string(f.Kind), int64(f.Version), f.At.UnixMilli(), f.RecordedAt.UnixMilli(), f.Principal, f.Cause, string(f.Body), f.Prev, f.Hash)
-		if err != nil {
-			return nil, fmt.Errorf("store: record %s about %s: %w", f.Kind, f.Subject, err)
-		}
 		out = append(out, f)
 	}
 	for _, f := range s.told {

@@ -65,19 +65,6 @@ func scanEdge(r db.Row) (graph.Edge, error) {
 	return e, r.Scan(&e.Source, &e.From, &e.To)
 }
 
-// needs returns the ids of what a resource needs, whoever says so.
-func (s *Store) needs(ctx context.Context, r db.Reader, id string) ([]string, error) {
-	rows, err := r.Query(ctx, "SELECT DISTINCT needs_id FROM resource_edge WHERE resource_id = $1 ORDER BY needs_id", id)
-	out, err := db.Collect(rows, err, func(r db.Row) (string, error) {
-		var needs string
-		return needs, r.Scan(&needs)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("store: read what resource %s needs: %w", id, err)
-	}
-	return out, nil
-}
-
 // Graph returns all edges as one graph.
 func (s *Store) Graph(ctx context.Context) (*graph.Graph, error) {
 	rows, err := s.db.Read().Query(ctx, "SELECT source, resource_id, needs_id FROM resource_edge")

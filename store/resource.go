@@ -173,26 +173,34 @@ func (s *Store) Resource(ctx context.Context, idOrAlias string) (ops.Resource, e
 }
 
 func (s *Store) resource(ctx context.Context, r db.Reader, idOrAlias string) (ops.Resource, error) {
+	rows, err := r.Query(ctx, `WITH found AS (SELECT id, kind, name, labels FROM resource
+			WHERE id = COALESCE((SELECT resource_id FROM resource_alias WHERE alias = $1), (SELECT merged_into FROM resource WHERE id = $1 AND merged_into <> ''), $1))
+		SELECT 'resource' AS part, id, kind, name, labels FROM found
+		UNION ALL SELECT 'alias', alias, '', '', 'null' FROM resource_alias WHERE resource_id = (SELECT id FROM found)
+		UNION ALL SELECT 'needs', needs_id, '', '', 'null' FROM (SELECT DISTINCT needs_id FROM resource_edge WHERE resource_id = (SELECT id FROM found)) AS edge
+		ORDER BY 1, 2`, idOrAlias)
 	var out ops.Resource
-	err := r.QueryRow(ctx, `SELECT id, kind, name, labels FROM resource
-		WHERE id = COALESCE((SELECT resource_id FROM resource_alias WHERE alias = $1), (SELECT merged_into FROM resource WHERE id = $1 AND merged_into <> ''), $1)`,
-		idOrAlias).Scan(&out.ID, &out.Kind, &out.Name, inJSON{&out.Labels})
-	if errors.Is(err, db.ErrNoRows) {
-		return out, fmt.Errorf("store: resource %q: %w", idOrAlias, ops.ErrNotFound)
-	}
+	_, err = db.Collect(rows, err, func(r db.Row) (struct{}, error) {
+		var part string
+		var one ops.Resource
+		err := r.Scan(&part, &one.ID, &one.Kind, &one.Name, inJSON{&one.Labels})
+		switch part {
+		case "alias":
+			out.Aliases = append(out.Aliases, one.ID)
+		case "needs":
+			out.DependsOn = append(out.DependsOn, one.ID)
+		case "resource":
+			out.ID, out.Kind, out.Name, out.Labels = one.ID, one.Kind, one.Name, one.Labels
+		}
+		return struct{}{}, err
+	})
 	if err != nil {
 		return out, fmt.Errorf("store: read resource %q: %w", idOrAlias, err)
 	}
-	rows, err := r.Query(ctx, "SELECT alias FROM resource_alias WHERE resource_id = $1 ORDER BY alias", out.ID)
-	out.Aliases, err = db.Collect(rows, err, func(r db.Row) (string, error) {
-		var a string
-		return a, r.Scan(&a)
-	})
-	if err != nil {
-		return out, fmt.Errorf("store: read the aliases of resource %s: %w", out.ID, err)
+	if out.ID == "" {
+		return out, fmt.Errorf("store: resource %q: %w", idOrAlias, ops.ErrNotFound)
 	}
-	out.DependsOn, err = s.needs(ctx, r, out.ID)
-	return out, err
+	return out, nil
 }
 
 // CountResources returns how many resources are known, those that were merged
