@@ -26,6 +26,19 @@ func (c classed) Write(ctx context.Context, edits ...record.Edit) error {
 	return withClass(c.inner.Write(ctx, edits...))
 }
 
+func (c classed) Transact(ctx context.Context, f func(context.Context, record.Reader) ([]record.Edit, error)) error {
+	return withClass(c.inner.Transact(ctx, func(ctx context.Context, now record.Reader) ([]record.Edit, error) {
+		return f(ctx, classedReader{now})
+	}))
+}
+
+type classedReader struct{ inner record.Reader }
+
+func (c classedReader) Get(ctx context.Context, key string) (record.Record, error) {
+	r, err := c.inner.Get(ctx, key)
+	return r, withClass(err)
+}
+
 func withClass(err error) error {
 	for _, x := range []struct{ is, class error }{
 		{record.ErrMissing, ops.ErrNotFound}, {record.ErrMoved, ops.ErrConflict}, {record.ErrUnfit, ops.ErrInvalid},

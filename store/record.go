@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/record"
@@ -21,8 +23,12 @@ type records struct {
 }
 
 func (r *records) Get(ctx context.Context, key string) (record.Record, error) {
+	return r.get(ctx, r.db.Read(), key)
+}
+
+func (r *records) get(ctx context.Context, from db.Reader, key string) (record.Record, error) {
 	out := record.Record{Key: key}
-	err := r.db.Read().QueryRow(ctx, "SELECT version, value FROM record WHERE namespace = $1 AND key = $2",
+	err := from.QueryRow(ctx, "SELECT version, value FROM record WHERE namespace = $1 AND key = $2",
 		r.namespace, []byte(key)).Scan(&out.Version, &out.Value)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
@@ -53,52 +59,89 @@ func (r *records) List(ctx context.Context, prefix, after string, limit int) ([]
 }
 
 func (r *records) Write(ctx context.Context, edits ...record.Edit) error {
+	return r.db.Write(ctx, func(tx db.Tx) error { return r.apply(ctx, tx, edits) })
+}
+
+func (r *records) Transact(ctx context.Context, f func(ctx context.Context, now record.Reader) ([]record.Edit, error)) error {
+	return r.db.Write(ctx, func(tx db.Tx) error {
+		edits, err := f(ctx, recordsIn{r, tx})
+		if err != nil {
+			return err
+		}
+		return r.apply(ctx, tx, edits)
+	})
+}
+
+// recordsIn reads the table as a transaction sees it.
+type recordsIn struct {
+	*records
+	tx db.Tx
+}
+
+func (r recordsIn) Get(ctx context.Context, key string) (record.Record, error) {
+	return r.get(ctx, r.tx, key)
+}
+
+// apply refuses before it writes, so that a writer who comes too late costs
+// those it shares the transaction with nothing.
+func (r *records) apply(ctx context.Context, tx db.Tx, edits []record.Edit) error {
 	for _, e := range edits {
 		if err := e.Check(); err != nil {
 			return fmt.Errorf("%w: %w", err, ops.ErrInvalid)
 		}
 	}
-	return r.db.Write(ctx, func(tx db.Tx) error {
-		// One count over all keys, so that a key that was deleted and comes back
-		// never has a version again that somebody has seen.
-		var version int64
-		err := tx.QueryRow(ctx, `INSERT INTO number (kind, last) VALUES ('record', 1)
-			ON CONFLICT (kind) DO UPDATE SET last = number.last + 1 RETURNING last`).Scan(&version)
-		if err != nil {
-			return fmt.Errorf("store: next record version: %w", err)
-		}
-		for _, e := range edits {
-			if err := r.write(ctx, tx, e, version); err != nil {
-				return err
-			}
-		}
+	if len(edits) == 0 {
 		return nil
-	})
-}
-
-func (r *records) write(ctx context.Context, tx db.Tx, e record.Edit, version int64) error {
-	var n int64
-	var err error
-	key := []byte(e.Key)
-	switch {
-	case e.Value == nil:
-		n, err = tx.Exec(ctx, "DELETE FROM record WHERE namespace = $1 AND key = $2 AND (version = $3 OR $3 = -1)", r.namespace, key, e.Version)
-		if e.Version == record.Any {
-			n = 1 // it does not matter whether there was one
-		}
-	case e.Version > 0:
-		n, err = tx.Exec(ctx, "UPDATE record SET value = $3, version = $4 WHERE namespace = $1 AND key = $2 AND version = $5",
-			r.namespace, key, e.Value, version, e.Version)
-	default:
-		n, err = tx.Exec(ctx, `INSERT INTO record (namespace, key, version, value) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, version = excluded.version WHERE $5 = -1`,
-			r.namespace, key, version, e.Value, e.Version)
 	}
+	versions, err := r.versions(ctx, tx, edits)
 	if err != nil {
-		return fmt.Errorf("store: write record %s: %w", e.Key, err)
+		return err
 	}
-	if n == 0 {
-		return fmt.Errorf("record %s is no longer at version %d: %w: %w", e.Key, e.Version, record.ErrMoved, ops.ErrConflict)
+	for _, e := range edits {
+		if e.Version != record.Any && versions[e.Key] != e.Version {
+			return fmt.Errorf("record %s is no longer at version %d: %w: %w", e.Key, e.Version, record.ErrMoved, ops.ErrConflict)
+		}
+	}
+	// One count over all keys, so that a key that was deleted and comes back
+	// never has a version again that somebody has seen.
+	var version int64
+	err = tx.QueryRow(ctx, `INSERT INTO number (kind, last) VALUES ('record', 1)
+		ON CONFLICT (kind) DO UPDATE SET last = number.last + 1 RETURNING last`).Scan(&version)
+	if err != nil {
+		return fmt.Errorf("store: next record version: %w", err)
+	}
+	for _, e := range edits {
+		if e.Value == nil {
+			tx.Send(ctx, "DELETE FROM record WHERE namespace = $1 AND key = $2", r.namespace, []byte(e.Key))
+			continue
+		}
+		tx.Send(ctx, `INSERT INTO record (namespace, key, version, value) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, version = excluded.version`,
+			r.namespace, []byte(e.Key), version, e.Value)
 	}
 	return nil
+}
+
+// versions returns at which version the edited records are, those that are
+// there.
+func (r *records) versions(ctx context.Context, tx db.Tx, edits []record.Edit) (map[string]int64, error) {
+	out := make(map[string]int64, len(edits))
+	for part := range slices.Chunk(edits, maxMarks) {
+		args := []any{r.namespace}
+		for _, e := range part {
+			args = append(args, []byte(e.Key))
+		}
+		rows, err := tx.Query(ctx, "SELECT key, version FROM record WHERE namespace = $1 AND key IN ("+strings.TrimPrefix(marks(len(args)), "$1,")+")", args...)
+		_, err = db.Collect(rows, err, func(row db.Row) (struct{}, error) {
+			var key []byte
+			var version int64
+			err := row.Scan(&key, &version)
+			out[string(key)] = version
+			return struct{}{}, err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("store: versions of records: %w", err)
+		}
+	}
+	return out, nil
 }

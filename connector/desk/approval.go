@@ -77,7 +77,7 @@ func (d *Desk) AsksApproval() bool { return true }
 func (d *Desk) RequestApproval(ctx context.Context, ref, plan string) (connector.Copy, error) {
 	return d.moveRequest(ctx, ref, func(r *row) error {
 		if r.Fields.Plan != plan {
-			return stale{fmt.Errorf("%s shows plan %.20q, not %.20q: %w", r.displayed(), r.Fields.Plan, plan, ops.ErrConflict)}
+			return fmt.Errorf("%s shows plan %.20q, not %.20q: %w", r.displayed(), r.Fields.Plan, plan, ops.ErrConflict)
 		}
 		// A withdrawn request for the same plan may be put again; one that was
 		// decided or still stands may not.
@@ -139,9 +139,9 @@ func (d *Desk) Decide(ctx context.Context, ref, by string, what ops.Decision, co
 		q := r.open()
 		switch {
 		case q == nil:
-			return nil, stale{fmt.Errorf("%s waits for no approval: %w", r.displayed(), ops.ErrConflict)}
+			return nil, fmt.Errorf("%s waits for no approval: %w", r.displayed(), ops.ErrConflict)
 		case slices.ContainsFunc(q.Decisions, func(x decision) bool { return x.By == by }):
-			return nil, stale{fmt.Errorf("%s: %s has decided already: %w", r.displayed(), by, ops.ErrConflict)}
+			return nil, fmt.Errorf("%s: %s has decided already: %w", r.displayed(), by, ops.ErrConflict)
 		}
 		q.Decisions = append(q.Decisions, decision{by, what, comment, d.now()})
 		q.Open = what == ops.Approved // others may have to approve, too
@@ -178,7 +178,7 @@ func (d *Desk) Attach(ctx context.Context, ref string, f connector.File) error {
 
 // Files implements connector.Attacher.
 func (d *Desk) Files(ctx context.Context, ref string) ([]string, error) {
-	r, err := d.row(ctx, ref)
+	r, err := d.row(ctx, d.env.Records, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -187,12 +187,12 @@ func (d *Desk) Files(ctx context.Context, ref string) ([]string, error) {
 
 // File returns a file of a ticket.
 func (d *Desk) File(ctx context.Context, ref, name string) (connector.File, error) {
-	r, err := d.row(ctx, ref)
+	r, err := d.row(ctx, d.env.Records, ref)
 	if err != nil {
 		return connector.File{}, err
 	}
 	var f fileRow
-	version, err := d.read(ctx, fileKey(r.Number, name), &f)
+	version, err := d.read(ctx, d.env.Records, fileKey(r.Number, name), &f)
 	if err == nil && version == 0 {
 		err = fmt.Errorf("file %s of %s: %w", name, ref, ops.ErrNotFound)
 	}

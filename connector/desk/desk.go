@@ -74,10 +74,8 @@ type noteRow struct {
 	Own bool `json:"own"`
 }
 
-const (
-	counterKey = "counter" // the last number and the last move
-	attempts   = 50        // at one write before giving up on busy neighbours
-)
+// counterKey is where the last number and the last move are.
+const counterKey = "counter"
 
 type counter struct {
 	Number int64 `json:"number"`
@@ -101,29 +99,30 @@ func (d *Desk) Create(ctx context.Context, key string, kind ops.TicketKind, f op
 		return connector.Copy{}, err
 	}
 	var made row
-	err := d.retry(ctx, func() error {
-		old, err := d.byKey(ctx, key)
+	err := d.env.Records.Transact(ctx, func(ctx context.Context, now record.Reader) ([]record.Edit, error) {
+		old, err := d.byKey(ctx, now, key)
 		if !errors.Is(err, ops.ErrNotFound) {
 			made = old
-			return err
+			return nil, err
 		}
-		c, cv, err := d.counter(ctx)
+		c, cv, err := d.counter(ctx, now)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		now := d.now()
+		at := d.now()
 		made = row{
 			Number: c.Number + 1, Key: key, Kind: kind, Fields: f, Move: c.Move + 1,
-			CreatedAt: now, UpdatedAt: now, UpdatedBy: d.user(),
+			CreatedAt: at, UpdatedAt: at, UpdatedBy: d.user(),
 		}
 		if f.Plan != "" {
-			made.PlanAt = now
+			made.PlanAt = at
 		}
-		return d.env.Records.Write(ctx,
+		return []record.Edit{
 			put(counterKey, counter{made.Number, made.Move}, cv),
 			put(keyKey(key), made.Number, 0),
 			put(ticketKey(made.Number), made, 0),
-			put(moveKey(made.Move), made.Number, 0))
+			put(moveKey(made.Move), made.Number, 0),
+		}, nil
 	})
 	if err != nil {
 		return connector.Copy{}, err
@@ -136,7 +135,7 @@ func (d *Desk) Update(ctx context.Context, ref string, e connector.Edit) (connec
 	var out row
 	err := d.change(ctx, ref, func(r *row) ([]record.Edit, error) {
 		if v := strconv.FormatInt(r.Move, 10); v != e.Version {
-			return nil, stale{fmt.Errorf("%s is at version %s, not %s: %w", r.displayed(), v, e.Version, ops.ErrConflict)}
+			return nil, fmt.Errorf("%s is at version %s, not %s: %w", r.displayed(), v, e.Version, ops.ErrConflict)
 		}
 		next := connector.Overlay(r.Fields, e.Want, e.Changed)
 		if over(r.Kind, next.State) {
@@ -173,7 +172,7 @@ func (d *Desk) note(r *row, n noteRow) []record.Edit {
 
 // Get implements connector.Platform.
 func (d *Desk) Get(ctx context.Context, ref string) (connector.Copy, error) {
-	r, err := d.row(ctx, ref)
+	r, err := d.row(ctx, d.env.Records, ref)
 	if err != nil {
 		return connector.Copy{}, err
 	}
@@ -186,7 +185,7 @@ func (d *Desk) Get(ctx context.Context, ref string) (connector.Copy, error) {
 
 // Find implements connector.Platform.
 func (d *Desk) Find(ctx context.Context, key string) ([]connector.Copy, error) {
-	r, err := d.byKey(ctx, key)
+	r, err := d.byKey(ctx, d.env.Records, key)
 	if errors.Is(err, ops.ErrNotFound) {
 		return nil, nil
 	}
@@ -202,7 +201,7 @@ const page = 100
 // Changes implements connector.Platform. The cursor is the last move seen.
 func (d *Desk) Changes(ctx context.Context, cursor string) ([]connector.Copy, string, error) {
 	if cursor == "" {
-		c, _, err := d.counter(ctx)
+		c, _, err := d.counter(ctx, d.env.Records)
 		return nil, strconv.FormatInt(c.Move, 10), err
 	}
 	last, err := strconv.ParseInt(cursor, 10, 64)
@@ -269,7 +268,7 @@ func (d *Desk) Edit(ctx context.Context, ref, by string, changed []connector.Fie
 // before 0 begins with the newest. The cursor of the next page is the last
 // ticket's number.
 func (d *Desk) List(ctx context.Context, before int64, limit int) ([]connector.Copy, error) {
-	c, _, err := d.counter(ctx)
+	c, _, err := d.counter(ctx, d.env.Records)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +277,7 @@ func (d *Desk) List(ctx context.Context, before int64, limit int) ([]connector.C
 	}
 	var out []connector.Copy
 	for n := before - 1; n > 0 && len(out) < limit; n-- {
-		r, err := d.row(ctx, display(n))
+		r, err := d.row(ctx, d.env.Records, display(n))
 		if err != nil {
 			return nil, err
 		}

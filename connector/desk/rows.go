@@ -22,62 +22,41 @@ func put(key string, v any, version int64) record.Edit {
 	return record.Edit{Key: key, Value: b, Version: version}
 }
 
-// stale wraps a conflict that is the caller's and not to be tried again.
-type stale struct{ error }
-
-func (s stale) Unwrap() error { return s.error }
-
-// retry runs try again as long as a neighbour's write was faster.
-func (d *Desk) retry(ctx context.Context, try func() error) error {
-	var err error
-	for range attempts {
-		var callers stale
-		if err = try(); !errors.Is(err, ops.ErrConflict) || errors.As(err, &callers) {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-	return fmt.Errorf("desk is busy: %d attempts: %w", attempts, ops.ErrUnavailable)
-}
-
 // change applies edit to a ticket, moves it to the end of the feed and writes
 // both with what edit adds.
 func (d *Desk) change(ctx context.Context, ref string, edit func(*row) ([]record.Edit, error), out *row) error {
-	return d.retry(ctx, func() error {
-		r, err := d.row(ctx, ref)
+	return d.env.Records.Transact(ctx, func(ctx context.Context, now record.Reader) ([]record.Edit, error) {
+		r, err := d.row(ctx, now, ref)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		more, err := edit(&r)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		c, cv, err := d.counter(ctx)
+		c, cv, err := d.counter(ctx, now)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		was := r.Move
 		c.Move++
 		r.Move, r.UpdatedAt = c.Move, d.now()
-		err = d.env.Records.Write(ctx, append(more,
-			put(counterKey, c, cv),
-			put(ticketKey(r.Number), r, r.version),
-			put(moveKey(r.Move), r.Number, 0),
-			record.Edit{Key: moveKey(was), Version: record.Any})...)
 		if out != nil {
 			*out = r
 		}
-		return err
+		return append(more,
+			put(counterKey, c, cv),
+			put(ticketKey(r.Number), r, r.version),
+			put(moveKey(r.Move), r.Number, 0),
+			record.Edit{Key: moveKey(was), Version: record.Any}), nil
 	})
 }
 
 func (d *Desk) now() time.Time { return d.env.Clock().UTC().Truncate(time.Millisecond) }
 
 // read decodes a record, and says nothing was there by version 0.
-func (d *Desk) read(ctx context.Context, key string, into any) (int64, error) {
-	r, err := d.env.Records.Get(ctx, key)
+func (d *Desk) read(ctx context.Context, from record.Reader, key string, into any) (int64, error) {
+	r, err := from.Get(ctx, key)
 	if errors.Is(err, ops.ErrNotFound) {
 		return 0, nil
 	}
@@ -90,31 +69,31 @@ func (d *Desk) read(ctx context.Context, key string, into any) (int64, error) {
 	return r.Version, nil
 }
 
-func (d *Desk) counter(ctx context.Context) (counter, int64, error) {
+func (d *Desk) counter(ctx context.Context, from record.Reader) (counter, int64, error) {
 	var c counter
-	version, err := d.read(ctx, counterKey, &c)
+	version, err := d.read(ctx, from, counterKey, &c)
 	return c, version, err
 }
 
-func (d *Desk) byKey(ctx context.Context, key string) (row, error) {
+func (d *Desk) byKey(ctx context.Context, from record.Reader, key string) (row, error) {
 	var number int64
-	version, err := d.read(ctx, keyKey(key), &number)
+	version, err := d.read(ctx, from, keyKey(key), &number)
 	if err != nil {
 		return row{}, err
 	}
 	if version == 0 {
 		return row{}, fmt.Errorf("no ticket has key %s: %w", key, ops.ErrNotFound)
 	}
-	return d.row(ctx, display(number))
+	return d.row(ctx, from, display(number))
 }
 
-func (d *Desk) row(ctx context.Context, ref string) (row, error) {
+func (d *Desk) row(ctx context.Context, from record.Reader, ref string) (row, error) {
 	number, err := strconv.ParseInt(strings.TrimPrefix(ref, "DESK-"), 10, 64)
 	if err != nil || ref != display(number) {
 		return row{}, fmt.Errorf("ticket %q: the desk's tickets are called DESK-1 and so on: %w", ref, ops.ErrNotFound)
 	}
 	var r row
-	version, err := d.read(ctx, ticketKey(number), &r)
+	version, err := d.read(ctx, from, ticketKey(number), &r)
 	if err == nil && version == 0 {
 		err = fmt.Errorf("ticket %s: %w", ref, ops.ErrNotFound)
 	}

@@ -53,6 +53,16 @@ type Table interface {
 	// Write applies all edits or none. It returns ErrMoved when the
 	// version of any of them is no longer the one seen.
 	Write(ctx context.Context, edits ...Edit) error
+	// Transact has f decide on the edits while nobody else can write, and applies
+	// all or none. It is for what many write at once: Write would refuse all but
+	// one of them. f may run twice, and does nothing but read and compute.
+	Transact(ctx context.Context, f func(ctx context.Context, now Reader) ([]Edit, error)) error
+}
+
+// Reader reads single records. A Table is one.
+type Reader interface {
+	// Get returns the record under key, or ErrMissing.
+	Get(ctx context.Context, key string) (Record, error)
 }
 
 // Limits of a key and a value, in bytes.
@@ -88,6 +98,13 @@ func (m *Memory) Get(ctx context.Context, key string) (Record, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return held{m}.Get(ctx, key)
+}
+
+// held is a table whose lock the reader holds.
+type held struct{ *Memory }
+
+func (m held) Get(_ context.Context, key string) (Record, error) {
 	r, ok := m.rows[key]
 	if !ok {
 		return Record{}, fmt.Errorf("record %s: %w", key, ErrMissing)
@@ -114,11 +131,20 @@ func (m *Memory) List(ctx context.Context, prefix, after string, limit int) ([]R
 
 // Write implements Table.
 func (m *Memory) Write(ctx context.Context, edits ...Edit) error {
+	return m.Transact(ctx, func(context.Context, Reader) ([]Edit, error) { return edits, nil })
+}
+
+// Transact implements Table.
+func (m *Memory) Transact(ctx context.Context, f func(ctx context.Context, now Reader) ([]Edit, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	edits, err := f(ctx, held{m})
+	if err != nil {
+		return err
+	}
 	for _, e := range edits {
 		if err := e.Check(); err != nil {
 			return err

@@ -1,7 +1,10 @@
 package storetest
 
 import (
+	"context"
 	"errors"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/fettleops/fettle/internal/db"
@@ -10,6 +13,11 @@ import (
 )
 
 var ticketRules = []rule{
+	{
+		name:  "record/transact",
+		why:   "many who count up one number at once must not refuse each other",
+		check: recordsTransact,
+	},
 	{
 		name:  "record/compare-and-set",
 		why:   "drivers keep tickets here: a write over a neighbour's, or half a write, loses somebody's edit",
@@ -95,6 +103,62 @@ func compareAndSet(t *testing.T, h *house, table record.Table) {
 	list("k/", "", 10, "k/1", "k/3", "k/é")
 	list("k/", "k/1", 1, "k/3")
 	list("", "k/3", 10, "k/é", "k0")
+}
+
+func recordsTransact(t *testing.T, h *house) {
+	for name, table := range map[string]record.Table{"store": h.store.Records("a"), "memory": &record.Memory{}} {
+		t.Run(name, func(t *testing.T) { transact(t, h, table) })
+	}
+}
+
+// transact counts up one record from many sides; a decision that fails, and
+// edits that fail, leave nothing.
+func transact(t *testing.T, h *house, table record.Table) {
+	const sides, each = 8, 5
+	count := func(ctx context.Context, now record.Reader) (n int, version int64, err error) {
+		r, err := now.Get(ctx, "count")
+		if errors.Is(err, record.ErrMissing) {
+			return 0, 0, nil
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		n, err = strconv.Atoi(string(r.Value))
+		return n, r.Version, err
+	}
+	up := func(ctx context.Context, now record.Reader) ([]record.Edit, error) {
+		n, version, err := count(ctx, now)
+		return []record.Edit{{Key: "count", Value: strconv.AppendInt(nil, int64(n)+1, 10), Version: version}}, err
+	}
+	var wg sync.WaitGroup
+	for range sides {
+		wg.Go(func() {
+			for range each {
+				if err := table.Transact(h.ctx, up); err != nil {
+					t.Errorf("counting up: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	boom := errors.New("boom")
+	fails := func(want error, edits []record.Edit, err error) {
+		t.Helper()
+		got := table.Transact(h.ctx, func(context.Context, record.Reader) ([]record.Edit, error) { return edits, err })
+		if !errors.Is(got, want) {
+			t.Errorf("transact: %v, want %v", got, want)
+		}
+	}
+	fails(boom, []record.Edit{{Key: "count", Value: []byte("0"), Version: record.Any}}, boom)
+	fails(record.ErrMoved, []record.Edit{{Key: "other", Value: []byte("0")}, {Key: "count", Value: []byte("0")}}, nil)
+	fails(record.ErrUnfit, []record.Edit{{Key: "other", Value: []byte("0")}, {Value: []byte("0")}}, nil)
+	fails(nil, nil, nil)
+	if n, _, err := count(h.ctx, table); err != nil || n != sides*each {
+		t.Errorf("counted %d, %v, want %d", n, err, sides*each)
+	}
+	if _, err := table.Get(h.ctx, "other"); !errors.Is(err, record.ErrMissing) {
+		t.Errorf("half a transaction stayed: %v", err)
+	}
 }
 
 func recordsHaveOwners(t *testing.T, h *house) {
