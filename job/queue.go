@@ -212,7 +212,6 @@ func (q *Queue) Start(ctx context.Context) error {
 	for _, p := range q.periodics {
 		q.loops.Go(func() { q.repeat(run, p) })
 	}
-	q.loops.Go(func() { q.bringForward(run) })
 	return nil
 }
 

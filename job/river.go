@@ -30,8 +30,7 @@ const (
 	fetchCooldown = 5 * time.Millisecond
 	// dueSoon is how far ahead a job may be due and still be put straight among
 	// the available ones, where the fetch finds it on time. Later ones wait for
-	// bringForward; River's scheduler, which would start them up to 5 s late, is
-	// the net below it.
+	// River's scheduler, which looks every 5 s and 5 s ahead.
 	dueSoon = 10 * time.Second
 	// maxAttempts is out of reach: what ends a command is the class of its
 	// error, never a count. River counts only crashes here.

@@ -79,51 +79,6 @@ func (q *Queue) turn(ctx context.Context, p *periodic) (time.Duration, error) {
 	return next.Sub(q.clock()), errors.Join(failure, err)
 }
 
-// bringForward puts what has come near among the available commands, so that
-// it starts on time: what a window of tonight asked for starts as it opens. It
-// looks at most every half dueSoon, on every replica, until ctx ends.
-func (q *Queue) bringForward(ctx context.Context) {
-	var known time.Time // up to here everything is available
-	for ctx.Err() == nil {
-		ahead := q.clock().Add(dueSoon)
-		if err := q.bring(ctx, known, ahead); err != nil && ctx.Err() == nil {
-			q.log.LogAttrs(ctx, slog.LevelWarn, "commands were not brought forward and may start late", slog.String("error", text(err)))
-		} else {
-			known = ahead
-		}
-		if !pause(ctx, dueSoon/2, nil) {
-			return
-		}
-	}
-}
-
-// bring does so for what is due after one time and up to another, and rings
-// when it is due.
-func (q *Queue) bring(ctx context.Context, after, until time.Time) error {
-	const most = 1000 // rings; what is due between two of them starts with the next
-	rows, err := q.db.Read().Query(ctx, "SELECT DISTINCT run_at FROM command WHERE state = 'waiting' AND run_at > $1 AND run_at <= $2 ORDER BY run_at LIMIT $3",
-		after.UnixMilli(), until.UnixMilli(), int64(most))
-	due, err := db.Collect(rows, err, func(r db.Row) (at int64, err error) { return at, r.Scan(&at) })
-	if err != nil {
-		return fmt.Errorf("job: read what is due soon: %w", err)
-	}
-	if len(due) == 0 {
-		return nil
-	}
-	err = q.db.Write(ctx, func(tx db.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE river_job SET state = 'available' WHERE state = 'scheduled' AND scheduled_at <= $1", q.instant(until))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("job: bring forward what is due soon: %w", err)
-	}
-	now := q.clock()
-	for _, at := range due {
-		q.bell.ringIn(time.UnixMilli(at).Sub(now))
-	}
-	return nil
-}
-
 func (q *Queue) nextAt(ctx context.Context, p *periodic) (int64, error) {
 	var at int64
 	err := q.db.Read().QueryRow(ctx, "SELECT next_at FROM schedule WHERE name = $1", p.name).Scan(&at)
