@@ -316,7 +316,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		return err
 	}
 	a.Change, err = change.New(gate, change.Deps{
-		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Graph: needs{a.Store}, Clock: a.Clock, Log: a.Logger,
+		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Graph: a.Store, Clock: a.Clock, Log: a.Logger,
 	})
 	if err != nil {
 		return err
@@ -371,29 +371,6 @@ func (a *App) buildGate(ctx context.Context) error {
 	})
 	a.Verify.Register(a.Queue)
 	return nil
-}
-
-// needs answers from the configured and discovered dependencies.
-type needs struct{ store *store.Store }
-
-// Needs returns the ids of everything a resource depends on, nearest first.
-func (n needs) Needs(ctx context.Context, resourceID string) ([]string, error) {
-	out := []string{resourceID}
-	for i := 0; i < len(out); i++ {
-		r, err := n.store.Resource(ctx, out[i])
-		if errors.Is(err, ops.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range r.DependsOn {
-			if !slices.Contains(out, id) {
-				out = append(out, id)
-			}
-		}
-	}
-	return out[1:], nil
 }
 
 // measure answers the gate's question with the newest value of our own senses.

@@ -391,6 +391,7 @@ type Result struct {
 	Facts    []ops.Fact
 	Commands []ops.Command
 	Wake     time.Time
+	InLine   bool // with Wake: the end of another change may come first
 }
 
 // Next decides what follows from an event. It is pure. An error means that the
@@ -433,7 +434,7 @@ func (g *Gate) Next(s State, w World, e Event) (Result, error) {
 	if err != nil {
 		return Result{State: s}, err
 	}
-	return Result{State: m.s, Facts: m.facts, Commands: m.commands, Wake: m.wake}, nil
+	return Result{State: m.s, Facts: m.facts, Commands: m.commands, Wake: m.wake, InLine: m.inLine}, nil
 }
 
 // move is one step of the gate: it folds what it tells, so that the state can
@@ -447,6 +448,7 @@ type move struct {
 	facts    []ops.Fact
 	commands []ops.Command
 	wake     time.Time
+	inLine   bool
 	fault    error
 }
 

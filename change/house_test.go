@@ -144,6 +144,15 @@ func (h *house) Principal(_ context.Context, idOrName string) (ops.Principal, er
 
 func (h *house) Needs(_ context.Context, id string) ([]string, error) { return h.needs[id], nil }
 
+func (h *house) NeededBy(_ context.Context, id string) (out []string, err error) {
+	for from, needs := range h.needs {
+		if slices.Contains(needs, id) {
+			out = append(out, from)
+		}
+	}
+	return out, nil
+}
+
 func (h *house) CountResources(context.Context) (int, error) { return len(h.resources), nil }
 func (h *house) Measure(context.Context, ops.Alert) (float64, bool) {
 	if h.value == nil {

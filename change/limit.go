@@ -9,24 +9,34 @@ import (
 )
 
 // blocked returns what else forbids a start in this opening of a window now,
-// and when to look again.
+// and when to look again. What waits for other changes stands in line: their
+// end wakes it, and the clock only should that be missed.
 func (m *move) blocked(in ops.Occurrence) (why string, until time.Time) {
 	if m.w.Stopped != "" && m.g.on(guardSwitch) {
 		return "execution is stopped: " + m.w.Stopped, m.recheck()
 	}
 	if m.w.Holder != "" && m.g.on(guardLock) {
-		return m.w.Holder + " is working on the same resource", m.recheck()
+		return m.line(m.w.Holder + " is working on the same resource")
 	}
 	if why := m.crowded(); why != "" {
-		return why, m.recheck()
+		return m.line(why)
 	}
 	if why := m.outOfOrder(in); why != "" {
-		return why, m.recheck()
+		return m.line(why)
 	}
 	if !m.s.Change.Automated() {
 		return "", time.Time{}
 	}
 	return m.limited()
+}
+
+// lineRechecks is how many times as long as others what stands in line waits
+// before it is looked at again by the clock.
+const lineRechecks = 4
+
+func (m *move) line(why string) (string, time.Time) {
+	m.inLine = true
+	return why, m.w.Now.Add(lineRechecks * m.g.Recheck)
 }
 
 // crowded returns which limit on what runs at the same time is reached.

@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,7 @@ func TestConcurrency(t *testing.T) {
 		}
 		h.tell(a.Subject(), ops.RunAppliedBody{Run: *a.Run})
 		h.tell(a.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{RunID: a.Run.ID, Word: ops.Better}})
-		h.now = h.now.Add(time.Minute)
-		h.wakeDue()
+		h.wakeDue() // the end of the one wakes the other
 		h.want(b, ops.ChangeImplement, ops.RunQueued)
 	}
 	f(change.Concurrency{}, "r0", "r1", "")
@@ -97,13 +97,58 @@ func TestDependencyOrder(t *testing.T) {
 		}
 		h.tell(a.Subject(), ops.RunAppliedBody{Run: *a.Run})
 		h.tell(a.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{RunID: a.Run.ID, Word: ops.Better}})
-		h.now = h.now.Add(time.Minute)
-		h.wakeDue()
+		h.wakeDue() // the end of the one wakes the other
 		h.want(b, ops.ChangeImplement, ops.RunQueued)
 	}
 	f(map[string][]string{"r1": {"r0"}}, "r0", "r1")
 	f(map[string][]string{"r0": {"r1"}}, "r1", "r0")
 	f(map[string][]string{"r0": {"r1"}, "r1": {"r0"}}, "r0", "r1")
+}
+
+// An end wakes a few of those that wait for a place, the oldest first, and not
+// thousands that find it taken.
+func TestAnEndWakesTheNextInLine(t *testing.T) {
+	h := crowd(t, change.Concurrency{Total: 1})
+	var all []ops.Change
+	for i := range 8 {
+		id := fmt.Sprintf("n%d", i)
+		h.resources[id] = ops.Resource{ID: id, Name: id, Labels: map[string]string{}}
+		all = append(all, h.byHand(change.Request{ResourceID: id}))
+		h.wakeDue()
+	}
+	for i, c := range all {
+		c = h.want(c, ops.ChangeImplement, ops.RunQueued)
+		for _, waits := range all[i+1:] {
+			h.want(waits, ops.ChangeScheduled, "")
+		}
+		woken := len(h.orders(ops.WakeChange, all[len(all)-1].ID))
+		h.tell(c.Subject(), ops.RunAppliedBody{Run: *c.Run})
+		h.tell(c.Subject(), ops.VerdictGivenBody{Verdict: ops.Verdict{RunID: c.Run.ID, Word: ops.Better}})
+		if i == 0 && len(h.orders(ops.WakeChange, all[len(all)-1].ID)) != woken {
+			t.Error("the first end woke the last in line")
+		}
+		h.wakeDue()
+	}
+}
+
+// A change that moves to another window, or is withdrawn, holds up nobody.
+func TestWhatLeavesItsWindowFreesTheNext(t *testing.T) {
+	h := newHouse(t, testConfig())
+	h.needs = map[string][]string{"r1": {"r0"}}
+	first, then := h.byHand(change.Request{ResourceID: "r0"}), h.byHand(change.Request{ResourceID: "r1"})
+	h.now = at("2026-11-22T02:00:00Z")
+	wakes := h.orders(ops.WakeChange, then.ID)
+	if err := h.handlers[ops.WakeChange](h.ctx, wakes[len(wakes)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if c := h.want(then, ops.ChangeScheduled, ""); !strings.HasPrefix(c.Waiting, first.Key()+" goes first") {
+		t.Errorf("waits for %q", c.Waiting)
+	}
+	if _, err := h.room.Cancel(h.ctx, robotless, first.ID, "not now", "api"); err != nil {
+		t.Fatal(err)
+	}
+	h.wakeDue()
+	h.want(then, ops.ChangeImplement, ops.RunQueued)
 }
 
 // Nothing starts in the last minutes in which it could not be undone: applying,

@@ -23,6 +23,7 @@ type memory struct {
 	plans   map[string][]byte
 	runs    map[string]keptRun
 	facts   []ops.Fact
+	line    map[string]bool // who waits until another change ends
 	stopped string
 	undo    []func()
 	after   []func()
@@ -49,7 +50,7 @@ type keptRun struct {
 var errCrash = errors.New("the process died at the commit")
 
 func newMemory(clock func() time.Time) *memory {
-	return &memory{clock: clock, changes: map[string]*kept{}, plans: map[string][]byte{}, runs: map[string]keptRun{}}
+	return &memory{clock: clock, changes: map[string]*kept{}, plans: map[string][]byte{}, runs: map[string]keptRun{}, line: map[string]bool{}}
 }
 
 // memoryTx is a transaction on memory. Only AfterCommit is asked of it.
@@ -267,6 +268,36 @@ func (m *memory) WakeScheduled(_ context.Context, _ db.Tx, now time.Time) (ids [
 			woken.wake = now
 			m.changes[id] = &woken
 		}
+	}
+	return ids, nil
+}
+
+func (m *memory) StandInLine(_ context.Context, _ db.Tx, id string, stands bool) {
+	before := m.line[id]
+	m.undo = append(m.undo, func() { m.line[id] = before })
+	m.line[id] = stands
+}
+
+func (m *memory) WakeLine(_ context.Context, _ db.Tx, now time.Time, resources []string, most int) (ids []string, err error) {
+	for _, id := range m.order {
+		before := m.changes[id]
+		if !m.line[id] || before.state != ops.ChangeScheduled || !before.wake.After(now) {
+			continue
+		}
+		c, err := before.change()
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(resources, c.ResourceID) {
+			if most--; most < 0 {
+				continue
+			}
+		}
+		ids = append(ids, id)
+		m.undo = append(m.undo, func() { m.changes[id] = before })
+		woken := *before
+		woken.decoded, woken.wake = nil, now
+		m.changes[id] = &woken
 	}
 	return ids, nil
 }

@@ -48,6 +48,11 @@ type Rows interface {
 	// oldest first.
 	AutomatedStarts(ctx context.Context, tx db.Tx, since time.Time, limit int) (at []time.Time, resources []string, err error)
 	WakeScheduled(ctx context.Context, tx db.Tx, now time.Time) (ids []string, err error)
+	// StandInLine notes whether a change waits until another one ends.
+	StandInLine(ctx context.Context, tx db.Tx, changeID string, stands bool)
+	// WakeLine makes changes that do due at now: those of these resources, and of
+	// the rest the oldest, at most so many.
+	WakeLine(ctx context.Context, tx db.Tx, now time.Time, resourceIDs []string, most int) (ids []string, err error)
 	OverdueChanges(ctx context.Context, before time.Time, limit int) (map[string]time.Time, error)
 	ExecutionStoppedIn(ctx context.Context, tx db.Tx) (reason string, stopped bool, err error)
 	SetExecutionStopped(ctx context.Context, tx db.Tx, reason string, stopped bool) error
@@ -86,6 +91,8 @@ type Graph interface {
 	// Needs returns the ids of everything a resource depends on, directly or
 	// through others, without the resource itself.
 	Needs(ctx context.Context, resourceID string) ([]string, error)
+	// NeededBy returns the ids of everything that depends on it, likewise.
+	NeededBy(ctx context.Context, resourceID string) ([]string, error)
 }
 
 // Transactor runs transactions. *db.DB is one.
@@ -269,6 +276,16 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 		return s.Change, err
 	}
 	c.Version++
+	if !next.Wake.IsZero() {
+		r.Rows.StandInLine(ctx, tx, c.ID, next.InLine)
+	}
+	if freed(s.Change, c) {
+		woken, err := r.wakeLine(ctx, tx, g, c, w.Now)
+		if err != nil {
+			return s.Change, err
+		}
+		commands = append(commands, woken...)
+	}
 	if c.State.Terminal() && r.settle != nil {
 		if err := r.settle(ctx, tx, c); err != nil {
 			return s.Change, err

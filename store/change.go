@@ -379,6 +379,45 @@ func (s *Store) WakeScheduled(ctx context.Context, tx db.Tx, now time.Time) ([]s
 	return ids, nil
 }
 
+// StandInLine notes whether a change waits until another one ends.
+func (s *Store) StandInLine(ctx context.Context, tx db.Tx, changeID string, stands bool) {
+	in := int64(0)
+	if stands {
+		in = 1
+	}
+	tx.Send(ctx, "UPDATE change SET in_line = $2 WHERE id = $1 AND in_line <> $2", changeID, in)
+}
+
+// WakeLine makes the scheduled changes that wait until another one ends due at
+// now, those of the given resources and of the rest the oldest, at most so
+// many, and returns their ids. Those that are due already are left out.
+func (s *Store) WakeLine(ctx context.Context, tx db.Tx, now time.Time, resourceIDs []string, most int) ([]string, error) {
+	const standing = "in_line = 1 AND state = 'scheduled' AND wake_at > $1"
+	var out []string
+	wake := func(which string, args ...any) error {
+		rows, err := tx.Query(ctx, "UPDATE change SET wake_at = $1 WHERE "+standing+" AND "+which+" RETURNING id", append([]any{millis(now)}, args...)...)
+		ids, err := db.Collect(rows, err, func(r db.Row) (id string, err error) { return id, r.Scan(&id) })
+		if err != nil {
+			return fmt.Errorf("store: wake what stands in line: %w", err)
+		}
+		out = append(out, ids...)
+		return nil
+	}
+	for part := range slices.Chunk(resourceIDs, maxMarks) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		if err := wake("resource_id IN ("+strings.TrimPrefix(marks(len(part)+1), "$1,")+")", args...); err != nil {
+			return nil, err
+		}
+	}
+	if most <= 0 {
+		return out, nil
+	}
+	return out, wake("id IN (SELECT id FROM change WHERE "+standing+" ORDER BY number LIMIT $2)", int64(most))
+}
+
 // OverdueChanges returns the ids of live changes whose wake-up should have
 // come before, with when, the longest overdue first, at most limit.
 func (s *Store) OverdueChanges(ctx context.Context, before time.Time, limit int) (map[string]time.Time, error) {

@@ -65,6 +65,31 @@ func scanEdge(r db.Row) (graph.Edge, error) {
 	return e, r.Scan(&e.Source, &e.From, &e.To)
 }
 
+// Needs returns the ids of everything a resource depends on, directly or
+// through others, without the resource itself.
+func (s *Store) Needs(ctx context.Context, id string) ([]string, error) {
+	return s.reach(ctx, id, "needs_id", "resource_id")
+}
+
+// NeededBy returns the ids of everything that depends on a resource, directly
+// or through others, without the resource itself.
+func (s *Store) NeededBy(ctx context.Context, id string) ([]string, error) {
+	return s.reach(ctx, id, "resource_id", "needs_id")
+}
+
+// reach follows the edges from one column to the other as far as they lead.
+func (s *Store) reach(ctx context.Context, id, to, from string) ([]string, error) {
+	rows, err := s.db.Read().Query(ctx, `WITH RECURSIVE reach (id) AS (
+			SELECT `+to+` FROM resource_edge WHERE `+from+` = $1
+			UNION SELECT e.`+to+` FROM resource_edge e JOIN reach ON e.`+from+` = reach.id)
+		SELECT id FROM reach WHERE id <> $1 ORDER BY id`, id)
+	out, err := db.Collect(rows, err, func(r db.Row) (id string, err error) { return id, r.Scan(&id) })
+	if err != nil {
+		return nil, fmt.Errorf("store: read what depends on resource %s or it on: %w", id, err)
+	}
+	return out, nil
+}
+
 // Graph returns all edges as one graph.
 func (s *Store) Graph(ctx context.Context) (*graph.Graph, error) {
 	rows, err := s.db.Read().Query(ctx, "SELECT source, resource_id, needs_id FROM resource_edge")

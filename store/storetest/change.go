@@ -37,6 +37,11 @@ var changeRules = []rule{
 		check: findsSleepers,
 	},
 	{
+		name:  "change/line",
+		why:   "an end wakes those it held up, and not everybody who waits",
+		check: wakesTheLine,
+	},
+	{
 		name:  "change/switch",
 		why:   "one switch stops all execution, and says why",
 		check: switchesExecution,
@@ -265,6 +270,52 @@ func findsSleepers(t *testing.T, h *house) {
 		}
 		return err
 	})
+}
+
+// Those of the resources first, then the oldest of the rest; neither who does
+// not stand in line nor who is due already.
+func wakesTheLine(t *testing.T, h *house) {
+	for n := range int64(7) {
+		c, p := h.aChange(n+1, fmt.Sprintf("r%d", n+1))
+		if n == 4 {
+			c.State = ops.ChangeAuthorize
+		}
+		must(t, h.saveChange(c, p))
+	}
+	now := h.clock().Add(-time.Minute)
+	h.write(func(tx db.Tx) error {
+		for _, id := range []string{"c2", "c3", "c4", "c5", "c6", "c7"} {
+			h.store.StandInLine(h.ctx, tx, id, true)
+		}
+		h.store.StandInLine(h.ctx, tx, "c3", false)
+		return nil
+	})
+	f := func(resources []string, most int, want ...string) {
+		t.Helper()
+		h.write(func(tx db.Tx) error {
+			got, err := h.store.WakeLine(h.ctx, tx, now, resources, most)
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("woke %v, want %v", got, want)
+			}
+			return err
+		})
+	}
+	f([]string{"r6", "r3", "r5", ""}, 1, "c2", "c6")
+	f(nil, 0)
+	f([]string{"r6"}, 0)
+	f(nil, 5, "c4", "c7")
+	f(nil, 5)
+	if _, _, due, err := loadChange(h, "c7"); err != nil || !due.Equal(now) {
+		t.Errorf("c7 is due at %s, %v, want %s", due, err, now)
+	}
+}
+
+func loadChange(h *house, id string) (c ops.Change, p ops.Plan, due time.Time, err error) {
+	h.write(func(tx db.Tx) error {
+		c, p, due, err = h.store.LoadChange(h.ctx, tx, id)
+		return nil
+	})
+	return c, p, due, err
 }
 
 func switchesExecution(t *testing.T, h *house) {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -69,6 +70,21 @@ func replacesEdges(t *testing.T, h *house) {
 	if near(0) != 0 || near(1) != 1 || near(2) != 3 || near(9) != 3 {
 		t.Errorf("near web are %d, %d, %d and %d edges", near(0), near(1), near(2), near(9))
 	}
+	reaches := func(name string, f func(context.Context, string) ([]string, error), from string, want ...string) {
+		t.Helper()
+		got, err := f(h.ctx, from)
+		if slices.Sort(want); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s %s: %v, %v, want %v", from, name, got, err, want)
+		}
+	}
+	disk, batch := h.resolve(ref("host:disk"))[0], h.resolve(ref("host:batch"))[0]
+	reaches("needs", h.store.Needs, web, db1, disk)
+	reaches("needs", h.store.Needs, disk)
+	reaches("is needed by", h.store.NeededBy, disk, db1, web, batch)
+	h.link("terraform:circle", "host:disk", "host:web")
+	reaches("needs", h.store.Needs, web, db1, disk)
+	reaches("is needed by", h.store.NeededBy, web, db1, disk, batch)
+	h.link("terraform:circle")
 	names, err := h.store.ResourceNames(h.ctx, []string{web, "none"})
 	if err != nil || len(names) != 1 || names[web] != "web" {
 		t.Errorf("names %v, %v", names, err)
