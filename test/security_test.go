@@ -35,6 +35,7 @@ var bodies = map[string]any{
 
 	"dismiss-recommendation": map[string]string{"reason": "x"},
 	"test-channel":           map[string]string{},
+	"resend-notification":    nil,
 }
 
 // operations reads the API's own description.
