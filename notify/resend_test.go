@@ -136,7 +136,9 @@ func TestWhatIsNotSentAgain(t *testing.T) {
 		f(mia, "none", ops.ErrNotFound)
 		f(mia, sent.ID, ops.ErrConflict)
 		w.opened(3, ops.High)
-		w.queue.Run(t.Context(), 0, func() bool { return true })          //nolint:errcheck // it hears, and works nothing
+		if err := w.queue.Run(t.Context(), 0, func() bool { return true }); err != nil { // it hears, and works nothing
+			t.Fatal(err)
+		}
 		f(mia, w.inState(ops.NotificationWaiting)[0].ID, ops.ErrConflict) // it is on its way, and was never given up
 		w.options.Routes = nil
 		w.start()

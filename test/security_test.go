@@ -148,7 +148,7 @@ func WantStrangersOut(h *House) error {
 	}
 	delete(h.tokens, "stranger")
 	// A page may send a stranger to where one signs in, and tells nothing else.
-	for _, path := range []string{"/", "/incidents", "/incidents/INC-1", "/changes", "/changes/CHG-1", "/trail/INC-1", "/debug/pprof/"} {
+	for _, path := range []string{"/", "/incidents", "/incidents/INC-1", "/changes", "/changes/CHG-1", "/trail/INC-1", "/notifications", "/debug/pprof/"} {
 		status, text, err := h.ask("", http.MethodGet, path, nil)
 		if err != nil {
 			return err

@@ -168,7 +168,9 @@ func navigation(d Deps) []chrome.Group {
 	learn := chrome.Group{Name: "Learn", Links: []chrome.Link{{URL: "/backlog", Icon: "backlog", Name: "Backlog"}}}
 	system := chrome.Group{Name: "System", Links: []chrome.Link{
 		{URL: "/notifications", Icon: "bell", Name: "Notifications"},
-		{URL: "/stop", Icon: "power", Name: "Execution"}, {URL: "/account", Icon: "user", Name: "Account"}, {URL: "/styleguide", Icon: "theme", Name: "Style guide"},
+		{URL: "/stop", Icon: "power", Name: "Execution"},
+		{URL: "/account", Icon: "user", Name: "Account"},
+		{URL: "/styleguide", Icon: "theme", Name: "Style guide"},
 	}}
 	groups := []chrome.Group{loop, learn}
 	if d.Senses != nil {
