@@ -75,17 +75,17 @@ func TestWhatWasGivenUpIsSentAgainOnce(t *testing.T) {
 	})
 	play(t, "as long as a new one", func(t *testing.T) {
 		r := &receiver{answer: func(int, notify.Message) error { return unavailable() }}
-		w := newWorld(t, notify.Route{Name: "chat", Channel: r, GiveUpAfter: time.Hour})
+		w := newWorld(t, notify.Route{Name: "chat", Channel: r, GiveUpAfter: 10 * time.Minute})
 		w.opened(1, ops.High)
-		w.run(3 * time.Hour)
+		w.run(time.Hour)
 		if _, err := w.room.Resend(t.Context(), mia, w.givenUp().ID, "cli"); err != nil {
 			t.Fatal(err)
 		}
-		w.run(30 * time.Minute)
+		w.run(5 * time.Minute)
 		if s := w.states(); s[ops.NotificationWaiting] != 1 {
-			t.Errorf("half an hour later: %v", s)
+			t.Errorf("half the time later: %v", s)
 		}
-		w.run(3 * time.Hour)
+		w.run(time.Hour)
 		w.givenUp() // and may be sent again
 		r.answer = nil
 		if _, err := w.room.Resend(t.Context(), mia, w.givenUp().ID, "cli"); err != nil {
@@ -177,7 +177,7 @@ func TestWhatIsNotSentAgain(t *testing.T) {
 
 // What comes while a digest is tried again is in none; it gets one of its own.
 func TestNothingStaysBehindADigest(t *testing.T) {
-	f := func(name string, giveUp time.Duration, answer func(digests int) error) {
+	f := func(name string, giveUp time.Duration, lost int, answer func(digests int) error) {
 		t.Helper()
 		play(t, name, func(t *testing.T) {
 			digests := 0
@@ -192,14 +192,14 @@ func TestNothingStaysBehindADigest(t *testing.T) {
 			}
 			w.opened(1, ops.High)
 			w.opened(2, ops.High)
-			w.run(61 * time.Minute) // the digest was tried
+			w.run(time.Hour + 2*time.Second) // the digest was tried
 			if digests == 0 {
 				t.Fatal("no digest was tried")
 			}
 			w.opened(3, ops.High)
 			w.run(6 * time.Hour)
-			if s := w.states(); s[ops.NotificationHeld] != 0 {
-				t.Errorf("still held back: %v", s)
+			if s := w.states(); s[ops.NotificationHeld] != 0 || s[ops.NotificationGivenUp] != lost {
+				t.Errorf("in the end: %v", s)
 			}
 			last := r.got[len(r.got)-1]
 			if len(last.Held) != 1 || last.Held[0].Title != "INC-3 opened: disk is full" {
@@ -207,14 +207,14 @@ func TestNothingStaysBehindADigest(t *testing.T) {
 			}
 		})
 	}
-	f("that is taken later", 24*time.Hour, func(n int) error {
-		if n < 12 {
+	f("that is taken later", 24*time.Hour, 0, func(n int) error {
+		if n < 8 {
 			return unavailable()
 		}
 		return nil
 	})
-	f("that is given up", 30*time.Minute, func(n int) error {
-		if time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) < 2*time.Hour {
+	f("that is given up", 5*time.Minute, 1, func(int) error {
+		if time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) < 90*time.Minute {
 			return unavailable()
 		}
 		return nil
