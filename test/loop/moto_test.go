@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -164,7 +163,7 @@ type cloud struct {
 	topic string
 
 	mu   sync.Mutex
-	told []string // event and text of each message
+	told []string // event and change of each message
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -175,17 +174,15 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	subscriber := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var m struct {
-			Type, Message     string
-			MessageAttributes map[string]struct{ Value string }
-		}
-		if err := json.NewDecoder(r.Body).Decode(&m); err != nil || m.Type != "Notification" {
+		var m struct{ Type, Message string }
+		var notice ops.Notice
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil || m.Type != "Notification" || json.Unmarshal([]byte(m.Message), &notice) != nil {
 			http.Error(w, "no notification", http.StatusBadRequest)
 			return
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.told = append(c.told, m.MessageAttributes["fettle_event"].Value+": "+m.Message)
+		c.told = append(c.told, notice.Event+" "+notice.Key)
 	}))
 	t.Cleanup(subscriber.Close)
 	client := sns.NewFromConfig(c.cfg)
@@ -213,7 +210,7 @@ func (c *cloud) tells(s *story, event string) {
 		defer c.mu.Unlock()
 		n := 0
 		for _, m := range c.told {
-			if strings.HasPrefix(m, event+": ") && slices.Contains(strings.FieldsFunc(m, func(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') }), ch.Key) {
+			if m == event+" "+ch.Key {
 				n++
 			}
 		}
@@ -259,7 +256,7 @@ func (c *cloud) install(t *testing.T, rt *peer.RT) *installation {
 {name: databases, tool: rds, `+in+`, databases: [shop], actions: [resize], class_check: false, poll: 200ms, estimate: 5s}
 `, `
 parameters: {accounts: [{account: "123456789012", endpoint: "`+c.url+`"}]}
-notify: [{name: topic, sns: {topic: "`+c.topic+`", endpoint: "`+c.url+`"}, on: [ApprovalRequested, ChangeEnded]}]
+notify: [{name: topic, sns: {topic: "`+c.topic+`", endpoint: "`+c.url+`", format: json}, on: [ApprovalRequested, ChangeEnded]}]
 recommendations:
   rules:
     - {name: fleet, match: 'recommendation.service == "asg"', executor: stacks, action: update-stack, args: [web, "Type=${recommended}", "Min=${recommended_min}", "Max=${recommended_max}"], parameter: "${icco_key}", verify_within: 4s, risk: 0.3}
