@@ -43,6 +43,14 @@ func mustRequest(t ops.Ticket) bool {
 		t.Seen.Plan == a.Want && !ended(t.Want.State) && !ended(t.Seen.State)
 }
 
+// requesting tells that people may have been asked about the plan that stands,
+// and that the answer is not known yet. The platform may then show what the
+// request does to the state; it is asked for again, which asks nobody twice.
+func requesting(t ops.Ticket) bool {
+	a := t.Work.Approval
+	return planning(t) && a.Sent != "" && a.Sent == a.Want && !a.Done && !ended(t.Want.State)
+}
+
 // mustAttach tells that files wait to be attached.
 func (p *platform) mustAttach(t ops.Ticket) bool {
 	return t.Work.Attached < len(t.Work.Files) && p.Conn.KeepsFiles()

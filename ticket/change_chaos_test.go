@@ -181,3 +181,37 @@ func personDecides(h *house, ref string, r *rand.Rand, truth map[string]decided)
 		}
 	}
 }
+
+// The answer of a request is lost, or late, and what it did is read before: it
+// is no edit, and taking it back would take back what people decided meanwhile.
+func TestRequestSeenBeforeItsAnswer(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{routes: changesToSnow})
+		c := h.raise(ops.Change{})
+		h.run(time.Minute)
+		h.snow.Next("request_approval", connectortest.Fault{Err: connectortest.Unknown(), After: true})
+		h.planned(c.ID, owner)
+		h.run(time.Second) // before the request is tried again
+		if got := h.showsOf("snow", c.ID); !got.Asked {
+			t.Fatalf("nobody is asked: %+v", got)
+		}
+		if err := h.room.Pull(t.Context(), "snow"); err != nil {
+			t.Fatal(err)
+		}
+		h.decides(c.ID, "anna.s", ops.Approved, "")
+		h.run(5 * time.Minute)
+		var order []string
+		for _, call := range h.snow.Calls("update", "request_approval", "withdraw_approval") {
+			order = append(order, call.Op)
+		}
+		if !slices.Equal(order, []string{"update", "request_approval", "request_approval"}) {
+			t.Errorf("calls %v", order)
+		}
+		if edits := bodies[ops.TicketEditedBody](h, c.Subject()); len(edits) != 0 {
+			t.Errorf("told as edited: %+v", edits)
+		}
+		if seen := bodies[ops.ApprovalSeenBody](h, c.Subject()); len(seen) != 1 || seen[0].Revision != 1 {
+			t.Errorf("told %+v", seen)
+		}
+	})
+}

@@ -67,6 +67,9 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 		if c.Own && slices.Contains(wrote, f) {
 			continue // the platform made something else of what we wrote
 		}
+		if c.Own && f == connector.State && requesting(*t) {
+			continue // what our request did, read before its answer
+		}
 		body.Edits = append(body.Edits, ops.FieldEdit{Field: string(f), From: was, To: is})
 		ours := connector.Value(t.Want, f) != ""
 		theirs := true

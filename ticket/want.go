@@ -104,10 +104,11 @@ func complete(t *ops.Ticket) {
 const resolvedAnyhow = "No alert of this incident fires any more."
 
 // missing returns the fields in which a platform does not show what we want. A
-// field we want nothing in is not ours.
+// field we want nothing in is not ours. Nor is the state while nobody knows
+// whether people are asked: setting it back would take back what they are asked.
 func (p *platform) missing(t ops.Ticket) []connector.Field {
 	want := p.Conn.Normal(t.Want, t.Seen)
 	return slices.DeleteFunc(connector.Diff(want, t.Seen), func(f connector.Field) bool {
-		return connector.Value(t.Want, f) == "" || connector.Value(want, f) == ""
+		return connector.Value(t.Want, f) == "" || connector.Value(want, f) == "" || f == connector.State && requesting(t)
 	})
 }

@@ -1,8 +1,11 @@
 package peer
 
 import (
+	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -15,6 +18,9 @@ func Moto(t testing.TB) (url string) {
 		absent(t, "moto_server", "pip install 'moto[server]' (no Debian package has it)")
 	}
 	return serve(t, "moto_server", "/moto-api/", func(port int) *exec.Cmd {
-		return exec.Command(bin, "-H", "127.0.0.1", "-p", strconv.Itoa(port))
+		cmd := exec.Command(bin, "-H", "127.0.0.1", "-p", strconv.Itoa(port))
+		// It reads the profile of its user and fails on an empty one.
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
+		return cmd
 	})
 }

@@ -11,8 +11,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,37 +36,45 @@ const patience = 3 * time.Minute
 type installation struct {
 	*house.House
 	t    *testing.T
-	sick atomic.Bool
-	died int // lives that ended at a failpoint
+	sick sync.Map // executors whose changes have made the shop sick
+	died int      // lives that ended at a failpoint
 }
 
+// named finds the executors of a configuration.
+var named = regexp.MustCompile(`{name: (\w+), tool:`)
+
 // install makes an installation whose change requests stand in ServiceNow, or
-// in the Request Tracker where it has one. executor is an entry of the
-// configuration, extra further sections, and rewrite replaces more of it.
-func install(t *testing.T, o house.Options, executor, extra string, rewrite ...string) *installation {
+// in the Request Tracker where it has one. executors are entries of the
+// configuration, one a line, extra further sections, and rewrite replaces more
+// of it. The shop is asked for its health after each change of an executor.
+func install(t *testing.T, o house.Options, executors, extra string, rewrite ...string) *installation {
 	t.Helper()
 	i := &installation{t: t}
-	health := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if i.sick.Load() {
+	health := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, sick := i.sick.Load(r.URL.Path[1:]); sick {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	}))
 	t.Cleanup(health.Close)
 	o.Integration = `{name: densify, source: densify, auth: {bearer: env:HOUSE_WEBHOOK}}`
-	o.Extra = `
-verify: {checks: [{name: shop answers, http: {url: "` + health.URL + `", allow: [127.0.0.0/8]}, times: 2}]}
-` + extra
-	platforms, board := "{snow: beth.anglin}", "snow"
+	o.Extra = "\nverify:\n  checks:\n"
+	for _, m := range named.FindAllStringSubmatch(executors, -1) {
+		o.Extra += fmt.Sprintf("    - {name: shop answers %[1]s, match: 'change.executor == %[1]q', http: {url: %[2]q, allow: [127.0.0.0/8]}, times: 2}\n", m[1], health.URL+"/"+m[1])
+	}
+	o.Extra += extra
+	platforms, requests := "{snow: beth.anglin}", "snow"
 	if o.RT != nil {
-		platforms, board = "{snow: beth.anglin, rt: anna}", "rt"
+		platforms, requests = "{snow: beth.anglin, rt: anna}", "rt"
 	}
 	o.Rewrite = strings.NewReplacer(append([]string{
-		"roles: [approver], teams: [Ops]}", "roles: [approver], teams: [Ops], platforms: " + platforms + "}",
+		"roles: [approver], teams: [Ops]}", "roles: [approver, change-manager], teams: [Ops], platforms: " + platforms + `}
+  - {name: mia, roles: [approver, change-manager], platforms: {snow: abel.tuter}}
+  - {name: zoe, roles: [change-manager]}`,
 		"{name: Ops, time_zone: UTC,", "{name: Ops, assignment_group: Service Desk, time_zone: UTC,",
-		"executors:\n", "executors:\n  - " + executor + "\n",
+		"executors:\n", "executors:\n  - " + strings.ReplaceAll(strings.TrimSpace(executors), "\n", "\n  - ") + "\n",
 		"expires: 3s", "expires: 10m",
 		"    sync: {every: 1s}\n", "    sync: {every: 1s}\n    options: {changes: {}}\n",
-		"routes:\n", "routes:\n  - {match: 'true', platform: " + board + ", kind: change_request, team: Ops}\n",
+		"routes:\n", "routes:\n  - {match: 'true', platform: " + requests + ", kind: change_request, team: Ops}\n",
 	}, rewrite...)...)
 	i.House = house.New(t, o)
 	return i
@@ -75,11 +84,16 @@ verify: {checks: [{name: shop answers, http: {url: "` + health.URL + `", allow: 
 // again without.
 func (i *installation) until(what string, want func() error) {
 	i.t.Helper()
+	i.await(i.t, what, want)
+}
+
+func (i *installation) await(t *testing.T, what string, want func() error) {
+	t.Helper()
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		select {
 		case <-i.Ended():
 			if !i.Killed() {
-				i.t.Fatalf("%s: the server ended by itself:\n%s", what, i.Tail(20))
+				t.Fatalf("%s: the server ended by itself:\n%s", what, i.Tail(20))
 			}
 			i.died++
 			i.Start("")
@@ -91,7 +105,7 @@ func (i *installation) until(what string, want func() error) {
 			return
 		}
 		if time.Since(began) > patience {
-			i.t.Fatalf("%s: after %s: %v\n%s", what, patience, err, i.Tail(20))
+			t.Fatalf("%s: after %s: %v\n%s", what, patience, err, i.Tail(20))
 		}
 	}
 }
@@ -100,8 +114,12 @@ func (i *installation) until(what string, want func() error) {
 // acknowledged.
 func (i *installation) advise(service, resource, from, to string) {
 	i.t.Helper()
+	i.until("advise", i.advises(service, resource, from, to))
+}
+
+func (i *installation) advises(service, resource, from, to string) func() error {
 	body := fmt.Sprintf(`[{"entityId":"e","resourceId":%q,"accountIdRef":"123456789012","regionId":"eu-central-1","serviceType":%q,"name":%q,"currentType":%q,"recommendedType":%q,"recommendationType":"Downsize","minGroupCurrent":2,"maxGroupCurrent":6,"minGroupRecommended":1,"maxGroupRecommended":4,"savingsEstimate":61.2}]`, resource, service, resource, from, to)
-	i.until("advise", func() error {
+	return func() error {
 		req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.Base+"/in/densify/load-insights", strings.NewReader(body))
 		if err != nil {
 			return err
@@ -109,7 +127,7 @@ func (i *installation) advise(service, resource, from, to string) {
 		req.Header.Set("Authorization", "Bearer "+house.WebhookToken)
 		req.Header.Set("Content-Type", "application/json")
 		return send(req)
-	})
+	}
 }
 
 func send(req *http.Request) error {
@@ -124,7 +142,7 @@ func send(req *http.Request) error {
 	return nil
 }
 
-// change returns the newest change, the n-th that was made.
+// change returns the n-th change that was made.
 func (i *installation) change(n int) (c api.ChangeView, err error) {
 	return c, i.Call(i.t.Context(), http.MethodGet, fmt.Sprintf("/changes/CHG-%d", n), nil, &c)
 }
@@ -132,20 +150,33 @@ func (i *installation) change(n int) (c api.ChangeView, err error) {
 func (i *installation) wants(n int, state ops.ChangeState, outcome ops.Outcome) func() error {
 	return func() error {
 		c, err := i.change(n)
-		if err == nil && (c.State != state || c.Outcome != outcome) {
-			err = fmt.Errorf("CHG-%d is %s %s, want %s %s (%s)", n, c.State, c.Outcome, state, outcome, c.Waiting)
-			if c.Run != nil {
-				err = fmt.Errorf("%w; its run is %s: %s", err, c.Run.State, c.Run.Error)
-			}
+		if err != nil {
+			return err
 		}
-		return err
+		return is(c, state, outcome)
 	}
 }
 
+// is wants a change in a state.
+func is(c api.ChangeView, state ops.ChangeState, outcome ops.Outcome) error {
+	if c.State == state && c.Outcome == outcome {
+		return nil
+	}
+	err := fmt.Errorf("%s is %s %s, want %s %s (%s)", c.Key, c.State, c.Outcome, state, outcome, c.Waiting)
+	if c.Run != nil {
+		err = fmt.Errorf("%w; its run is %s: %s", err, c.Run.State, c.Run.Error)
+	}
+	return err
+}
+
 // decide has beth decide about everything she is asked in ServiceNow.
-func (i *installation) decide(state string) error {
+func (i *installation) decide(state string) error { return i.decides("beth.anglin", "", state) }
+
+// decides has a person decide in ServiceNow, about one change request or about
+// the first there is.
+func (i *installation) decides(who, request, state string) error {
 	for _, a := range i.Snow.Records("sysapproval_approver") {
-		if a["state"] != "requested" || a["approver"] != i.user("beth.anglin") {
+		if a["state"] != "requested" || a["approver"] != i.user(who) || request != "" && a["sysapproval"] != request {
 			continue
 		}
 		// Its clock has whole seconds, and what is said in the second of the asking
@@ -157,20 +188,25 @@ func (i *installation) decide(state string) error {
 		if time.Since(asked) < 2500*time.Millisecond {
 			return fmt.Errorf("asked just now")
 		}
-		body, err := json.Marshal(map[string]string{"state": state, "comments": "looked at it"})
-		if err != nil {
-			return err
-		}
-		req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPatch, i.SnowURL+"/api/now/table/sysapproval_approver/"+a["sys_id"], bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		req.SetBasicAuth("beth.anglin", "beth.anglin")
-		req.Header.Set("Accept", "application/json")
-		req.Header.Set("Content-Type", "application/json")
-		return send(req)
+		return i.inSnow(who, "sysapproval_approver/"+a["sys_id"], map[string]string{"state": state, "comments": "looked at it"})
 	}
 	return fmt.Errorf("nobody is asked in ServiceNow")
+}
+
+// inSnow writes a record in ServiceNow as a person.
+func (i *installation) inSnow(who, record string, fields map[string]string) error {
+	body, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPatch, i.SnowURL+"/api/now/table/"+record, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(who, who)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Content-Type", "application/json")
+	return send(req)
 }
 
 func (i *installation) user(name string) string {
