@@ -95,7 +95,7 @@ func (s *Server) changeRules(before, after Record, automatic bool) *refusal {
 	if !legal {
 		return s.cfg.Answers.IllegalMove.refusal("")
 	}
-	return nil
+	return s.holdsTasks(after)
 }
 
 // moved does what a move of a change request sets off. r holds the new values.
@@ -107,6 +107,7 @@ func (s *Server) moved(r *row, was Record, who *caller) {
 	if was["state"] == state {
 		return
 	}
+	s.endTasks(r, who)
 	switch state {
 	case changeNew, changeCanceled:
 		s.endApprovals(r, "cancelled", who)
@@ -202,6 +203,9 @@ func (s *Server) change(c *call, parts []string, who *caller) (answer, *refusal)
 		case http.MethodPatch:
 			return s.patchChange(c, r, kind, who)
 		}
+	}
+	if len(parts) > 1 && parts[1] == "task" && len(parts) <= 3 && kind == "" {
+		return s.serveTasks(c, r, strings.Join(parts[2:], ""), who)
 	}
 	if len(parts) == 2 {
 		switch parts[1] + " " + c.method {

@@ -41,6 +41,7 @@ func changeSchema() []*tableDef {
 			{name: "work_notes", label: "Work notes", kind: journalField},
 			{name: "comments", label: "Additional comments", kind: journalField},
 		}},
+		taskSchema(staff, admin),
 		{name: approvalTable, display: "state", deleters: admin, fields: []fieldDef{
 			{name: "sysapproval", label: "Approval for", kind: referenceField, target: changeTable},
 			user("approver", "Approver"),
