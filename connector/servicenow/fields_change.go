@@ -350,7 +350,7 @@ func (v *value) UnmarshalJSON(b []byte) error {
 	case string:
 		*v = value(x)
 	case json.Number:
-		*v = value(x.String())
+		*v = value(strings.TrimSuffix(x.String(), ".0")) // the vendor's pages show states as 3.0
 	case bool:
 		*v = value(fmt.Sprint(x))
 	}
