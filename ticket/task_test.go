@@ -134,6 +134,13 @@ func TestTasksFollowTheRun(t *testing.T) {
 		h.are(c.ID, working, working, isOpen)
 		h.applied(c.ID)
 		h.are(c.ID, complete, complete, working)
+		before := len(h.snow.Calls("put_task"))
+		h.began(c.ID) // told again, and late
+		h.applied(c.ID)
+		h.are(c.ID, complete, complete, working)
+		if n := len(h.snow.Calls("put_task")) - before; n != 0 {
+			t.Errorf("the same news put %d tasks", n)
+		}
 		h.verdict(c.ID, ops.Better)
 		if all = h.are(c.ID, complete, complete, complete); all[2].Note != "better\nas measured" || all[0].Note != "Applied." {
 			t.Errorf("ended because %q and %q", all[0].Note, all[2].Note)
