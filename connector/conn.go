@@ -18,6 +18,7 @@ import (
 var Operations = []string{
 	"create", "update", "add_note", "get", "find", "changes", "check",
 	"request_approval", "withdraw_approval", "attach", "files", "conflicts",
+	"put_task", "tasks",
 }
 
 // Conn stands in front of a driver. It checks arguments and answers, passes

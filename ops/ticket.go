@@ -69,6 +69,9 @@ type TicketWork struct {
 	// Files are the names of files to attach; Attached is how many of them are.
 	Files    []string `json:"files,omitempty"`
 	Attached int      `json:"attached,omitempty"`
+	// Tasks are those of the plan that stands, in order, with what earlier plans
+	// left to end.
+	Tasks []TicketTask `json:"tasks,omitempty"`
 	// Offered is the last window a person gave in the ticket that was told.
 	Offered string `json:"offered,omitempty"`
 	// Compared are the planned times last compared with the platform's calendar.

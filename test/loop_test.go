@@ -65,6 +65,30 @@ func TestTheLoopIsDenied(t *testing.T) {
 	)...)
 }
 
+// The tasks of the change request go the way of the run: open until the window,
+// in progress while the stack is updated, closed by what it did.
+func TestTheTasksFollowTheLoop(t *testing.T) {
+	loop(t, nightly, append(asked(),
+		Between(0, 1*minute-sec, WantTasks(taskOpen, taskOpen)),
+		At(1*minute, SnowDecides("beth.anglin", "approved")),
+		Between(1*minute, 2*minute, WantRequest(Fields{"state": snowScheduled, "start_date": "2026-06-01 06:30:00"}), WantTasks(taskOpen, taskOpen)),
+		Throughout(2*minute, 30*minute-2*sec, WantTasks(taskOpen, taskOpen)),
+		Between(30*minute, 31*minute, WantTasks(taskWorking, taskOpen)),
+		Between(30*minute, 32*minute, WantRun(ops.RunVerifying), WantTasks(taskClosed, taskWorking)),
+		Between(32*minute, 39*minute, WantRequest(Fields{"state": snowClosed, "close_code": "successful"}), WantTasks(taskClosed, taskClosed)),
+	)...)
+}
+
+// Somebody denies it in ServiceNow: nobody begins a step of it any more.
+func TestTheTasksEndWithADenial(t *testing.T) {
+	loop(t, nightly, append(asked(),
+		Between(0, 1*minute-sec, WantTasks(taskOpen, taskOpen)),
+		At(1*minute, SnowDecides("beth.anglin", "rejected")),
+		Between(1*minute, 3*minute, WantChange(ops.ChangeCancelled, ops.Denied), WantTasks(taskCanceled, taskCanceled), WantRequest(Fields{"state": snowCanceled})),
+		Throughout(3*minute, 50*minute, WantTasks(taskCanceled, taskCanceled)),
+	)...)
+}
+
 // Somebody has changed by hand what the stack made: it is not updated over that.
 func TestTheLoopFindsDrift(t *testing.T) {
 	peer.Long(t)

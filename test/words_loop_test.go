@@ -122,6 +122,47 @@ func WantRequest(fields Fields) Act {
 	}
 }
 
+// The states of a task in ServiceNow.
+const (
+	taskOpen     = "1"
+	taskWorking  = "2"
+	taskClosed   = "3"
+	taskCanceled = "4"
+)
+
+// WantTasks wants the steps of the plan, at least one, to be tasks of the change
+// request in ServiceNow in one state, and one task that verifies in another. Each
+// is there once.
+func WantTasks(steps, verify string) Act {
+	return func(h *House) error {
+		r, err := h.snowChange()
+		if err != nil {
+			return err
+		}
+		kinds, keys := map[string]int{}, map[string]bool{}
+		for _, t := range h.snow.Records("change_task") {
+			kind := t["change_task_type"]
+			want := map[string]string{"implementation": steps, "testing": verify}[kind]
+			switch {
+			case t["change_request"] != r["sys_id"]:
+				return fmt.Errorf("%s belongs to %s", t["number"], t["change_request"])
+			case keys[t["correlation_id"]]:
+				return fmt.Errorf("%s is there twice", t["short_description"])
+			case t["state"] != want:
+				return fmt.Errorf("%s %q is %s, want %s", t["number"], t["short_description"], t["state"], want)
+			case want == taskOpen && (t["planned_start_date"] != r["start_date"] || t["planned_end_date"] != r["end_date"]):
+				return fmt.Errorf("%s is planned from %q, its change request from %q", t["number"], t["planned_start_date"], r["start_date"])
+			}
+			keys[t["correlation_id"]] = true
+			kinds[kind]++
+		}
+		if kinds["implementation"] == 0 || kinds["testing"] != 1 {
+			return fmt.Errorf("%s has tasks %v", r["number"], kinds)
+		}
+		return nil
+	}
+}
+
 // errUnasked is what a person finds who is not asked.
 var errUnasked = errors.New("no approval is requested")
 

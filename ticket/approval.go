@@ -73,7 +73,7 @@ func (p *platform) mustCompare(t ops.Ticket) bool {
 
 // waits tells that more than fields and notes has to go out.
 func (p *platform) waits(t ops.Ticket) bool {
-	return mustWithdraw(t) || mustRequest(t) || p.mustAttach(t) || p.mustCompare(t)
+	return mustWithdraw(t) || mustRequest(t) || p.mustAttach(t) || p.mustCompare(t) || p.mustTask(t)
 }
 
 // withdraw takes back what people were asked about an earlier plan, before the

@@ -106,6 +106,9 @@ func (r *Room) merge(ctx context.Context, p *platform, t ops.Ticket) error {
 		err := r.turn(ctx, t.ID, t.Work.Turn, func(tx db.Tx, row *ops.Ticket) error {
 			row.Ref, row.Display, row.URL = keep.Ref, keep.Display, keep.URL
 			row.Seen, row.Work.SeenVersion, row.SeenAt = keep.Fields, keep.Version, r.now()
+			for i := range row.Work.Tasks {
+				row.Work.Tasks[i].Shown = ops.TaskShown{} // they are on the other one
+			}
 			if row.Work.Dirty {
 				return nil
 			}

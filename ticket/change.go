@@ -27,6 +27,8 @@ type changeNews struct {
 	// homeless tells that it is approved and has no window.
 	homeless bool
 	why      string
+	// tasks are where the tasks of each kind go.
+	tasks map[ops.TaskKind]taskNews
 }
 
 // isOpening tells the facts that may open tickets.
@@ -139,12 +141,13 @@ func (r *Room) askOf(ctx context.Context, t *ops.Ticket, n changeNews) error {
 			f.Extra = extra
 		}
 	}
+	var standing ops.Plan
 	if t.ID == "" || n.plan != "" {
 		text, plan, err := r.describeChange(ctx, c, n.plan, t.Kind)
 		if err != nil {
 			return err
 		}
-		f.Description = text
+		f.Description, standing = text, plan
 		if t.Kind == ops.TicketChangeRequest && n.plan != "" {
 			f.PlanText, f.Rollback = n.plan, rollbackText(plan)
 		}
@@ -152,6 +155,7 @@ func (r *Room) askOf(ctx context.Context, t *ops.Ticket, n changeNews) error {
 	if t.Kind == ops.TicketWorkOrder {
 		askWorkOrder(&f, c, n)
 	} else {
+		askTasks(t, n, standing)
 		r.askRequest(t, &f, n)
 	}
 	ask(t, f, r.now(), false)

@@ -44,7 +44,7 @@ func whateverChanges(t *testing.T, r *rand.Rand) {
 		{Delay: time.Minute},
 		{Err: fmt.Errorf("401: %w", ops.ErrDenied)},
 	}
-	operations := []string{"create", "update", "add_note", "get", "find", "changes", "request_approval", "withdraw_approval", "attach"}
+	operations := []string{"create", "update", "add_note", "get", "find", "changes", "request_approval", "withdraw_approval", "attach", "put_task"}
 	var all []ops.Change
 	truth := map[string]decided{} // by the platform's id of the decision
 	cancelled := map[string]bool{}
@@ -115,6 +115,7 @@ func whateverChanges(t *testing.T, r *rand.Rand) {
 		if row.Work.Dirty || row.Sync != ops.SyncOK {
 			t.Errorf("%s is %s (%s), dirty %v", c.Key(), row.Sync, row.SyncNote, row.Work.Dirty)
 		}
+		chaosTasks(h, c, got.Ref, cancelled[c.ID])
 		switch {
 		case c.State == ops.ChangeCancelled:
 			if got.Fields.State != "cancelled" || got.Asked {
@@ -152,6 +153,28 @@ func whateverChanges(t *testing.T, r *rand.Rand) {
 		if working != 1 {
 			t.Errorf("%s has %d tickets", c.Key(), working)
 		}
+	}
+}
+
+// chaosTasks fails unless the tasks of the plan that stands are there, open, and
+// all others have ended.
+func chaosTasks(h *house, c ops.Change, ref string, cancelled bool) {
+	h.Helper()
+	tasks, err := h.snowDesk.Tasks(context.Background(), ref)
+	if err != nil {
+		h.Fatal(err)
+	}
+	open := 0
+	for _, t := range tasks {
+		if !t.State.Ended() {
+			open++
+		}
+	}
+	switch {
+	case c.State == ops.ChangeCancelled && open != 0:
+		h.Errorf("%s ended with open tasks: %+v", c.Key(), tasks)
+	case c.State == ops.ChangeAuthorize && !cancelled && open != 2:
+		h.Errorf("%s waits with %d open tasks: %+v", c.Key(), open, tasks)
 	}
 }
 

@@ -99,16 +99,21 @@ func rollbackText(plan ops.Plan) string {
 	}
 	var out []string
 	for _, a := range plan.Rollback {
-		line := "- " + a.Verb + " " + a.Resource
-		for _, k := range sortedKeys(a.Before, a.After) {
-			line += fmt.Sprintf("\n    %s: %s -> %s", k, orElse(a.Before[k], "none"), orElse(a.After[k], "none"))
-		}
-		if len(a.Args) > 0 {
-			line += "\n    " + strings.Join(a.Args, " ")
-		}
-		out = append(out, line)
+		out = append(out, actionText(a))
 	}
 	return strings.Join(out, "\n")
+}
+
+// actionText says what an action changes.
+func actionText(a ops.PlanAction) string {
+	line := "- " + a.Verb + " " + a.Resource
+	for _, k := range sortedKeys(a.Before, a.After) {
+		line += fmt.Sprintf("\n    %s: %s -> %s", k, orElse(a.Before[k], "none"), orElse(a.After[k], "none"))
+	}
+	if len(a.Args) > 0 {
+		line += "\n    " + strings.Join(a.Args, " ")
+	}
+	return line
 }
 
 func effort(plan ops.Plan) string {

@@ -40,6 +40,9 @@ func (h *house) planned(id string, approvers ...ops.Approvers) ops.Change {
 		Rollback: []ops.PlanAction{{Resource: "web-1", Verb: "update", Before: map[string]string{"type": "m5.large"}, After: map[string]string{"type": "m4.large"}}},
 		Text:     fmt.Sprintf("~ web-1: m4.large -> m5.%d", c.Revision),
 	}
+	for n := range h.steps {
+		p.Actions = append(p.Actions, ops.PlanAction{Resource: fmt.Sprintf("disk-%d", n+2), Verb: "create"})
+	}
 	p.Digest = p.ComputeDigest()
 	h.plans[id] = append(h.plans[id], p)
 	c.State, c.PlanID, c.PlanDigest, c.Approvers = ops.ChangeAuthorize, p.ID, p.Digest, approvers

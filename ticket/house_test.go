@@ -48,6 +48,7 @@ type house struct {
 	every             []*periodic
 	heard             int64
 	number            int64
+	steps             int // more actions of each plan
 	people            map[string]string
 }
 

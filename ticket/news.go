@@ -146,11 +146,14 @@ func (r *Room) readRun(f ops.Fact, n *changeNews) (string, error) {
 		// what follows when the plan has moved.
 		return said(f, func(b ops.RunBeganBody) string {
 			n.change, n.state, n.run = b.Change, ops.ChangeImplement, &b.Run
+			n.tasks = ran(ops.TaskInProgress, "")
 			return "the plan is still the approved one; applying it"
 		})
 	case ops.RunApplied:
 		return said(f, func(b ops.RunAppliedBody) string {
 			n.change, n.state = b.Change, ops.ChangeImplement
+			n.tasks = ran(ops.TaskComplete, "Applied.")
+			n.tasks[ops.TaskVerify] = taskNews{state: ops.TaskInProgress}
 			return lines("applied; now being verified", output(b.Run.Output))
 		})
 	case ops.RunBroke:
@@ -158,6 +161,8 @@ func (r *Room) readRun(f ops.Fact, n *changeNews) (string, error) {
 			head := "run failed"
 			if b.Unknown {
 				head = "run ended with an unknown outcome: a person must look"
+			} else {
+				n.tasks = ran(ops.TaskIncomplete, lines("Failed.", b.Error))
 			}
 			return lines(head, b.Error, output(b.Run.Output))
 		})
@@ -166,22 +171,25 @@ func (r *Room) readRun(f ops.Fact, n *changeNews) (string, error) {
 			if b.Error != "" {
 				return lines("rollback failed: a person must look", b.Error)
 			}
+			n.tasks = ran(ops.TaskIncomplete, "Rolled back.")
 			return "rolled back"
 		})
 	case ops.VerdictGiven:
 		return said(f, func(b ops.VerdictGivenBody) string {
 			v := b.Verdict
+			n.tasks = judged(v)
 			return lines(fmt.Sprintf("verdict: %s, %s after the run", v.Word, v.Waited), v.Why, titled("Before", v.Before), titled("After", v.After))
 		})
 	case ops.ChangeReviewed:
 		return said(f, func(b ops.ChangeReviewedBody) string {
 			n.change, n.state, n.run = b.Change, ops.ChangeReview, b.Change.Run
+			n.tasks = concluded(b.Change, b.Why)
 			return lines("in review", b.Why)
 		})
 	case ops.ChangeEnded:
 		return said(f, func(b ops.ChangeEndedBody) string {
 			n.change, n.state, n.run = b.Change, b.Change.State, b.Change.Run
-			n.why = b.Why
+			n.why, n.tasks = b.Why, concluded(b.Change, b.Why)
 			return lines(fmt.Sprintf("%s: %s", b.Change.State, b.Change.Outcome), b.Why)
 		})
 	}

@@ -83,11 +83,15 @@ func (r *Room) equalise(ctx context.Context, p *platform, id, cause string) (ops
 			if errors.Is(err, ops.ErrInvalid) {
 				refused, err = err, nil // the new plan must not stand there while the old one can be approved
 			}
+		case len(p.dueTasks(t, true)) > 0 && !stuck:
+			err = r.tasks(ctx, p, t, p.dueTasks(t, true)) // an open one may hold up the end of its ticket
 		case len(fields) > 0:
 			err = r.write(ctx, p, t, fields, cause)
 			if errors.Is(err, ops.ErrInvalid) {
 				refused, err = err, nil
 			}
+		case len(p.dueTasks(t, false)) > 0 && !stuck:
+			err = r.tasks(ctx, p, t, p.dueTasks(t, false))
 		case p.mustAttach(t):
 			err = r.attach(ctx, p, t)
 		case len(notes) > 0:

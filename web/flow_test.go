@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/web/webtest"
@@ -192,6 +193,33 @@ func TestTheDesk(t *testing.T) {
 	}
 	if p = r.Submit(stale, "main form", url.Values{"state": {"on_hold"}}); p.Status != http.StatusConflict {
 		t.Errorf("a stale edit gives %d", p.Status)
+	}
+}
+
+// A change request at the desk shows its tasks in their order; other tickets
+// have no such panel.
+func TestTasksAtTheDesk(t *testing.T) {
+	h := webtest.New(t)
+	c, err := h.Desk.Create(t.Context(), "change", ops.TicketChangeRequest, ops.TicketFields{Title: "CHG-9 scale web-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range []connector.Task{
+		{Key: "2", Kind: ops.TaskVerify, Title: "Verify it", Order: 2, State: ops.TaskOpen},
+		{Key: "1", Kind: ops.TaskImplement, Title: "Step 1 of 1: update web-1", Text: "Executor: aws", Order: 1, State: ops.TaskComplete, Note: "Applied."},
+	} {
+		if _, err := h.Desk.PutTask(t.Context(), c.Ref, task); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := h.Reader("rea")
+	got := r.Get("/desk/" + c.Display).Text("#tasks")
+	first, second := strings.Index(got, "Step 1 of 1: update web-1"), strings.Index(got, "Verify it")
+	if first < 0 || second < first || !strings.Contains(got, "Complete") || !strings.Contains(got, "Applied.") || !strings.Contains(got, "Executor: aws") {
+		t.Errorf("the tasks show as %q", got)
+	}
+	if p := r.Get("/desk/DESK-1"); len(p.All("#tasks")) != 0 {
+		t.Errorf("an incident shows tasks")
 	}
 }
 

@@ -111,10 +111,17 @@ func TestHostileRecords(t *testing.T) {
 	if _, err := h.Desk.Edit(ctx, d.Ref, hostile, []connector.Field{connector.Assignee}, ops.TicketFields{Assignee: hostile}, hostile); err != nil {
 		t.Fatal(err)
 	}
+	request, err := h.Desk.Create(ctx, "r-x", ops.TicketChangeRequest, ops.TicketFields{Title: hostile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Desk.PutTask(ctx, request.Ref, connector.Task{Key: "t-y", Title: hostile, Text: hostile, State: ops.TaskComplete, Note: hostile}); err != nil {
+		t.Fatal(err)
+	}
 	watched := h.Watch(hostile, hostile, hostile)
 	r := h.Reader("ada")
 	for _, u := range []string{
-		"/", "/series", "/series/" + watched, "/incidents", "/incidents/INC-900", "/changes", "/changes/CHG-900", "/approvals", "/trail/INC-900", "/trail/CHG-900", "/desk", "/desk/" + d.Display,
+		"/", "/series", "/series/" + watched, "/incidents", "/incidents/INC-900", "/changes", "/changes/CHG-900", "/approvals", "/trail/INC-900", "/trail/CHG-900", "/desk", "/desk/" + d.Display, "/desk/" + request.Display,
 		"/search?q=onerror", "/notifications", "/backlog?range=24h", "/calendar?month=" + now.Format("2006-01"),
 	} {
 		p := r.Get(u)

@@ -255,6 +255,38 @@ func (f *Faulty) Conflicts(ctx context.Context, ref string) (lines []string, err
 	return lines, err
 }
 
+// KeepsTasks implements connector.Tasker.
+func (f *Faulty) KeepsTasks() bool {
+	k, ok := f.Platform.(connector.Tasker)
+	return ok && k.KeepsTasks()
+}
+
+// PutTask implements connector.Tasker.
+func (f *Faulty) PutTask(ctx context.Context, ref string, t connector.Task) (got connector.Task, err error) {
+	err = f.do(ctx, "put_task", ref, func() (err error) {
+		k, ok := f.Platform.(connector.Tasker)
+		if !ok {
+			return errLacks
+		}
+		got, err = k.PutTask(ctx, ref, t)
+		return err
+	})
+	return got, err
+}
+
+// Tasks implements connector.Tasker.
+func (f *Faulty) Tasks(ctx context.Context, ref string) (all []connector.Task, err error) {
+	err = f.do(ctx, "tasks", ref, func() (err error) {
+		k, ok := f.Platform.(connector.Tasker)
+		if !ok {
+			return errLacks
+		}
+		all, err = k.Tasks(ctx, ref)
+		return err
+	})
+	return all, err
+}
+
 // Careless is a platform without an idempotent create: it opens a ticket
 // whenever it is asked to, and finds one only Settle after it was opened.
 type Careless struct {
@@ -373,6 +405,30 @@ func (c *Careless) Files(ctx context.Context, ref string) ([]string, error) {
 		return nil, errLacks
 	}
 	return a.Files(ctx, ref)
+}
+
+// KeepsTasks implements connector.Tasker.
+func (c *Careless) KeepsTasks() bool {
+	k, ok := c.Platform.(connector.Tasker)
+	return ok && k.KeepsTasks()
+}
+
+// PutTask implements connector.Tasker.
+func (c *Careless) PutTask(ctx context.Context, ref string, t connector.Task) (connector.Task, error) {
+	k, ok := c.Platform.(connector.Tasker)
+	if !ok {
+		return connector.Task{}, errLacks
+	}
+	return k.PutTask(ctx, ref, t)
+}
+
+// Tasks implements connector.Tasker.
+func (c *Careless) Tasks(ctx context.Context, ref string) ([]connector.Task, error) {
+	k, ok := c.Platform.(connector.Tasker)
+	if !ok {
+		return nil, errLacks
+	}
+	return k.Tasks(ctx, ref)
 }
 
 func numbered(key string, n int) string { return fmt.Sprintf("%s+%d", key, n) }

@@ -65,6 +65,9 @@ type Harness struct {
 	// Offer gives a work order its window, as the named person does it in the
 	// platform. Nil leaves out the rules about work orders.
 	Offer func(t *testing.T, ref, user string, start, end time.Time)
+	// Tasks returns how many tasks of ours the peer holds of a change request,
+	// asked without the driver. A driver that keeps tasks needs it.
+	Tasks func(t *testing.T, ref string) int
 	// Missing is a ref that looks right and that no ticket has.
 	Missing string
 	// IsWrite tells whether a request changes a ticket; nil takes everything

@@ -26,11 +26,12 @@ type Rule struct {
 	HTTP   bool // only for drivers that speak HTTP
 	Change bool // only for platforms with change requests
 	Order  bool // only for platforms with work orders
+	Task   bool // only for platforms that keep tasks with change requests
 	Test   func(s *Suite)
 }
 
 // Rules lists what Run proves, in order.
-var Rules = slices.Concat(contentRules, feedRules, changeRules, orderRules, faultRules)
+var Rules = slices.Concat(contentRules, feedRules, changeRules, taskRules, orderRules, faultRules)
 
 // Suite is one rule at work on one peer.
 type Suite struct {
@@ -67,6 +68,12 @@ func Run(t *testing.T, d connector.Driver, start func(t *testing.T) Harness) {
 				}
 			})
 			s := newSuite(t, t, d, h)
+			switch {
+			case r.Task && !s.conn.KeepsTasks():
+				t.Skip("the platform keeps no tasks")
+			case r.Task && h.Tasks == nil:
+				t.Fatal("the driver keeps tasks, and the harness cannot count them")
+			}
 			r.Test(s)
 			s.noSecrets()
 		})

@@ -59,10 +59,10 @@ func (r *row) decisions() []connector.Decision {
 	return out
 }
 
-// isChange returns ErrInvalid for tickets nobody can decide on.
+// isChange returns ErrInvalid for tickets that have neither approvals nor tasks.
 func (r *row) isChange() error {
 	if r.Kind != ops.TicketChangeRequest {
-		return fmt.Errorf("%s is no change request and asks for no approval: %w", r.displayed(), ops.ErrInvalid)
+		return fmt.Errorf("%s is no change request, has no tasks and asks for no approval: %w", r.displayed(), ops.ErrInvalid)
 	}
 	return nil
 }

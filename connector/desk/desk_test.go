@@ -57,17 +57,33 @@ func TestDriver(t *testing.T) {
 				}
 				return n
 			},
+			Tasks: func(t *testing.T, ref string) int {
+				t.Helper()
+				all, err := people.Tasks(context.Background(), ref)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(all)
+			},
 			Writes: func(t *testing.T) int {
 				t.Helper()
+				tasks, err := table.List(context.Background(), "task/", "", 1000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for _, r := range tasks {
+					n += int(r.Version)
+				}
 				// The counter of moves is written with every ticket.
 				r, err := table.Get(context.Background(), "counter")
 				if errors.Is(err, record.ErrMissing) {
-					return 0
+					return n
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
-				return int(r.Version)
+				return n + int(r.Version)
 			},
 		}
 	})

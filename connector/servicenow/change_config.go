@@ -29,6 +29,8 @@ type Changes struct {
 	// Fields are written to every new change request, by their names at the
 	// instance. Default: none.
 	Fields map[string]string `yaml:"fields"`
+	// Tasks says how the tasks of change requests are written. Default: see Tasks.
+	Tasks Tasks `yaml:"tasks"`
 }
 
 func (c *Changes) planField() string {
@@ -85,6 +87,7 @@ func (c *Changes) validate() []error {
 			fault("close_codes", "%q: %q; map successful, successful_with_issues and unsuccessful to close codes of the instance", outcome, c.CloseCodes[outcome])
 		}
 	}
+	c.Tasks.validate(fault)
 	for _, name := range slices.Sorted(maps.Keys(c.Fields)) {
 		if !namePattern.MatchString(name) || slices.Contains(changeFields, name) {
 			fault("fields", "%.80s: is no field name, or is written by Fettle itself", name)

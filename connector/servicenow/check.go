@@ -51,6 +51,7 @@ func (p *platform) Check(ctx context.Context) error {
 		for _, outcome := range []ops.Outcome{ops.Successful, ops.SuccessfulWithIssues, ops.Unsuccessful} {
 			add(p.checkChangeChoice(ctx, "close_code", "changes.close_codes", c.closeCodes()[outcome]))
 		}
+		faults = append(faults, p.checkTasks(ctx)...)
 	}
 	return errors.Join(faults...)
 }

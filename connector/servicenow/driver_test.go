@@ -184,6 +184,15 @@ func (i *instance) harness(auth connector.Section) connectortest.Harness {
 		Settings: s, Secrets: secrets, User: "fettle", Transport: &http.Transport{}, Now: i.clock, Wait: i.wait,
 		Fields: ops.TicketFields{Group: "Service Desk", Resource: "web-01", Extra: map[string]string{"contact_type": "monitoring"}},
 		Edit:   i.edit, Decide: i.decide, People: [2]string{"beth.anglin", "carl"}, Count: i.count,
+		Tasks: func(_ *testing.T, ref string) int {
+			n := 0
+			for _, r := range i.sim.Records("change_task") {
+				if "change_request/"+r["change_request"] == ref && r["correlation_id"] != "" {
+					n++
+				}
+			}
+			return n
+		},
 		Missing: strings.Repeat("0f", 16),
 		IsWrite: func(r *http.Request) bool { return r.Method != http.MethodGet && r.URL.Path != "/oauth_token.do" },
 		Writes:  func(*testing.T) int { return i.sim.Counts().Writes },

@@ -221,6 +221,25 @@ func (i *installation) user(name string) string {
 // requests returns the change requests in ServiceNow.
 func (i *installation) requests() []simulator.Record { return i.Snow.Records("change_request") }
 
+// wantsTasks wants every change request to have tasks, each of them once and
+// closed.
+func (i *installation) wantsTasks() error {
+	have, keys := map[string]int{}, map[string]bool{}
+	for _, t := range i.Snow.Records("change_task") {
+		if keys[t["correlation_id"]] || t["state"] != "3" {
+			return fmt.Errorf("%s %q is in state %s, there before: %t", t["number"], t["short_description"], t["state"], keys[t["correlation_id"]])
+		}
+		keys[t["correlation_id"]] = true
+		have[t["change_request"]]++
+	}
+	for _, r := range i.requests() {
+		if have[r["sys_id"]] < 2 {
+			return fmt.Errorf("%s has %d tasks", r["number"], have[r["sys_id"]])
+		}
+	}
+	return nil
+}
+
 // wantsRequests wants so many change requests, the last of them in a state.
 func (i *installation) wantsRequests(n int, state string) func() error {
 	return func() error {

@@ -30,7 +30,7 @@ const (
 // steps are where the server dies: at every effect in the cloud and on the change
 // request, and at every commit of the rooms a recommendation goes through.
 var steps = regexp.MustCompile(`^(commit\.(before|after):(change/recommend\.\(\*Placer\)\.message|execute\.\(\*Room\)\.(ready|take|tell))` +
-	`|execute\.(plan|apply)\.(before|after)|connector\.(attach|request_approval)\.(before|after)` +
+	`|execute\.(plan|apply)\.(before|after)|connector\.(attach|put_task|request_approval)\.(before|after)` +
 	`|execute\.cloudformation\.(create|discard|execute|preview|publish)\.(before|after)` +
 	`|execute\.parameter\.(put|label|unlabel|delete)\.(before|after))$`)
 
@@ -100,6 +100,7 @@ recommendations:
 		})
 		i.until(point+": closed", i.wants(n, ops.ChangeClosed, ops.Successful))
 		i.until(point+": the request is closed", i.wantsRequests(n, "3"))
+		i.until(point+": its tasks are closed", i.wantsTasks)
 		if i.died != dead+1 {
 			t.Errorf("%s: the server died %d times, want once", point, i.died-dead)
 		}

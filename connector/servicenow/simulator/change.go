@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -47,68 +46,6 @@ const (
 	templateTable = "std_change_record_producer"
 	changePath    = "/api/sn_chg_rest/"
 )
-
-// changeSchema is the part of the dictionary behind changes.
-func changeSchema() []*tableDef {
-	staff := []string{"itil", "sn_change_write", "admin"}
-	admin := []string{"admin"}
-	number := func(name, label, initial string) fieldDef {
-		return fieldDef{name: name, label: label, kind: integerField, choice: true, initial: initial}
-	}
-	text := func(name, label string) fieldDef { return fieldDef{name: name, label: label, max: 4000} }
-	at := func(name, label string) fieldDef { return fieldDef{name: name, label: label, kind: timeField} }
-	user := func(name, label string) fieldDef {
-		return fieldDef{name: name, label: label, kind: referenceField, target: "sys_user"}
-	}
-	return []*tableDef{
-		{name: changeTable, display: "number", numbered: "CHG", writers: staff, deleters: admin, fields: []fieldDef{
-			{name: "number", label: "Number", max: 40},
-			{name: "short_description", label: "Short description", max: 160},
-			text("description", "Description"),
-			{name: "type", label: "Type", choice: true, initial: "normal", max: 40},
-			number("state", "State", changeNew), number("risk", "Risk", "3"), number("impact", "Impact", "3"), number("urgency", "Urgency", "3"),
-			{name: "priority", label: "Priority", kind: integerField, initial: "4", readOnly: true},
-			{name: "approval", label: "Approval", initial: "not requested", max: 40, readOnly: true},
-			{name: "active", label: "Active", kind: booleanField, initial: "true", readOnly: true},
-			{name: "on_hold", label: "On hold", kind: booleanField, initial: "false"},
-			text("on_hold_reason", "On hold reason"),
-			at("start_date", "Planned start date"), at("end_date", "Planned end date"), at("work_start", "Actual start"), at("work_end", "Actual end"),
-			{name: "cmdb_ci", label: "Configuration item", kind: referenceField, target: "cmdb_ci"},
-			{name: "assignment_group", label: "Assignment group", kind: referenceField, target: "sys_user_group"},
-			user("assigned_to", "Assigned to"), user("requested_by", "Requested by"),
-			text("justification", "Justification"), text("implementation_plan", "Implementation plan"), text("backout_plan", "Backout plan"),
-			text("test_plan", "Test plan"), text("risk_impact_analysis", "Risk and impact analysis"),
-			{name: "conflict_status", label: "Conflict status", initial: "Not Run", max: 40, readOnly: true},
-			{name: "correlation_id", label: "Correlation ID", max: 100},
-			{name: "correlation_display", label: "Correlation display", max: 100},
-			{name: "close_code", label: "Close code", choice: true, max: 40},
-			text("close_notes", "Close notes"),
-			{name: "u_plan_digest", label: "Plan digest", max: 64},
-			{name: "u_plan_revision", label: "Plan revision", max: 10},
-			{name: "std_change_producer_version", label: "Standard Change Template version", kind: referenceField, target: templateTable},
-			{name: "work_notes", label: "Work notes", kind: journalField},
-			{name: "comments", label: "Additional comments", kind: journalField},
-		}},
-		{name: approvalTable, display: "state", deleters: admin, fields: []fieldDef{
-			{name: "sysapproval", label: "Approval for", kind: referenceField, target: changeTable},
-			user("approver", "Approver"),
-			{name: "state", label: "State", initial: "requested", max: 40},
-			text("comments", "Comments"),
-		}},
-		{name: templateTable, display: "name", writers: admin, deleters: admin, fields: []fieldDef{
-			{name: "name", label: "Name", max: 100},
-			text("short_description", "Short description"), text("description", "Description"),
-			text("implementation_plan", "Implementation plan"), text("backout_plan", "Backout plan"),
-		}},
-		{name: "sys_attachment", display: "file_name", deleters: staff, fields: []fieldDef{
-			{name: "file_name", label: "File name", max: 100},
-			{name: "content_type", label: "Content type", max: 100},
-			{name: "table_name", label: "Table name", max: 80},
-			{name: "table_sys_id", label: "Table sys ID", max: 32},
-			{name: "size_bytes", label: "Size", kind: integerField},
-		}},
-	}
-}
 
 // move is one a change request can make from where it stands.
 type move struct {
@@ -158,7 +95,7 @@ func (s *Server) changeRules(before, after Record, automatic bool) *refusal {
 	if !legal {
 		return s.cfg.Answers.IllegalMove.refusal("")
 	}
-	return nil
+	return s.holdsTasks(after)
 }
 
 // moved does what a move of a change request sets off. r holds the new values.
@@ -170,6 +107,7 @@ func (s *Server) moved(r *row, was Record, who *caller) {
 	if was["state"] == state {
 		return
 	}
+	s.endTasks(r, who)
 	switch state {
 	case changeNew, changeCanceled:
 		s.endApprovals(r, "cancelled", who)
@@ -197,79 +135,6 @@ func (s *Server) moved(r *row, was Record, who *caller) {
 		}
 		r.values["approval"] = "requested"
 	}
-}
-
-// goOn makes the move that approvals gate.
-func (s *Server) goOn(r *row, who *caller) {
-	for _, m := range s.moves(r.values) {
-		if !m.available {
-			was := maps.Clone(r.values)
-			r.values["state"] = m.to
-			s.touch(r.values, who.name)
-			s.moved(r, was, who)
-			return
-		}
-	}
-}
-
-// endApprovals ends what is still requested of a change.
-func (s *Server) endApprovals(r *row, state string, who *caller) {
-	for _, a := range s.tables[approvalTable].order {
-		if a.values["sysapproval"] == r.values["sys_id"] && a.values["state"] == "requested" {
-			a.values["state"] = state
-			s.touch(a.values, who.name)
-		}
-	}
-}
-
-// decide is a write to an approval: only its approver decides, once.
-func (s *Server) decide(a *row, c change, who *caller) (bool, *refusal) {
-	if a.values["approver"] != who.sysID && !who.may([]string{"admin"}) {
-		return false, forbidden("Update")
-	}
-	state := c.values["state"]
-	if text := c.values["comments"]; text != "" {
-		a.values["comments"] = text
-	}
-	if state == "" || state == a.values["state"] {
-		s.touch(a.values, who.name)
-		return true, nil
-	}
-	if a.values["state"] != "requested" || state != "approved" && state != "rejected" {
-		return false, refuse(http.StatusForbidden, "Operation Failed", "Operation against file 'sysapproval_approver' was aborted by Business Rule 'Approval state^1'")
-	}
-	if state == "rejected" && a.values["comments"] == "" {
-		return false, refuse(http.StatusBadRequest, "Operation Failed", "Comments are required when rejecting")
-	}
-	a.values["state"] = state
-	s.touch(a.values, who.name)
-	r := s.tables[changeTable].get(a.values["sysapproval"])
-	if r == nil {
-		return true, nil
-	}
-	was := maps.Clone(r.values)
-	if state == "rejected" {
-		s.endApprovals(r, "not_required", who)
-		r.values["approval"], r.values["state"] = "rejected", changeNew
-		s.touch(r.values, who.name)
-		s.moved(r, was, who)
-		return true, nil
-	}
-	approved := 0
-	for _, x := range s.tables[approvalTable].order {
-		// Only this round counts: earlier ones were approved before a revert.
-		if x.values["sysapproval"] == r.values["sys_id"] && x.values["state"] == "approved" && x.values["sys_created_on"] == a.values["sys_created_on"] {
-			approved++
-		}
-	}
-	if approved < s.cfg.ApprovalsNeeded {
-		return true, nil // the change itself is not touched
-	}
-	s.endApprovals(r, "not_required", who)
-	r.values["approval"] = "approved"
-	s.touch(r.values, who.name)
-	s.goOn(r, who)
-	return true, nil
 }
 
 // serveChange answers the Change Management API. The Server's lock is not held.
@@ -338,6 +203,9 @@ func (s *Server) change(c *call, parts []string, who *caller) (answer, *refusal)
 		case http.MethodPatch:
 			return s.patchChange(c, r, kind, who)
 		}
+	}
+	if len(parts) > 1 && parts[1] == "task" && len(parts) <= 3 && kind == "" {
+		return s.serveTasks(c, r, strings.Join(parts[2:], ""), who)
 	}
 	if len(parts) == 2 {
 		switch parts[1] + " " + c.method {
@@ -496,23 +364,6 @@ func (s *Server) nextStates(r *row) map[string]any {
 	return map[string]any{"available_states": available, "state_transitions": transitions, "state_label": labels}
 }
 
-// ownApproval decides for the calling user.
-func (s *Server) ownApproval(c *call, r *row, who *caller) (answer, *refusal) {
-	given := c.given()
-	for _, a := range slices.Backward(s.tables[approvalTable].order) {
-		if a.values["sysapproval"] != r.values["sys_id"] || a.values["approver"] != who.sysID || a.values["state"] != "requested" {
-			continue
-		}
-		if _, refused := s.decide(a, s.input(a.table, given, false, who), who); refused != nil {
-			return answer{}, refused
-		}
-		out := s.oneChange(r, "", nil)
-		out.changed = true
-		return out, nil
-	}
-	return answer{}, refuse(http.StatusBadRequest, "Operation Failed", "No approval of this user is requested")
-}
-
 // conflict starts a check (POST) or shows its result: the status says
 // Conflict even when there is none.
 func (s *Server) conflict(c *call, r *row) answer {
@@ -536,50 +387,4 @@ func (s *Server) conflict(c *call, r *row) answer {
 	return jsonAnswer(http.StatusOK, map[string]any{"result": map[string]any{
 		"status": "Conflict", "last_run": s.stamp(), "record_count": strconv.Itoa(len(found)), "job_status": "2", "conflicts": found,
 	}})
-}
-
-// serveAttachment answers the Attachment API: raw uploads and lists.
-func (s *Server) serveAttachment(r *http.Request, who *caller, entry *Request) answer {
-	q := r.URL.Query()
-	if r.Header.Get("Accept") == "" {
-		return s.cfg.Answers.MissingHeader.refusal("").answer()
-	}
-	switch {
-	case r.Method == http.MethodGet && r.URL.Path == "/api/now/attachment":
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c := &call{method: r.Method, base: s.baseURL(r), params: q}
-		a, refused := s.list(c, s.schema["sys_attachment"], who)
-		if refused != nil {
-			return refused.answer()
-		}
-		return a
-	case r.Method == http.MethodPost && r.URL.Path == "/api/now/attachment/file":
-	default:
-		return refuse(http.StatusMethodNotAllowed, "Method not supported", r.Method+" is not supported by this resource").answer()
-	}
-	kind := r.Header.Get("Content-Type")
-	raw, tooBig := readBody(r, s.cfg.MaxBody)
-	if kind == "" || tooBig || len(raw) == 0 || q.Get("file_name") == "" {
-		return s.cfg.Answers.BadBody.refusal("").answer()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	table := s.tables[q.Get("table_name")]
-	if table == nil || table.get(q.Get("table_sys_id")) == nil {
-		return notFound().answer()
-	}
-	def := s.schema["sys_attachment"]
-	stored, refused := s.insert(def, change{values: Record{
-		"file_name": q.Get("file_name"), "content_type": kind, "table_name": q.Get("table_name"), "table_sys_id": q.Get("table_sys_id"),
-		"size_bytes": strconv.Itoa(len(raw)),
-	}}, who)
-	if refused != nil {
-		return refused.answer()
-	}
-	entry.Changed = true
-	v := s.newView(&call{params: q}, def, who)
-	shown := v.row(stored.values)
-	shown["download_link"] = fmt.Sprintf("%s/api/now/attachment/%s/file", s.baseURL(r), stored.values["sys_id"])
-	return jsonAnswer(http.StatusCreated, map[string]any{"result": shown})
 }

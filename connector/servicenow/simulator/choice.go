@@ -45,9 +45,25 @@ func (s *Server) seedChoices() {
 		{"urgency", []choice{{"1", "1 - High"}, {"2", "2 - Medium"}, {"3", "3 - Low"}}},
 		{"close_code", []choice{{"successful", "Successful"}, {"successful_issues", "Successful with issues"}, {"unsuccessful", "Unsuccessful"}}},
 	}...)
+	ofChanges := len(lists)
+	var taskStates []choice
+	for _, l := range s.taskLabels() {
+		taskStates = append(taskStates, choice{l.value, l.label})
+	}
+	lists = append(lists, []struct {
+		element string
+		choices []choice
+	}{
+		{"state", taskStates},
+		{"change_task_type", []choice{{"planning", "Planning"}, {"implementation", "Implementation"}, {"testing", "Testing"}, {"review", "Review"}}},
+		{"close_code", lists[ofChanges-1].choices},
+	}...)
 	for n, list := range lists {
 		table := "incident"
-		if n >= ofIncidents {
+		switch {
+		case n >= ofChanges:
+			table = taskTable
+		case n >= ofIncidents:
 			table = changeTable
 		}
 		for i, c := range list.choices {

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"fmt"
 	"maps"
 	"time"
 )
@@ -90,6 +91,12 @@ type Config struct {
 	ApprovalsNeeded int
 	// NoRevert takes away the move back to New. Defaults to false.
 	NoRevert bool
+	// OpenTasks is what becomes of the open tasks of a change request that goes
+	// to Review, Closed or Canceled; instances differ. Defaults to RefuseOpenTasks.
+	OpenTasks OpenTasks
+	// OlderTaskStates gives tasks the states of the table they extend: Closed
+	// Complete, Closed Incomplete and Closed Skipped. Defaults to false.
+	OlderTaskStates bool
 	// Rows are preloaded per table, sys_id given or generated. Nil means a few
 	// groups and configuration items, an empty map means none. Users are
 	// always added to sys_user.
@@ -184,6 +191,17 @@ type Answers struct {
 	// IllegalMove refuses a state a change request cannot go to. Nobody has
 	// recorded it. Defaults to 400.
 	IllegalMove ErrorAnswer
+	// TaskMove refuses to bring a task back to an earlier state. Defaults to 400.
+	TaskMove ErrorAnswer
+	// TaskOfEnded refuses to make or change a task of a change request that is
+	// closed or cancelled. Defaults to 403.
+	TaskOfEnded ErrorAnswer
+	// TaskOutside refuses planned times of an implementation task outside those
+	// of its change request. Defaults to 403, a business rule.
+	TaskOutside ErrorAnswer
+	// OpenTasks refuses the end of a change request with open tasks. Defaults to
+	// 403, a business rule.
+	OpenTasks ErrorAnswer
 }
 
 func (c Config) withDefaults() Config {
@@ -215,6 +233,8 @@ func (c Config) withDefaults() Config {
 			{Table: changeTable, Field: "state", Values: []string{changeClosed}, Mandatory: []string{"close_code", "close_notes"}, Fresh: true},
 			{Table: changeTable, Field: "state", Values: []string{changeAssess, changeAuthorize, changeScheduled, changeImplement, changeReview}, Mandatory: []string{"assignment_group"}},
 			{Table: changeTable, Field: "on_hold", Values: []string{"true"}, Mandatory: []string{"on_hold_reason"}},
+			{Table: taskTable, Field: "state", Values: []string{taskClosed}, Mandatory: []string{"close_code", "close_notes"}},
+			{Table: taskTable, Field: "on_hold", Values: []string{"true"}, Mandatory: []string{"on_hold_reason"}},
 		}
 	}
 	if c.DynamicMe == nil {
@@ -244,6 +264,7 @@ func (c Config) withDefaults() Config {
 		c.ChangeApprovers = map[string][]string{"normal": {"beth.anglin", "abel.tuter"}, "emergency": {"beth.anglin", "abel.tuter"}}
 	}
 	setDefault(&c.ApprovalsNeeded, 1)
+	setDefault(&c.OpenTasks, RefuseOpenTasks)
 	if c.Rows == nil {
 		c.Rows = demonstrationRows()
 	}
@@ -257,6 +278,11 @@ func (a Answers) withDefaults() Answers {
 	setDefault(&a.MissingHeader, ErrorAnswer{400, "Invalid headers", "Accept is required, and Content-Type on POST, PUT, PATCH and DELETE"})
 	setDefault(&a.BadBody, ErrorAnswer{400, "Exception while reading request", "The payload is not valid JSON."})
 	setDefault(&a.IllegalMove, ErrorAnswer{400, "Operation Failed", "The change request cannot be moved to this state"})
+	aborted := "Operation against file '%s' was aborted by Business Rule '%s'"
+	setDefault(&a.TaskMove, ErrorAnswer{400, "Operation Failed", "The change task cannot be moved to this state"})
+	setDefault(&a.TaskOfEnded, ErrorAnswer{403, "Operation Failed", "ACL Exception Update Failed due to security constraints"})
+	setDefault(&a.TaskOutside, ErrorAnswer{403, "Operation Failed", fmt.Sprintf(aborted, taskTable, "Planned dates within change")})
+	setDefault(&a.OpenTasks, ErrorAnswer{403, "Operation Failed", fmt.Sprintf(aborted, changeTable, "Change tasks are open")})
 	setDefault(&a.NegativeOffset, ErrorAnswer{400, "Invalid sysparm_offset", "Negative offset is not supported"})
 	return a
 }

@@ -58,6 +58,9 @@ func exchangeConfigs() map[string]Config {
 			APIKeys:           map[string]string{"key-1": "beth.anglin"},
 			Profiles:          map[string]Profile{"beth.anglin": {Roles: []string{"itil"}, MFA: true}},
 		},
+		"unasked":      {ChangeApprovers: map[string][]string{}},
+		"tasks-cancel": {ChangeApprovers: map[string][]string{}, OpenTasks: CancelOpenTasks},
+		"tasks-older":  {ChangeApprovers: map[string][]string{}, OpenTasks: LeaveOpenTasks, OlderTaskStates: true},
 		"grants-off": {
 			OAuth:           []OAuthClient{{ID: "client", Secret: "secret", User: "fettle"}},
 			NoPasswordGrant: true,

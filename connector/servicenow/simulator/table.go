@@ -90,6 +90,11 @@ func (s *Server) insert(def *tableDef, c change, who *caller) (*row, *refusal) {
 			return nil, refused
 		}
 	}
+	if def.name == taskTable {
+		if refused := s.taskRules(nil, after); refused != nil {
+			return nil, refused
+		}
+	}
 	if refused := s.refuse(def, nil, after, c, who); refused != nil {
 		return nil, refused
 	}
@@ -123,6 +128,11 @@ func (s *Server) update(r *row, c change, who *caller) (bool, *refusal) {
 	after["sys_id"] = r.values["sys_id"]
 	if def.name == changeTable {
 		if refused := s.changeRules(r.values, after, false); refused != nil {
+			return false, refused
+		}
+	}
+	if def.name == taskTable {
+		if refused := s.taskRules(r.values, after); refused != nil {
 			return false, refused
 		}
 	}

@@ -27,6 +27,8 @@ type Desk interface {
 	List(ctx context.Context, before int64, limit int) ([]connector.Copy, error)
 	// Get returns one ticket with its notes.
 	Get(ctx context.Context, ref string) (connector.Copy, error)
+	// Tasks returns the tasks of a change request, in order; other tickets have none.
+	Tasks(ctx context.Context, ref string) ([]connector.Task, error)
 	// Edit changes the named fields of a ticket as a person and adds a note
 	// unless it is empty. A move that is not legal is ops.ErrInvalid.
 	Edit(ctx context.Context, ref, by string, changed []connector.Field, f ops.TicketFields, note string) (connector.Copy, error)
@@ -99,6 +101,7 @@ func number(display string) string {
 // One is what the template of a ticket shows.
 type One struct {
 	connector.Copy
+	Tasks  []connector.Task
 	States []ops.IncidentState // those it may go to, and the one it is in
 	WhyNot string
 	Typed  Typed
@@ -128,6 +131,10 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, v *chrome.Visit, s
 		if s == now || ops.CanMoveIncident(now, s) {
 			o.States = append(o.States, s)
 		}
+	}
+	var err error
+	if o.Tasks, err = p.desk.Tasks(r.Context(), o.Ref); err != nil {
+		return err
 	}
 	if !v.Principal.May(ops.MayWorkIncidents) {
 		o.WhyNot = "Working on tickets needs the role responder or more."
