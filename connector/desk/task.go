@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fettleops/fettle/connector"
+	"github.com/fettleops/fettle/internal/record"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -19,49 +20,50 @@ func (d *Desk) KeepsTasks() bool { return true }
 
 // PutTask implements connector.Tasker.
 func (d *Desk) PutTask(ctx context.Context, ref string, t connector.Task) (connector.Task, error) {
-	r, err := d.row(ctx, ref)
-	if err == nil {
-		err = r.isChange()
-	}
-	if err != nil {
-		return connector.Task{}, err
-	}
 	var out connector.Task
-	err = d.retry(ctx, func() error {
-		var all []connector.Task
-		version, err := d.read(ctx, taskKey(r.Number), &all)
+	err := d.env.Records.Transact(ctx, func(ctx context.Context, now record.Reader) ([]record.Edit, error) {
+		r, err := d.row(ctx, now, ref)
+		if err == nil {
+			err = r.isChange()
+		}
 		if err != nil {
-			return err
+			return nil, err
+		}
+		var all []connector.Task
+		version, err := d.read(ctx, now, taskKey(r.Number), &all)
+		if err != nil {
+			return nil, err
 		}
 		i := slices.IndexFunc(all, func(x connector.Task) bool { return x.Key == t.Key })
 		switch {
 		case i < 0 && t.State == ops.TaskSkipped:
 			out = connector.Task{}
-			return nil
+			return nil, nil
 		case i < 0:
 			i, all = len(all), append(all, connector.Task{Display: fmt.Sprintf("%s/%d", ref, len(all)+1)})
 		case all[i].State.Ended():
 			out = all[i]
-			return nil
+			return nil, nil
 		}
-		out, out.Display = t, all[i].Display
+		out = t
+		out.Display = all[i].Display
 		if all[i] == out {
-			return nil
+			return nil, nil
 		}
 		all[i] = out
-		return d.env.Records.Write(ctx, put(taskKey(r.Number), all, version))
+		return []record.Edit{put(taskKey(r.Number), all, version)}, nil
 	})
 	return out, err
 }
 
 // Tasks implements connector.Tasker.
 func (d *Desk) Tasks(ctx context.Context, ref string) ([]connector.Task, error) {
-	r, err := d.row(ctx, ref)
+	r, err := d.row(ctx, d.env.Records, ref)
 	if err != nil {
 		return nil, err
 	}
 	var all []connector.Task
-	_, err = d.read(ctx, taskKey(r.Number), &all)
+	_, err = d.read(ctx, d.env.Records, taskKey(r.Number), &all)
 	slices.SortStableFunc(all, func(a, b connector.Task) int { return a.Order - b.Order })
 	return all, err
 }
