@@ -86,7 +86,7 @@ func (r *Room) equalise(ctx context.Context, p *platform, id, cause string) (ops
 		case len(fields) > 0:
 			err = r.write(ctx, p, t, fields, cause)
 			if errors.Is(err, ops.ErrInvalid) {
-				refused, err = err, nil
+				refused, err = err, r.explainStay(ctx, t)
 			}
 		case p.mustAttach(t):
 			err = r.attach(ctx, p, t)
