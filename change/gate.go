@@ -400,6 +400,8 @@ type Result struct {
 	Facts    []ops.Fact
 	Commands []ops.Command
 	Wake     time.Time
+	// Trouble says which conditions of windows and freezes could not be evaluated.
+	Trouble []string
 }
 
 // Next decides what follows from an event. It is pure. An error means that the
@@ -442,7 +444,7 @@ func (g *Gate) Next(s State, w World, e Event) (Result, error) {
 	if err != nil {
 		return Result{State: s}, err
 	}
-	return Result{State: m.s, Facts: m.facts, Commands: m.commands, Wake: m.wake}, nil
+	return Result{State: m.s, Facts: m.facts, Commands: m.commands, Wake: m.wake, Trouble: m.trouble}, nil
 }
 
 // move is one step of the gate: it folds what it tells, so that the state can
@@ -456,6 +458,7 @@ type move struct {
 	facts    []ops.Fact
 	commands []ops.Command
 	wake     time.Time
+	trouble  []string
 	fault    error
 }
 

@@ -154,3 +154,40 @@ func TestNobodyApprovesInAPlatformWhatIsApprovedAutomatically(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A condition that cannot be evaluated is no secret: the change says why it
+// waits, for windows, which do not allow then, and freezes, which deny.
+func TestConditionThatCannotBeEvaluated(t *testing.T) {
+	f := func(want string, spoil func(c *change.Config)) {
+		t.Helper()
+		low := 0.3
+		c := testConfig()
+		c.Approval = []change.ApprovalRule{{Match: "true", Approvers: []ops.Approvers{{Role: ops.ChangeManager, Count: 1}}}}
+		spoil(&c)
+		h, x := asks(t, c, change.Request{Risk: &low})
+		if _, err := h.room.Decide(h.ctx, manager, x.ID, ops.Approved, x.PlanDigest, "", "page"); err != nil {
+			t.Fatal(err)
+		}
+		x = h.want(x, ops.ChangeScheduled, "")
+		said := x.Waiting
+		for _, fact := range h.facts(x.ID) {
+			if b, err := ops.Body[ops.ChangeScheduledBody](fact); fact.Kind == ops.ChangeScheduledAt && err == nil {
+				said += b.Why
+			}
+		}
+		if !strings.Contains(said, want) {
+			t.Errorf("%q, want %q", said, want)
+		}
+	}
+	const broken = `change.args[7] == "x"`
+	f("cannot be told: policy: evaluate", func(c *change.Config) {
+		for i := range c.Windows {
+			if !c.Windows[i].Mute {
+				c.Windows[i].Applies = broken
+			}
+		}
+	})
+	f("whether the freeze odd applies cannot be told", func(c *change.Config) {
+		c.Freezes = []ops.Window{{Name: "odd", TimeZone: "UTC", Applies: broken, From: at("2026-11-20T00:00:00Z"), To: at("2026-11-25T00:00:00Z")}}
+	})
+}

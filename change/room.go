@@ -258,6 +258,7 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 		return s.Change, err
 	}
 	c := next.State.Change
+	tx.AfterCommit(func() { r.warn(ctx, c, next.Trouble) })
 	told, err := r.Ledger.Tell(ctx, tx, next.Facts...)
 	if err != nil {
 		return s.Change, err
@@ -286,6 +287,13 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 		}
 	}
 	return c, r.Queue.Enqueue(ctx, tx, commands...)
+}
+
+// warn logs conditions that could not be evaluated for a change.
+func (r *Room) warn(ctx context.Context, c ops.Change, trouble []string) {
+	for _, why := range trouble {
+		r.Log.LogAttrs(ctx, slog.LevelWarn, "a condition cannot be evaluated", slog.String("change_id", c.ID), slog.String("why", why))
+	}
 }
 
 // later returns when in the clock's grain, which the stored timer has, never
@@ -467,7 +475,8 @@ func (r *Room) MayAct(ctx context.Context, c ops.Change, need time.Duration) (wh
 	if err != nil {
 		return "", err
 	}
-	_, freezes := r.gate.Load().applicable(c, found)
+	_, freezes, trouble := r.gate.Load().applicable(c, found)
+	r.warn(ctx, c, trouble)
 	if f, frozen := window.Frozen(r.now(), need, freezes); frozen {
 		return "the freeze " + f.Window + " denies it", nil
 	}
