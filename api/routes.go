@@ -325,11 +325,16 @@ func (a *API) listChanges(ctx context.Context, _ ops.Principal, in *changeQuery)
 
 func (a *API) change(ctx context.Context, _ ops.Principal, in *ByID) (ChangeView, error) {
 	c, err := a.Changes.Change(ctx, in.ID)
-	if err != nil || c.PlanID == "" {
-		return ChangeView{Change: c, Key: c.Key()}, err
+	v := ChangeView{Change: c, Key: c.Key()}
+	if err != nil {
+		return v, err
+	}
+	if v.Tickets, err = a.Incidents.TicketsAbout(ctx, c.Subject()); err != nil || c.PlanID == "" {
+		return v, err
 	}
 	p, err := a.Changes.Plan(ctx, c.PlanID)
-	return ChangeView{Change: c, Key: c.Key(), Plan: &p}, err
+	v.Plan = &p
+	return v, err
 }
 
 func (a *API) trail(ctx context.Context, _ ops.Principal, in *trailQuery) (TrailView, error) {

@@ -14,11 +14,13 @@ type IncidentView struct {
 	Tickets []ops.Ticket `json:"tickets"`
 }
 
-// ChangeView is a change with the plan that counts.
+// ChangeView is a change with the plan that counts and, where it is read alone,
+// its tickets.
 type ChangeView struct {
 	ops.Change
-	Key  string    `json:"key" doc:"the number people use, CHG-42"`
-	Plan *ops.Plan `json:"plan,omitempty"`
+	Key     string       `json:"key" doc:"the number people use, CHG-42"`
+	Plan    *ops.Plan    `json:"plan,omitempty"`
+	Tickets []ops.Ticket `json:"tickets,omitempty" doc:"only of one change, never in a list"`
 }
 
 // TrailView is the story of a record.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func CheckConfig(c *config.Config) error {
 	var faults []string
 	note := func(err error) {
 		if err != nil {
-			faults = append(faults, err.Error())
+			faults = append(faults, strings.TrimSuffix(err.Error(), ": "+ops.ErrInvalid.Error())) // said once, at the end
 		}
 	}
 	note(c.Validate(config.Checks{
@@ -68,20 +69,27 @@ func CheckConfig(c *config.Config) error {
 		}
 	}
 	for _, e := range c.Executors {
-		if _, err := execute.Find(executors.Drivers(), e.Tool); err != nil {
+		d, err := execute.Find(executors.Drivers(), e.Tool)
+		if err == nil {
+			err = d.Check(e.Options.Decode)
+		}
+		if err != nil {
 			note(fmt.Errorf("executor %s: %w", e.Name, err))
 		}
 	}
-	known, used := map[string]bool{}, map[string]bool{}
+	known, used := map[string]intake.Driver{}, map[string]bool{}
 	var names []string
 	for _, d := range sources.Drivers() {
-		known[d.Name] = true
+		known[d.Name] = d
 		names = append(names, d.Name)
 	}
 	for _, i := range c.Integrations {
 		used[i.Source] = true
-		if !known[i.Source] {
+		d, ok := known[i.Source]
+		if !ok {
 			note(fmt.Errorf("integration %s: source %q is none of %s", i.Name, i.Source, strings.Join(names, ", ")))
+		} else if err := intake.Check(d, integration(i)); err != nil {
+			note(fmt.Errorf("integration %s: %w", i.Name, placed(err, i.Options)))
 		}
 	}
 	if c.Server.ListenGRPC != "" && !used[otlp.Driver.Name] {
@@ -109,6 +117,15 @@ func CheckConfig(c *config.Config) error {
 		return fmt.Errorf("%s: %w", strings.Join(faults, "\n"), ops.ErrInvalid)
 	}
 	return nil
+}
+
+// placed adds where an option stands that a source refuses by itself.
+func placed(err error, options config.Raw) error {
+	var f *intake.Fault
+	if options.IsZero() || !errors.As(err, &f) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", options.Fault(strings.TrimPrefix(f.Field, "options."), "").At, err)
 }
 
 // fetches reports whether a source fetches and has no senders.

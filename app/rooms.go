@@ -157,6 +157,9 @@ func (a *App) buildTicket(ctx context.Context) error {
 		a.Platforms[p.Name] = conn
 		platforms = append(platforms, ticket.Platform{Conn: conn, Every: p.Sync.Every.D, Conflict: ticket.Conflict(p.Sync.Conflict)})
 	}
+	if err := a.checkApprovers(); err != nil {
+		return err
+	}
 	compiled, err := compileRoutes(a.Config)
 	if err != nil {
 		return err
@@ -287,7 +290,7 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 		out.Freezes = append(out.Freezes, w)
 	}
 	for _, r := range c.Policies.Approval {
-		rule := change.ApprovalRule{Match: r.Match, Automatically: r.Approve != "", Expires: r.Expires.D}
+		rule := change.ApprovalRule{Match: r.Match, Automatically: r.Approve != "", In: approvedIn(c, r.In), Expires: r.Expires.D}
 		steps := r.Then
 		if r.Approvers != nil {
 			steps = append([]config.Approvers{*r.Approvers}, r.Then...)
@@ -310,13 +313,36 @@ func gateConfig(c *config.Config, tune Tune) (change.Config, error) {
 	return out, errors.Join(faults...)
 }
 
+// approvedIn is the platform in which a rule wants an approval. Every desk is
+// Fettle itself, whatever its name.
+func approvedIn(c *config.Config, name string) string {
+	for _, p := range c.Platforms {
+		if p.Name == name && p.Connector == config.DeskPlatform {
+			return ops.DeskPlatform
+		}
+	}
+	return name
+}
+
+// checkApprovers refuses rules that want an approval where nobody can give one,
+// which only an open platform knows.
+func (a *App) checkApprovers() error {
+	var faults []error
+	for i, r := range a.Config.Policies.Approval {
+		if conn := a.Platforms[r.In]; conn != nil && !conn.AsksApproval() {
+			faults = append(faults, fmt.Errorf("policies.approval[%d].in: as it is configured, nobody can approve in %s; see what its connector says of approvals under options.changes: %w", i, r.In, ops.ErrInvalid))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 func (a *App) buildGate(ctx context.Context) error {
 	gate, err := gateConfig(a.Config, a.Tune)
 	if err != nil {
 		return err
 	}
 	a.Change, err = change.New(gate, change.Deps{
-		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Graph: a.Store, Clock: a.Clock, Log: a.Logger,
+		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Graph: a.Store, Tickets: a.Store, Clock: a.Clock, Log: a.Logger,
 	})
 	if err != nil {
 		return err

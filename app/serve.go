@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/fettleops/fettle/api"
+	"github.com/fettleops/fettle/config"
 	"github.com/fettleops/fettle/intake"
 	sources "github.com/fettleops/fettle/intake/all"
 	"github.com/fettleops/fettle/internal/db"
@@ -51,11 +52,7 @@ func (a *App) buildDoor(ctx context.Context) error {
 func (a *App) doorSettings() intake.Options {
 	var integrations []intake.Integration
 	for _, i := range a.Config.Integrations {
-		in := intake.Integration{Name: i.Name, Source: i.Source, Auth: i.Auth, Redact: i.Redact}
-		if !i.Options.IsZero() {
-			in.Options = i.Options
-		}
-		integrations = append(integrations, in)
+		integrations = append(integrations, integration(i))
 	}
 	transport := a.Transport
 	if transport == nil {
@@ -68,6 +65,15 @@ func (a *App) doorSettings() intake.Options {
 		Secret: references{}.Resolve, Fetch: intake.NewHTTPFetcher(transport), Parameter: a.readParameter, LoopbackDemo: a.LoopbackDemo,
 		Leases: a.Store.Leases, Holder: a.Store.NewID(), Transport: a.Transport,
 	}
+}
+
+// integration is an entry of the configuration in the words of the front door.
+func integration(i config.Integration) intake.Integration {
+	in := intake.Integration{Name: i.Name, Source: i.Source, Auth: i.Auth, Redact: i.Redact}
+	if !i.Options.IsZero() {
+		in.Options = i.Options
+	}
+	return in
 }
 
 // wakingLog is the signal log that wakes its followers when it grows.

@@ -56,7 +56,7 @@ func (m *move) planned(p ops.Plan) {
 	m.s.Plan = p
 	c.State, c.PlanID, c.PlanDigest, c.Policy = ops.ChangeAuthorize, p.ID, p.Digest, m.g.digest
 	rule, why, automatic := m.g.rule(c, m.w.Resource)
-	c.Approve, c.Approvers = why, rule.Approvers
+	c.Approve, c.Approvers, c.ApproveIn = why, rule.Approvers, rule.In
 	c.ExpiresAt = m.w.Now.Add(rule.Expires)
 	m.tell(ops.ApprovalRequestedBody{Change: c, Digest: p.Digest, Text: p.Text, Why: why})
 	if automatic {
@@ -95,7 +95,7 @@ func (g *Gate) rule(c ops.Change, r ops.Resource) (rule ApprovalRule, why string
 			rule.Automatically = false
 		}
 		rule.Approvers, because = g.asked(rule.Approvers, c, because, high)
-		return rule, fmt.Sprintf("needs %s, because %s", people(rule.Approvers), because), false
+		return rule, fmt.Sprintf("needs %s%s, because %s", people(rule.Approvers), onlyIn(rule.In), because), false
 	}
 	rule = ApprovalRule{Expires: DefaultExpires}
 	because := "no approval rule matches"
@@ -133,6 +133,16 @@ func (g *Gate) asked(steps []ops.Approvers, c ops.Change, because string, high b
 	return append(out, ops.Approvers{Role: ops.ChangeManager, Count: 2 - n}), because
 }
 
+func onlyIn(platform string) string {
+	switch platform {
+	case "":
+		return ""
+	case ops.DeskPlatform:
+		return " in Fettle and nowhere else"
+	}
+	return " in " + platform + " and nowhere else"
+}
+
 func people(in []ops.Approvers) string {
 	out := make([]string, len(in))
 	for i, a := range in {
@@ -155,8 +165,26 @@ func (m *move) decided(e Decided) error {
 	if err := m.sameDigest(e.Digest, c); err != nil {
 		return err
 	}
+	if why := m.misplaced(e.Decision, ops.DeskPlatform); why != "" {
+		return fmt.Errorf("%s: %s: %w", c.Key(), why, ops.ErrDenied)
+	}
 	m.decision(e.By, absent, ops.Approval{Decision: e.Decision, Comment: e.Comment, At: m.w.Now, Via: e.Via})
 	return nil
+}
+
+// misplaced returns why an approval given in a platform does not count there,
+// empty if it does. A denial counts from anywhere: it lets nothing happen.
+func (m *move) misplaced(d ops.Decision, platform string) string {
+	c := m.s.Change
+	switch {
+	case d != ops.Approved || c.ApproveIn == "" || c.ApproveIn == platform || !m.g.on(guardPlace):
+		return ""
+	case c.ApproveIn == ops.DeskPlatform:
+		return "policy has it approved in Fettle only: on its page, by the API or with fettle changes approve"
+	case m.w.Ticket == "":
+		return fmt.Sprintf("policy has it approved in %s only, where its ticket is not opened yet", c.ApproveIn)
+	}
+	return fmt.Sprintf("policy has it approved in %s only; approve %s there", c.ApproveIn, m.w.Ticket)
 }
 
 func known(d ops.Decision, c ops.Change) error {

@@ -89,7 +89,10 @@ type ApprovalRule struct {
 	// application owners of the change's team, and for a change manager where
 	// no team owns it.
 	Approvers []ops.Approvers
-	Expires   time.Duration // default: 72 hours
+	// In is the only platform in which an approval counts; ops.DeskPlatform is
+	// Fettle itself. A denial counts from anywhere. Default: any.
+	In      string        `json:",omitempty"`
+	Expires time.Duration // default: 72 hours
 }
 
 // Owner is the role, in a rule, of who owns the changed application.
@@ -207,6 +210,9 @@ func NewGate(c Config) (*Gate, error) {
 		if r.Automatically == (len(r.Approvers) > 0) {
 			fault(fmt.Errorf("policies.approval[%d]: write either approve: automatically or approvers: %w", i, ops.ErrInvalid))
 		}
+		if r.Automatically && r.In != "" {
+			fault(fmt.Errorf("policies.approval[%d].in: nobody approves in %s what is approved automatically: %w", i, r.In, ops.ErrInvalid))
+		}
 		for _, a := range r.Approvers {
 			if err := checkApprovers(a); err != nil {
 				fault(fmt.Errorf("policies.approval[%d].approvers: %w", i, err))
@@ -282,6 +288,9 @@ type World struct {
 	Starts    []Start
 	Resources int      // how many resources are known
 	Value     *float64 // of the triggering alert's metric, measured now; nil: unknown
+	// Ticket is the change's request in the platform in which it has to be
+	// approved, as people find it; empty: it has none there.
+	Ticket string
 	// People are the persons, by name, whom the event is about and in whose
 	// name they may decide. Who is not here is nobody.
 	People map[string]ops.Principal
@@ -392,6 +401,8 @@ type Result struct {
 	Commands []ops.Command
 	Wake     time.Time
 	InLine   bool // with Wake: the end of another change may come first
+	// Trouble says which conditions of windows and freezes could not be evaluated.
+	Trouble []string
 }
 
 // Next decides what follows from an event. It is pure. An error means that the
@@ -434,7 +445,7 @@ func (g *Gate) Next(s State, w World, e Event) (Result, error) {
 	if err != nil {
 		return Result{State: s}, err
 	}
-	return Result{State: m.s, Facts: m.facts, Commands: m.commands, Wake: m.wake, InLine: m.inLine}, nil
+	return Result{State: m.s, Facts: m.facts, Commands: m.commands, Wake: m.wake, InLine: m.inLine, Trouble: m.trouble}, nil
 }
 
 // move is one step of the gate: it folds what it tells, so that the state can
@@ -449,6 +460,7 @@ type move struct {
 	commands []ops.Command
 	wake     time.Time
 	inLine   bool
+	trouble  []string
 	fault    error
 }
 

@@ -24,6 +24,7 @@ const (
 	guardOnTicket   guard = "a platform's decision is about the digest that stands"
 	guardRevision   guard = "a platform's decision is about the revision that stands"
 	guardWritten    guard = "a platform's decision comes after the digest was written"
+	guardPlace      guard = "an approval is given in the platform its rule names"
 	guardWithdrawer guard = "only the requester or a change manager withdraws"
 	guardOffer      guard = "only cloud operations give a window"
 	guardEdited     guard = "an edited change is no longer standard"

@@ -33,6 +33,7 @@ type house struct {
 	resources map[string]ops.Resource
 	people    map[string]ops.Principal // by name
 	needs     map[string][]string      // what a resource depends on
+	tickets   []ops.Ticket
 	listeners map[ops.FactKind]job.Listener
 	handlers  map[ops.CommandKind]job.Handler
 	sweep     func(context.Context) error
@@ -109,11 +110,14 @@ func (h *house) restart() {
 func (h *house) restartOn(g *change.Gate) {
 	h.listeners, h.handlers = map[ops.FactKind]job.Listener{}, map[ops.CommandKind]job.Handler{}
 	h.room = change.NewRoomOn(g, change.Deps{
-		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h, People: h, Graph: h,
+		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h, People: h, Graph: h, Tickets: h,
 		Clock: func() time.Time { return h.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	h.room.Register(h)
 }
+
+// TicketsAbout returns the tickets, whatever they are about.
+func (h *house) TicketsAbout(context.Context, string) ([]ops.Ticket, error) { return h.tickets, nil }
 
 func (h *house) Enqueue(_ context.Context, tx db.Tx, commands ...ops.Command) error {
 	commands = slices.Clone(commands)

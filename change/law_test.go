@@ -84,7 +84,9 @@ func newLaw(limits change.Limits, crowd change.Concurrency, needs map[string][]s
 	}
 	c.Approval = []change.ApprovalRule{
 		{Match: "change.risk < 0.2", Automatically: true},
+		{Match: `change.action == "sweep" && resource.labels.service == "b"`, In: "desk", Approvers: []ops.Approvers{{People: []string{"otto", "mia", "sam"}, Count: 1}}},
 		{Match: `change.action == "sweep"`, Approvers: []ops.Approvers{{People: []string{"otto", "mia", "sam"}, Count: 1}}},
+		{Match: `change.action == "mop" && change.team == "shop"`, In: "snow", Approvers: []ops.Approvers{{Role: ops.ChangeManager, Count: 1}}},
 		{Match: `change.action == "mop"`, Approvers: []ops.Approvers{{Role: ops.ChangeManager, Count: 1}}},
 		{Match: `change.team == "shop"`, Approvers: []ops.Approvers{{Role: change.Owner, Count: 1}, {Role: ops.ChangeManager, Count: 1}}},
 		{Match: "true", Approvers: []ops.Approvers{{Role: ops.ApplicationOwner, Count: 1}, {Role: ops.ChangeManager, Count: 1}}, Expires: 72 * time.Hour},
@@ -123,6 +125,15 @@ func newLaw(limits change.Limits, crowd change.Concurrency, needs map[string][]s
 				return []ops.Approvers{{Role: ops.ChangeManager, Count: 1}}
 			}
 			return []ops.Approvers{{Role: ops.ApplicationOwner, Count: 1}, {Role: ops.ChangeManager, Count: 1}}
+		},
+		In: func(c ops.Change) string {
+			switch {
+			case c.Action == "sweep" && labelled[c.ResourceID]["service"] == "b":
+				return "desk"
+			case c.Action == "mop" && c.Team == "shop":
+				return "snow"
+			}
+			return ""
 		},
 		FourEyes: 0.7,
 		Delegated: func(of, to string, when time.Time) bool {

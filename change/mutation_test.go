@@ -36,6 +36,7 @@ var mutations = []struct {
 	{"a platform's decision is about the digest that stands", "counts decisions about an old plan", 142},
 	{"a platform's decision is about the revision that stands", "counts decisions about an old revision", 179},
 	{"a platform's decision comes after the digest was written", "counts decisions from before the plan was shown", 198},
+	{"an approval is given in the platform its rule names", "counts approvals from anywhere", 550},
 	{"only the requester or a change manager withdraws", "lets anybody withdraw", 42},
 	{"only cloud operations give a window", "takes a window from anybody", 6},
 	{"an edited change is no longer standard", "approves by policy what a person has edited", 150},

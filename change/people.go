@@ -64,7 +64,7 @@ func (r *Room) Breakable(ctx context.Context, by ops.Principal, c ops.Change) ([
 	if err != nil {
 		return nil, err
 	}
-	_, freezes := g.applicable(c, found)
+	_, freezes, _ := g.applicable(c, found)
 	var out []string
 	for _, f := range freezes {
 		asked := slices.ContainsFunc(c.BreakGlass, func(b ops.BreakGlass) bool { return b.Freeze == f.Name && b.Void == "" && b.By == by.ID })

@@ -62,6 +62,9 @@ func (m *move) countable(b ops.ApprovalSeenBody) (by, absent ops.Principal, why 
 	case m.g.on(guardWritten) && (b.WrittenAt.IsZero() || !b.DecidedAt.After(b.WrittenAt)):
 		return by, absent, fmt.Sprintf("it was decided at %s, in the same moment or before the plan stood on the ticket", b.DecidedAt.UTC().Format(time.RFC3339))
 	}
+	if why := m.misplaced(b.Decision, b.Platform); why != "" {
+		return by, absent, why
+	}
 	absent, err := m.mayDecide(by, b.DecidedAt)
 	if err != nil {
 		return by, absent, err.Error()

@@ -86,6 +86,12 @@ type People interface {
 	Principal(ctx context.Context, idOrName string) (ops.Principal, error)
 }
 
+// Tickets is what the room asks about tickets.
+type Tickets interface {
+	// TicketsAbout returns the tickets of a record.
+	TicketsAbout(ctx context.Context, subject string) ([]ops.Ticket, error)
+}
+
 // Graph is what the room asks about how resources depend on each other.
 type Graph interface {
 	// Needs returns the ids of everything a resource depends on, directly or
@@ -100,9 +106,10 @@ type Transactor interface {
 	Write(ctx context.Context, f func(tx db.Tx) error) error
 }
 
-// Deps is what the room works with. Senses, People and Graph may be nil: then
-// runbooks take the value the alert came with, nothing said in a platform
-// counts and nobody is delegated, and changes keep no order.
+// Deps is what the room works with. Senses, People, Graph and Tickets may be
+// nil: then runbooks take the value the alert came with, nothing said in a
+// platform counts and nobody is delegated, changes keep no order, and who
+// approves in the wrong place is not led to the ticket.
 type Deps struct {
 	DB        Transactor
 	Rows      Rows
@@ -112,6 +119,7 @@ type Deps struct {
 	Senses    Senses
 	People    People
 	Graph     Graph
+	Tickets   Tickets
 	Clock     clock.Clock
 	Log       *slog.Logger
 }
@@ -249,11 +257,15 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 	if w.People, err = r.people(ctx, g, e); err != nil {
 		return s.Change, err
 	}
+	if w.Ticket, err = r.ticket(ctx, s.Change); err != nil {
+		return s.Change, err
+	}
 	next, err := g.Next(s, w, e)
 	if err != nil || len(next.Facts) == 0 && len(next.Commands) == 0 && next.Wake.IsZero() {
 		return s.Change, err
 	}
 	c := next.State.Change
+	tx.AfterCommit(func() { r.warn(ctx, c, next.Trouble) })
 	told, err := r.Ledger.Tell(ctx, tx, next.Facts...)
 	if err != nil {
 		return s.Change, err
@@ -292,6 +304,13 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 		}
 	}
 	return c, r.Queue.Enqueue(ctx, tx, commands...)
+}
+
+// warn logs conditions that could not be evaluated for a change.
+func (r *Room) warn(ctx context.Context, c ops.Change, trouble []string) {
+	for _, why := range trouble {
+		r.Log.LogAttrs(ctx, slog.LevelWarn, "a condition cannot be evaluated", slog.String("change_id", c.ID), slog.String("why", why))
+	}
 }
 
 // later returns when in the clock's grain, which the stored timer has, never
@@ -343,6 +362,24 @@ func (r *Room) world(ctx context.Context, tx db.Tx, g *Gate, c ops.Change) (Worl
 		}
 	}
 	return w, nil
+}
+
+// ticket returns the change request in the platform in which a change that
+// waits has to be approved: its number and address.
+func (r *Room) ticket(ctx context.Context, c ops.Change) (string, error) {
+	if r.Tickets == nil || c.State != ops.ChangeAuthorize || c.ApproveIn == "" || c.ApproveIn == ops.DeskPlatform {
+		return "", nil
+	}
+	all, err := r.Tickets.TicketsAbout(ctx, c.Subject())
+	if err != nil {
+		return "", err
+	}
+	for _, t := range all {
+		if t.Platform == c.ApproveIn && t.Kind == ops.TicketChangeRequest {
+			return strings.TrimSpace(t.Display + " " + t.URL), nil
+		}
+	}
+	return "", nil
 }
 
 // resource returns what is known of a resource, at least its id and name.
@@ -455,7 +492,8 @@ func (r *Room) MayAct(ctx context.Context, c ops.Change, need time.Duration) (wh
 	if err != nil {
 		return "", err
 	}
-	_, freezes := r.gate.Load().applicable(c, found)
+	_, freezes, trouble := r.gate.Load().applicable(c, found)
+	r.warn(ctx, c, trouble)
 	if f, frozen := window.Frozen(r.now(), need, freezes); frozen {
 		return "the freeze " + f.Window + " denies it", nil
 	}

@@ -244,7 +244,7 @@ func (m *move) cannotRollBack() string {
 	if late := c.Window == nil || m.w.Now.Before(c.Window.Start) || m.w.Now.Add(e.rollback).After(c.Window.End); late && m.g.on(guardUndoWindow) {
 		return "it would not be over when the window ends"
 	}
-	_, freezes := m.g.applicable(c, m.w.Resource)
+	_, freezes, _ := m.g.applicable(c, m.w.Resource)
 	if f, frozen := window.Frozen(m.w.Now, e.rollback, freezes); frozen && m.g.on(guardUndoFreeze) {
 		return "the freeze " + f.Window
 	}

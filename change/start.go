@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fettleops/fettle/change/runbook"
@@ -40,16 +41,26 @@ func (g *Gate) estimate(c ops.Change, p ops.Plan) (estimate, error) {
 	return e, nil
 }
 
-// applicable returns the windows and freezes that are about this change. A
-// window whose condition cannot be evaluated does not allow, and such a freeze
-// denies.
-func (g *Gate) applicable(c ops.Change, r ops.Resource) (windows, freezes []*window.Window) {
+// applicable returns the windows and freezes that are about this change, and
+// what is wrong with the conditions of others. A window whose condition cannot
+// be evaluated does not allow, and such a freeze denies.
+func (g *Gate) applicable(c ops.Change, r ops.Resource) (windows, freezes []*window.Window, trouble []string) {
+	failed := func(what, name string, err error) {
+		if err != nil {
+			trouble = append(trouble, fmt.Sprintf("whether the %s %s applies cannot be told: %v", what, name, err))
+		}
+	}
 	only := ""
 	if b := g.runbook(c.Runbook); b != nil {
 		only = b.Window
 	}
 	for _, w := range g.windows {
-		if holds, err := w.For(&c, &r); err == nil && holds && (only == "" || only == w.Name) {
+		if only != "" && only != w.Name {
+			continue
+		}
+		holds, err := w.For(&c, &r)
+		failed("window", w.Name, err)
+		if err == nil && holds {
 			windows = append(windows, w)
 		}
 	}
@@ -57,11 +68,13 @@ func (g *Gate) applicable(c ops.Change, r ops.Resource) (windows, freezes []*win
 		if overridden(c, f.Name) || !g.on(guardFreeze) {
 			continue
 		}
-		if holds, err := f.For(&c, &r); err != nil || holds {
+		holds, err := f.For(&c, &r)
+		failed("freeze", f.Name, err)
+		if err != nil || holds {
 			freezes = append(freezes, f)
 		}
 	}
-	return windows, freezes
+	return windows, freezes, trouble
 }
 
 func (g *Gate) runbook(name string) *runbook.Runbook {
@@ -80,7 +93,8 @@ func (m *move) when() window.Decision {
 	if err != nil {
 		return window.Decision{Why: err.Error()}
 	}
-	windows, freezes := m.g.applicable(c, m.w.Resource)
+	windows, freezes, trouble := m.g.applicable(c, m.w.Resource)
+	m.trouble = trouble
 	if offer := m.standingOffer(); offer != nil {
 		windows = []*window.Window{offer}
 	}
@@ -91,6 +105,9 @@ func (m *move) when() window.Decision {
 	d := window.Decide(m.w.Now, need, windows, freezes)
 	if !d.Start && !m.g.on(guardWindow) {
 		d = window.Decision{Start: true, In: ops.Occurrence{Start: m.w.Now, End: m.w.Now.Add(need), Cutoff: m.w.Now.Add(need)}}
+	}
+	if !d.Start && len(trouble) > 0 {
+		d.Why += "; " + strings.Join(trouble, "; ")
 	}
 	return d
 }

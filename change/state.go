@@ -121,7 +121,7 @@ func again(c ops.Change, why string) ops.Change {
 	}
 	c.BreakGlass = glass
 	c.State, c.PlanID, c.PlanDigest, c.Window, c.Waiting = ops.ChangeAssess, "", "", nil, ""
-	c.Approvers, c.Approve, c.ExpiresAt = nil, "", time.Time{}
+	c.Approvers, c.ApproveIn, c.Approve, c.ExpiresAt = nil, "", "", time.Time{}
 	c.Revision++
 	return c
 }
@@ -147,7 +147,7 @@ func Approved(c ops.Change) bool {
 func standing(c ops.Change) []ops.Approval {
 	var out []ops.Approval
 	for _, a := range c.Approvals {
-		if a.Decision == ops.Approved && a.Void == "" && c.PlanDigest != "" && a.Digest == c.PlanDigest && a.Revision == c.Revision {
+		if c.Counts(a) {
 			out = append(out, a)
 		}
 	}

@@ -124,6 +124,22 @@ func glassWords(x ops.Change, freeze string) string {
 	return ""
 }
 
+// approveIn says where a change that waits is approved, when it is not anywhere.
+func approveIn(x client.ChangeView) string {
+	switch {
+	case x.State != ops.ChangeAuthorize || x.ApproveIn == "":
+		return ""
+	case x.ApproveIn == ops.DeskPlatform:
+		return "Fettle only"
+	}
+	for _, t := range x.Tickets {
+		if t.Platform == x.ApproveIn && t.Kind == ops.TicketChangeRequest {
+			return strings.TrimSpace(x.ApproveIn + " only: " + t.Display + " " + t.URL)
+		}
+	}
+	return x.ApproveIn + " only; its ticket there is not opened yet"
+}
+
 func describeChange(w io.Writer, x client.ChangeView) {
 	row := func(k, v string) {
 		if v != "" {
@@ -136,6 +152,7 @@ func describeChange(w io.Writer, x client.ChangeView) {
 	row("resource", x.Resource)
 	row("risk", strconv.FormatFloat(x.Risk, 'f', 2, 64))
 	row("approval", x.Approve)
+	row("approve in", approveIn(x))
 	row("digest", x.PlanDigest)
 	if x.Window != nil {
 		row("window", fmt.Sprintf("%s %s to %s", x.Window.Window, when(x.Window.Start), when(x.Window.End)))

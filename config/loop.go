@@ -204,6 +204,9 @@ type Approval struct {
 	Approvers *Approvers `yaml:"approvers"`
 	// Who is asked after them, in this order. Default: nobody.
 	Then []Approvers `yaml:"then"`
+	// The only platform in which they may approve, such as the one that holds the change requests; desk is
+	// Fettle itself: its pages, API and command line. Who denies may do so anywhere. Default: any.
+	In string `yaml:"in"`
 	// How long an answer is waited for; after that the change is cancelled as expired. Default: 72h.
 	Expires Duration `yaml:"expires"`
 }

@@ -254,7 +254,8 @@ func (r *Room) stopped(ctx context.Context) (wait, refuse string, err error) {
 func unapproved(ch ops.Change) string {
 	of := func(d ops.Decision) bool {
 		return slices.ContainsFunc(ch.Approvals, func(a ops.Approval) bool {
-			return a.Decision == d && a.Digest == ch.Run.Digest && a.Void == ""
+			there := d == ops.Refused || ch.ApproveIn == "" || a.In() == ch.ApproveIn
+			return there && a.Decision == d && a.Digest == ch.Run.Digest && a.Void == ""
 		})
 	}
 	switch {

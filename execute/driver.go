@@ -128,25 +128,38 @@ type Decode func(into any) error
 // Driver opens executors of one tool.
 type Driver struct {
 	Tool string
-	Open func(ctx context.Context, decode Decode, env Env) (Executor, error)
+	// Check says what is wrong with the executor's part of the configuration,
+	// without I/O. It wraps ops.ErrInvalid.
+	Check func(decode Decode) error
+	Open  func(ctx context.Context, decode Decode, env Env) (Executor, error)
 }
 
 // Define makes a driver of a typed open function. C is the tool's
 // configuration; when it has a method Validate() error, its faults are reported
-// before open is called.
+// before open is called. It may be called twice: what decodes the file calls it too.
 func Define[C any](tool string, open func(ctx context.Context, cfg C, env Env) (Executor, error)) Driver {
-	return Driver{Tool: tool, Open: func(ctx context.Context, decode Decode, env Env) (Executor, error) {
-		var cfg C
+	read := func(decode Decode) (cfg C, err error) {
 		if err := decode(&cfg); err != nil {
-			return nil, fmt.Errorf("%s: executor %s: %w: %w", tool, env.Name, err, ops.ErrInvalid)
+			return cfg, fmt.Errorf("%w: %w", err, ops.ErrInvalid)
 		}
 		if v, ok := any(&cfg).(interface{ Validate() error }); ok {
 			if err := v.Validate(); err != nil {
-				return nil, fmt.Errorf("%s: executor %s: %w: %w", tool, env.Name, err, ops.ErrInvalid)
+				return cfg, fmt.Errorf("%w: %w", err, ops.ErrInvalid)
 			}
 		}
-		return open(ctx, cfg, env)
-	}}
+		return cfg, nil
+	}
+	return Driver{
+		Tool:  tool,
+		Check: func(decode Decode) error { _, err := read(decode); return err },
+		Open: func(ctx context.Context, decode Decode, env Env) (Executor, error) {
+			cfg, err := read(decode)
+			if err != nil {
+				return nil, fmt.Errorf("%s: executor %s: %w", tool, env.Name, err)
+			}
+			return open(ctx, cfg, env)
+		},
+	}
 }
 
 // Find returns the driver of a tool among those built in.

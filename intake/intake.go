@@ -223,10 +223,10 @@ type Fetcher interface {
 type Driver struct {
 	// Name is the word of `source:` in the configuration.
 	Name string
-	// Open makes the source of one integration from its options; nil for a
+	// Open makes the source of one integration from its options, without I/O; nil for a
 	// driver that pulls.
 	Open func(options Decoder, env Env) (Source, error)
-	// Pull makes the puller of one integration; nil for a driver whose senders
+	// Pull makes the puller of one integration, without I/O; nil for a driver whose senders
 	// post.
 	Pull func(options Decoder, env PullEnv) (Puller, error)
 }

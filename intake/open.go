@@ -59,6 +59,29 @@ type Options struct {
 
 type builder struct{ Options }
 
+// Check says what is wrong with an integration, all of it at once and without
+// I/O: what its auth is worth shows only when its secrets are resolved. It does
+// not look whether the driver is known to whoever opens the door.
+func Check(driver Driver, c Integration) error {
+	options := c.Options
+	if options == nil {
+		options = Nothing{}
+	}
+	if driver.Pull != nil {
+		if _, err := driver.Pull(options, PullEnv{Integration: c.Name, Log: slog.New(slog.DiscardHandler)}); err != nil {
+			return fmt.Errorf("options: %w", err)
+		}
+		return nil
+	}
+	_, err := decodeAuth(c.Auth)
+	_, redact := parsePointers(c.Redact)
+	_, opened := driver.Open(options, Env{Integration: c.Name, Log: slog.New(slog.DiscardHandler)})
+	if opened != nil {
+		opened = fmt.Errorf("options: %w", opened)
+	}
+	return errors.Join(err, redact, opened)
+}
+
 // Open builds a door. It resolves secrets and decodes every integration; the
 // error holds all that is wrong with any of them. Drivers are looked up by
 // name and never by order.

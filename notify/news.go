@@ -117,6 +117,17 @@ func firing(i ops.Incident) string {
 	return fmt.Sprintf("%d of %d alerts fire.", i.Firing, i.Total)
 }
 
+// approveIn says where a change is approved when it is not anywhere.
+func approveIn(c ops.Change) string {
+	switch c.ApproveIn {
+	case "":
+		return ""
+	case ops.DeskPlatform:
+		return "It is approved in Fettle only."
+	}
+	return "It is approved in " + c.ApproveIn + " only."
+}
+
 // ofChange reads facts about changes and about execution as a whole.
 func (r *Room) ofChange(ctx context.Context, f ops.Fact) (*news, error) {
 	of := func(c ops.Change, event string, severity ops.Severity, verb, says, what, why string) *news {
@@ -132,7 +143,7 @@ func (r *Room) ofChange(ctx context.Context, f ops.Fact) (*news, error) {
 				return nil // nobody is asked
 			}
 			return of(b.Change, "approval_asked", ops.Medium, "waits for approval", fmt.Sprintf("approval %s %d", b.Digest, b.Change.Revision),
-				lines(b.Change.Reason, fmt.Sprintf("Plan %s, revision %d:", short(b.Digest), b.Change.Revision), b.Text), b.Why)
+				lines(b.Change.Reason, approveIn(b.Change), fmt.Sprintf("Plan %s, revision %d:", short(b.Digest), b.Change.Revision), b.Text), b.Why)
 		})
 	case ops.RunStarted:
 		b, err := ops.Body[ops.RunStartedBody](f)

@@ -135,18 +135,21 @@ type Change struct {
 	RecommendationID string    `json:"recommendation_id,omitempty"`
 	Analysis         *Analysis `json:"analysis,omitempty"`
 
-	Risk         float64       `json:"risk"` // 0..1; unknown is 1.0
-	PlanID       string        `json:"plan_id,omitempty"`
-	PlanDigest   string        `json:"plan_digest,omitempty"`
-	Revision     int           `json:"revision"` // counts plans
-	Window       *Occurrence   `json:"window,omitempty"`
-	ExpiresAt    time.Time     `json:"expires_at,omitzero"` // of the approval request
-	Policy       string        `json:"policy,omitempty"`    // digest of the policy it was decided under
-	Approve      string        `json:"approve,omitempty"`   // why it needed no person, or who must approve
-	Approvers    []Approvers   `json:"approvers,omitempty"` // who must approve, in this order; empty: no person
-	Waiting      string        `json:"waiting,omitempty"`   // why it does not go on, as last told
-	Missed       int           `json:"missed,omitempty"`    // windows that passed without a start
-	VerifyWithin time.Duration `json:"verify_within"`       // the cause must be gone this long after the run
+	Risk       float64     `json:"risk"` // 0..1; unknown is 1.0
+	PlanID     string      `json:"plan_id,omitempty"`
+	PlanDigest string      `json:"plan_digest,omitempty"`
+	Revision   int         `json:"revision"` // counts plans
+	Window     *Occurrence `json:"window,omitempty"`
+	ExpiresAt  time.Time   `json:"expires_at,omitzero"` // of the approval request
+	Policy     string      `json:"policy,omitempty"`    // digest of the policy it was decided under
+	Approve    string      `json:"approve,omitempty"`   // why it needed no person, or who must approve
+	Approvers  []Approvers `json:"approvers,omitempty"` // who must approve, in this order; empty: no person
+	// ApproveIn is the only platform in which an approval of the plan that stands
+	// counts, as the rule said when it was planned; empty: anywhere.
+	ApproveIn    string        `json:"approve_in,omitempty"`
+	Waiting      string        `json:"waiting,omitempty"` // why it does not go on, as last told
+	Missed       int           `json:"missed,omitempty"`  // windows that passed without a start
+	VerifyWithin time.Duration `json:"verify_within"`     // the cause must be gone this long after the run
 	// Offered is the time cloud operations gave exactly this change. Until it is
 	// over the change starts in it and in no other window.
 	Offered *Occurrence `json:"offered,omitempty"`
@@ -184,6 +187,13 @@ func (c Change) Lock() string {
 	return "executor/" + c.Executor
 }
 
+// Counts reports whether a decision is an approval of the plan that stands,
+// given where it has to be given.
+func (c Change) Counts(a Approval) bool {
+	return a.Decision == Approved && a.Void == "" && c.PlanDigest != "" && a.Digest == c.PlanDigest && a.Revision == c.Revision &&
+		(c.ApproveIn == "" || a.In() == c.ApproveIn)
+}
+
 // Subject returns the subject of the change's facts.
 func (c Change) Subject() string { return ChangeSubject(c.ID) }
 
@@ -213,6 +223,19 @@ type Approval struct {
 	At        time.Time `json:"at"`
 	Via       string    `json:"via"`            // api, cli, page, policy or the platform's name
 	Void      string    `json:"void,omitempty"` // why it no longer counts
+}
+
+// DeskPlatform is the platform inside Fettle. What is decided on its pages, by
+// its API or on the command line is decided there.
+const DeskPlatform = "desk"
+
+// In returns the platform in which it was decided. Whoever decides in Fettle
+// says by themselves how they did, so Via alone tells nothing.
+func (a Approval) In() string {
+	if a.Ref == "" {
+		return DeskPlatform
+	}
+	return a.Via
 }
 
 // Approvers asks for Count different persons: those named in People or, where

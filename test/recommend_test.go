@@ -73,7 +73,7 @@ func TestRecommendationBecomesAChange(t *testing.T) {
 		At(0, Advise("i-1", "m5.xlarge", "m5.large", "Downsize")),
 		Between(0, 10*sec, WantRecommendation("REC-1", ops.RecommendationPlaced, "rule smaller"), WantChange(ops.ChangeAuthorize, "")),
 		At(20*sec, Hint("approve", "i-1"), Hint("close", "i-1"), Advise("i-1", "m5.xlarge", "m5.large", "Downsize"), Advise("i-2", "t3.small", "t3.large", "Upsize")),
-		Between(20*sec, 40*sec, WantRecommendation("REC-2", ops.RecommendationUnplaced, "none of 1 rules matches")),
+		Between(20*sec, 40*sec, WantRecommendation("REC-2", ops.RecommendationUnplaced, "the only rule does not match")),
 		Throughout(40*sec, 5*minute-sec, WantChange(ops.ChangeAuthorize, ""), WantRuns(0, 0), WantRecommendations(2)),
 		At(4*minute, Approve("ann")), // a risk that nobody knows needs four eyes
 		At(5*minute, Approve("bob")),

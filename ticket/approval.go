@@ -133,6 +133,46 @@ func (r *Room) request(ctx context.Context, p *platform, t ops.Ticket, cause str
 	})
 }
 
+// explainStay notes on a change request why it does not follow its change: the
+// change has its approvals, and the platform lets only its own approvers move
+// the request on. Who reads it there sees no more of Fettle than its notes.
+func (r *Room) explainStay(ctx context.Context, t ops.Ticket) error {
+	digest, revision, asked := ops.ParsePlanMark(t.Work.Approval.Sent)
+	waits := t.Seen.State == string(ops.ChangeAssess) || t.Seen.State == string(ops.ChangeAuthorize)
+	if t.Kind != ops.TicketChangeRequest || !asked || !waits {
+		return nil
+	}
+	c, err := r.Ask.Change(ctx, changeOf(t.Subject))
+	if err != nil {
+		return fmt.Errorf("ticket: ask for %s: %w", t.Subject, err)
+	}
+	id, text := fmt.Sprintf("stays-%.12s.%d", digest, revision), ""
+	switch ops.ChangeState(t.Want.State) {
+	case ops.ChangeScheduled, ops.ChangeImplement, ops.ChangeReview:
+		var by []string
+		for _, a := range c.Approvals {
+			if c.Counts(a) {
+				by = append(by, fmt.Sprintf("%s (%s)", a.Name, a.Via))
+			}
+		}
+		text = lines(
+			fmt.Sprintf("Change %s has the approvals its policy asks for, by %s, and goes on.", c.Key(), orElse(strings.Join(by, ", "), "nobody here")),
+			fmt.Sprintf("This request stays in %s, because only its own approvers can move it on and they have not. The change does not wait for them. Its steps are written here all the same; once they approve, the state follows.", t.Seen.State))
+	case ops.ChangeClosed:
+		id += "-ended"
+		text = lines(
+			fmt.Sprintf("Change %s is closed: %s.", c.Key(), c.Outcome),
+			fmt.Sprintf("This request stays in %s, because only its own approvers can move it on and they have not. Nothing is left to decide; once they approve, it is closed.", t.Seen.State))
+	default:
+		return nil
+	}
+	return r.DB.Write(ctx, func(tx db.Tx) error {
+		n := ops.Note{ID: id, At: r.now(), Author: ops.SystemPrincipal.Name, Text: text}
+		_, err := r.Store.AddNote(ctx, tx, ops.TicketNote{Note: n, TicketID: t.ID, State: ops.NoteWaiting})
+		return err
+	})
+}
+
 // attach adds the next file that waits.
 func (r *Room) attach(ctx context.Context, p *platform, t ops.Ticket) error {
 	name := t.Work.Files[t.Work.Attached]

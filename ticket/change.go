@@ -108,6 +108,12 @@ func (r *Room) changeRoutes(ctx context.Context, n changeNews, open map[ops.Tick
 			out = append(out, route)
 		}
 	}
+	// Where it must be approved it has a request, whatever the routes match: or
+	// nobody could ever approve it.
+	if in := n.change.ApproveIn; in != "" && r.platforms[in] != nil && !taken[in+"/"+string(ops.TicketChangeRequest)] {
+		requests = true
+		out = append(out, Route{Platform: in, Kind: ops.TicketChangeRequest})
+	}
 	if !requests && (n.change.IncidentID == "" || n.change.Type != ops.ChangeStandard) {
 		out = append(out, Route{Platform: DefaultPlatform, Kind: ops.TicketChangeRequest})
 	}

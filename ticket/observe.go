@@ -88,6 +88,9 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 			// while it is planned: an approval that came meanwhile is told and void.
 			theirs = false
 		}
+		if f == connector.State && t.Kind == ops.TicketChangeRequest && onTheWay(was, is, t.Want.State) {
+			theirs = false // a late approval there moved it towards where its change is already
+		}
 		if theirs && ours {
 			t.Want = connector.With(t.Want, f, is)
 		}
@@ -157,6 +160,13 @@ func (r *Room) edited(ctx context.Context, tx db.Tx, t *ops.Ticket, c connector.
 	}
 	_, err := r.Store.Tell(ctx, tx, ops.NewFact(t.Subject, at, who, cause, body))
 	return err
+}
+
+// onTheWay tells that a move of a change request leads part of the way to the
+// state that is wanted.
+func onTheWay(from, to, want string) bool {
+	place := func(s string) int { return slices.Index(ops.ChangeStates, ops.ChangeState(s)) }
+	return ops.ChangeState(want) != ops.ChangeCancelled && place(from) >= 0 && place(from) < place(to) && place(to) < place(want)
 }
 
 func same(a, b ops.TicketFields, f connector.Field) bool {

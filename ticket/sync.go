@@ -88,7 +88,7 @@ func (r *Room) equalise(ctx context.Context, p *platform, id, cause string) (ops
 		case len(fields) > 0:
 			err = r.write(ctx, p, t, fields, cause)
 			if errors.Is(err, ops.ErrInvalid) {
-				refused, err = err, nil
+				refused, err = err, r.explainStay(ctx, t)
 			}
 		case len(p.dueTasks(t, false)) > 0 && !stuck:
 			err = r.tasks(ctx, p, t, p.dueTasks(t, false))

@@ -316,3 +316,58 @@ func TestBacklogAsCSV(t *testing.T) {
 		t.Errorf("eighteen days are %d lines: %.120s", len(lines), p.Body)
 	}
 }
+
+// What is approved in a platform only is not approved on the pages: they say
+// where, lead to the ticket, and take a denial. All of it without script.
+func TestApprovedInAPlatformOnly(t *testing.T) {
+	h := webtest.New(t)
+	u := urls(t, h)["change-waiting"]
+	r := h.Reader("max")
+	before := r.Get(u) // with a button that is gone by now
+	c := change(t, h, u)
+	h.Write(func(ctx context.Context, tx db.Tx) error {
+		plan, err := h.Store.Plan(ctx, c.PlanID)
+		if err != nil {
+			return err
+		}
+		c.ApproveIn = "snow"
+		return h.Store.SaveChange(ctx, tx, c, plan, time.Time{})
+	})
+	card := "form[action='" + u + "/decision']"
+	for _, page := range []string{u, "/approvals"} {
+		p := r.Get(page)
+		if got := p.Text(card + " .notice"); !strings.Contains(got, "It is approved in snow only. Its ticket there is not opened yet. Here it can only be denied.") {
+			t.Errorf("%s says %q", page, got)
+		}
+		if n := len(p.All(card + " button[value=approved]")); n != 0 || len(p.All(card+" button[value=denied]")) != 1 {
+			t.Errorf("%s has %d buttons that approve", page, n)
+		}
+	}
+	h.Write(func(ctx context.Context, tx db.Tx) error {
+		x := ops.Ticket{
+			Kind: ops.TicketChangeRequest, Platform: "snow", Key: "snow/1", Subject: c.Subject(), Ref: "1", Display: "CHG0030001",
+			URL: "https://acme.example/CHG0030001", Sync: ops.SyncOK,
+		}
+		return h.Store.SaveTicket(ctx, tx, &x)
+	})
+	for _, page := range []string{u, "/approvals"} {
+		p := r.Get(page)
+		if got := p.Attr(card+" .notice a", "href"); got != "https://acme.example/CHG0030001" || !strings.Contains(p.Text(card+" .notice"), "Approve CHG0030001 there.") {
+			t.Errorf("%s leads to %q: %s", page, got, p.Text(card+" .notice"))
+		}
+		if p := h.Reader("vic").Get(page); page == u && !strings.Contains(p.Text(".decide .state"), "It is approved in snow only. Approve CHG0030001 there.") {
+			t.Errorf("who may not decide reads %q", p.Text(".decide .state"))
+		}
+	}
+	p := r.Submit(before, "article.approval form", url.Values{"decision": {"approved"}, "reason": {""}})
+	if p.Status != http.StatusForbidden || !strings.Contains(p.Text(".fault"), "approved in snow only; approve CHG0030001 https://acme.example/CHG0030001 there") {
+		t.Errorf("approving gives %d: %s", p.Status, p.Text(".fault, main h1"))
+	}
+	if now := change(t, h, u); now.State != ops.ChangeAuthorize || len(now.Approvals) != 0 {
+		t.Errorf("the change is %s with %+v", now.State, now.Approvals)
+	}
+	p = r.Submit(r.Get("/approvals"), "article.approval "+card, url.Values{"decision": {"denied"}, "reason": {"not this week"}})
+	if now := change(t, h, u); p.Status != http.StatusOK || now.Outcome != ops.Denied {
+		t.Errorf("denying gives %d, the change is %s", p.Status, now.State)
+	}
+}

@@ -185,7 +185,11 @@ func (r *Rules) Place(x ops.Recommendation, res ops.Resource) (rule Rule, change
 		}
 		return rule, c, fmt.Sprintf("rule %s places %s of %s", rule.Name, x.Key(), x.Producer), true
 	}
-	return Rule{}, ops.Change{}, fmt.Sprintf("none of %d rules matches%s", len(r.Rules), broken), false
+	why = fmt.Sprintf("none of %d rules matches", len(r.Rules))
+	if len(r.Rules) == 1 {
+		why = "the only rule does not match"
+	}
+	return Rule{}, ops.Change{}, why + broken, false
 }
 
 func (r *Rules) make(i int, x ops.Recommendation, res ops.Resource) (ops.Change, error) {

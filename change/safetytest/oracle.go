@@ -25,6 +25,9 @@ type Rules struct {
 	Automatic func(c ops.Change) bool
 	// Need lists who must approve it otherwise.
 	Need func(c ops.Change) []ops.Approvers
+	// In returns the only platform in which it may be approved, empty for any;
+	// desk is Fettle itself. Nil: any, for all.
+	In func(c ops.Change) string
 	// Estimates returns how long applying and undoing takes where a plan does
 	// not say; zero: nobody knows.
 	Estimates func(executor string) (apply, rollback time.Duration)
@@ -193,6 +196,9 @@ func (o *Oracle) change(id string, b *book, f ops.Fact) error {
 		if !ok || p.ChangeID != id || p.Digest != asked.Digest || p.ComputeDigest() != asked.Digest {
 			return broken(1, "change %s asks approval of plan %s, which nobody made like this", id, asked.Change.PlanID)
 		}
+		if in := o.place(b.change); len(asked.Change.Approvers) > 0 && asked.Change.ApproveIn != in {
+			return broken(3, "change %s asks approval in %q, and its rule says %q", id, asked.Change.ApproveIn, in)
+		}
 	case ops.ApprovalVoided:
 		b.asked, b.given, b.run, b.glass, b.used, b.booked = nil, nil, "", nil, nil, nil
 	case ops.ChangeEdited:
@@ -299,9 +305,29 @@ func (o *Oracle) approval(id string, b *book, at time.Time, a ops.Approval) erro
 		}
 	}
 	if a.Decision == ops.Approved {
+		if in := o.place(b.change); in != "" && !o.heard(id, a, in) {
+			return broken(3, "change %s is approved by %s via %s, and only approvals in %s count", id, a.Principal, a.Via, in)
+		}
 		b.given = append(b.given, a)
 	}
 	return nil
+}
+
+// place returns where a change has to be approved.
+func (o *Oracle) place(c ops.Change) string {
+	if o.In == nil {
+		return ""
+	}
+	return o.In(c)
+}
+
+// heard reports whether an approval was given in a platform: seen there, or
+// for the desk, in no platform at all.
+func (o *Oracle) heard(id string, a ops.Approval, in string) bool {
+	if a.Ref == "" {
+		return in == "desk"
+	}
+	return slices.ContainsFunc(o.spoken[id+"/"+a.Ref], func(seen ops.ApprovalSeenBody) bool { return seen.Platform == in })
 }
 
 // fromPlatform compares a decision that counted with what was seen.

@@ -33,7 +33,13 @@ func TestOracleFindsEveryBreach(t *testing.T) {
 		Of:         func(string) (string, string) { return "", "" },
 		Automatic:  func(c ops.Change) bool { return c.Type == ops.ChangeStandard },
 		Need:       func(ops.Change) []ops.Approvers { return []ops.Approvers{{Role: ops.Approver, Count: 1}} },
-		Estimates:  func(string) (time.Duration, time.Duration) { return 0, 0 },
+		In: func(c ops.Change) string {
+			if c.Action == "in snow" {
+				return "snow"
+			}
+			return ""
+		},
+		Estimates: func(string) (time.Duration, time.Duration) { return 0, 0 },
 		People: map[string]ops.Principal{
 			"ann": person("ann", ops.Approver), "bob": person("bob", ops.Approver), "vic": person("vic", ops.Viewer),
 			"bot": {ID: "bot", Name: "bot", Kind: ops.Service, Roles: []ops.Role{ops.Admin}},
@@ -123,6 +129,12 @@ func TestOracleFindsEveryBreach(t *testing.T) {
 	f("about another plan", func(s *story) { s.approval.Revision = 0 })
 	f("about another plan", func(s *story) { s.approval.Digest = "other" })
 	f("a policy that does not say so", func(s *story) { s.approval.Via = "policy" })
+	in := func(s *story) {
+		s.change.Action, s.change.ApproveIn, s.change.Approvers = "in snow", "snow", []ops.Approvers{{Role: ops.Approver, Count: 1}}
+	}
+	f("only approvals in snow count", in)
+	f("nobody saw", func(s *story) { in(s); s.approval.Ref, s.approval.Via = "snow:1", "snow" })
+	f(`and its rule says "snow"`, func(s *story) { in(s); s.change.ApproveIn = "" })
 	f("property 4", func(s *story) { s.again = true })
 	f("applied twice", func(s *story) { s.ordered = 2 })
 	f("execution is stopped", func(s *story) { s.stopped = true })

@@ -35,3 +35,21 @@ func TestDecisionInTheSecondOfThePlan(t *testing.T) {
 	f("earlier", "20", "10", at.Add(-time.Minute), false)
 	f("opened with it", "", "10", at, true)
 }
+
+// One move is one decision. A second person moves the ticket back and decides,
+// which is another one.
+func TestTwoPersonsDecide(t *testing.T) {
+	const plan = "00000000000000000000000000000000000000000000000000000000000000aa@1"
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	p := &platform{o: Options{Changes: &Changes{Approved: "approved", Statuses: map[string]string{"authorize": "approval"}}}}
+	c := connector.Copy{Fields: ops.TicketFields{Plan: plan}}
+	p.decided(&ticket{Created: stamp{at}}, &c, []step{
+		{ID: "1", Type: "CustomField", NewValue: plan, Creator: object{"fettle"}, Created: stamp{at}},
+		{ID: "2", Type: "Status", OldValue: "approval", NewValue: "approved", Creator: object{"anna"}, Created: stamp{at.Add(time.Minute)}},
+		{ID: "3", Type: "Status", OldValue: "approved", NewValue: "approval", Creator: object{"ben"}, Created: stamp{at.Add(2 * time.Minute)}},
+		{ID: "4", Type: "Status", OldValue: "approval", NewValue: "approved", Creator: object{"ben"}, Created: stamp{at.Add(2 * time.Minute)}},
+	}, "fettle")
+	if d := c.Decisions; len(d) != 2 || d[0].User != "anna" || d[1].User != "ben" || d[0].ID == d[1].ID {
+		t.Errorf("decided %+v", d)
+	}
+}

@@ -43,6 +43,9 @@ type Rule struct {
 	command, rollback, check pattern
 }
 
+// SetSingle makes a rule of the string of a command alone.
+func (r *Rule) SetSingle(text string) { r.Command = text }
+
 // UnmarshalYAML reads a rule, or the string of a command alone.
 func (r *Rule) UnmarshalYAML(unmarshal func(any) error) error {
 	if err := unmarshal(&r.Command); err == nil {
@@ -95,7 +98,7 @@ func (c *Config) Validate() error {
 func (r *Rule) complete(c *Config) error {
 	if r.Name == "" {
 		r.Name = r.Command
-	} else if strings.HasPrefix(r.Name, "/") {
+	} else if strings.HasPrefix(r.Name, "/") && r.Name != r.Command { // Validate may run twice
 		return fmt.Errorf("name %q begins with /, which stands for a path; choose another", r.Name)
 	}
 	if r.Timeout == 0 {

@@ -53,6 +53,9 @@ type Rule struct {
 	allow map[string]*regexp.Regexp
 }
 
+// SetSingle makes a rule of the name of one alone.
+func (r *Rule) SetSingle(text string) { r.Name = text }
+
 // UnmarshalYAML reads a rule, or the name of one alone.
 func (r *Rule) UnmarshalYAML(unmarshal func(any) error) error {
 	if err := unmarshal(&r.Name); err == nil {

@@ -24,7 +24,8 @@ type Defaulter interface{ Defaults() }
 type Validator interface{ Validate() error }
 
 // Single is implemented by lists that may be written as one text, such as
-// entity: instance for entity: [instance].
+// entity: instance for entity: [instance], and by structs that may be written as
+// the text of their most important key.
 type Single interface{ SetSingle(text string) }
 
 // Sourcer is implemented by values that want to know where they were written.
@@ -139,6 +140,10 @@ func (d *decoder) value(n *node, v reflect.Value, path string, enum []string) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
+		if one, ok := v.Addr().Interface().(Single); ok && n.kind == kindText {
+			one.SetSingle(n.text)
+			return
+		}
 		d.object(n, v, path)
 	case reflect.Map:
 		d.mapping(n, v, path)

@@ -3,6 +3,7 @@ package strictyaml_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -276,4 +277,34 @@ func TestEntriesAndText(t *testing.T) {
 	if e := (strictyaml.Raw{}).Entries(); e != nil {
 		t.Errorf("entries of nothing: %v", e)
 	}
+}
+
+// rule is a struct that may be written as its command.
+type rule struct {
+	Command string `yaml:"command,required"`
+	Times   int    `yaml:"times"`
+}
+
+func (r *rule) Defaults()             { r.Times = 1 }
+func (r *rule) SetSingle(text string) { r.Command = text }
+
+func TestSingleStruct(t *testing.T) {
+	f := func(text string, want ...rule) {
+		t.Helper()
+		var v struct {
+			Allow []rule `yaml:"allow"`
+		}
+		raw, faults := strictyaml.Parse("f", []byte(text))
+		if faults != nil {
+			t.Fatal(faults)
+		}
+		_, faults = strictyaml.Decode(raw, &v)
+		if len(want) == 0 && len(faults) == 0 || len(want) > 0 && (faults.Err() != nil || !slices.Equal(v.Allow, want)) {
+			t.Errorf("%s: %+v, %v", text, v.Allow, faults)
+		}
+	}
+	f("allow: [restart, {command: clean, times: 2}]", rule{"restart", 1}, rule{"clean", 2})
+	f("allow: [[restart]]")
+	f("allow: [7]")
+	f("allow: [{times: 2}]")
 }

@@ -85,7 +85,7 @@ func teams(names []string) string {
 func standing(c ops.Change) []ops.Approval {
 	var out []ops.Approval
 	for _, a := range c.Approvals {
-		if a.Void == "" && a.Digest == c.PlanDigest && a.Revision == c.Revision && a.Decision == ops.Approved {
+		if c.Counts(a) {
 			out = append(out, a)
 		}
 	}
@@ -122,6 +122,27 @@ func Steps(c ops.Change) []Step {
 			s.Left--
 		}
 		out = append(out, s)
+	}
+	return out
+}
+
+// Elsewhere is where the reader has to go to approve a change.
+type Elsewhere struct {
+	Platform string
+	Ticket   *ops.Ticket // nil: it is not opened yet
+}
+
+// ApprovedElsewhere returns where a change that waits has to be approved, nil
+// when that is here. tickets are those of the change.
+func ApprovedElsewhere(c ops.Change, tickets []ops.Ticket) *Elsewhere {
+	if c.State != ops.ChangeAuthorize || c.ApproveIn == "" || c.ApproveIn == ops.DeskPlatform {
+		return nil
+	}
+	out := &Elsewhere{Platform: c.ApproveIn}
+	for _, t := range tickets {
+		if t.Platform == c.ApproveIn && t.Kind == ops.TicketChangeRequest && t.Display != "" {
+			out.Ticket = &t
+		}
 	}
 	return out
 }

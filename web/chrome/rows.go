@@ -72,7 +72,8 @@ type Tile struct {
 type DecideForm struct {
 	Change       ops.Change
 	CSRF         string
-	Back         string // the page to come back to
-	Typed, Fault string // what was posted and why it was not taken
-	For          string // in whose name it would be decided; empty: the reader's own
+	Back         string     // the page to come back to
+	Typed, Fault string     // what was posted and why it was not taken
+	For          string     // in whose name it would be decided; empty: the reader's own
+	Elsewhere    *Elsewhere // where it is approved; nil: here
 }

@@ -20,6 +20,7 @@ var files embed.FS
 type Record interface {
 	Changes(ctx context.Context, f ops.ChangeFilter) ([]ops.Change, error)
 	Plan(ctx context.Context, planID string) (ops.Plan, error)
+	TicketsAbout(ctx context.Context, subject string) ([]ops.Ticket, error)
 }
 
 // Page serves the approvals.
@@ -47,6 +48,8 @@ type Card struct {
 	Yours  bool
 	Steps  []chrome.Step // who must approve, in order
 	Void   *ops.Approval // an earlier approval that no longer counts
+	// Elsewhere is where it has to be approved; nil: here.
+	Elsewhere *chrome.Elsewhere
 }
 
 // Body is what the template shows.
@@ -80,8 +83,15 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit) err
 				card.Void = &c.Approvals[i]
 			}
 		}
+		if c.ApproveIn != "" {
+			tickets, err := p.record.TicketsAbout(r.Context(), c.Subject())
+			if err != nil {
+				return err
+			}
+			card.Elsewhere = chrome.ApprovedElsewhere(c, tickets)
+		}
 		if card.WhyNot == "" {
-			card.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/approvals", For: chrome.InNameOf(v.Principal, v.Absent, c)}
+			card.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/approvals", Elsewhere: card.Elsewhere, For: chrome.InNameOf(v.Principal, v.Absent, c)}
 			b.Mine = append(b.Mine, card)
 		} else {
 			b.Others = append(b.Others, card)

@@ -172,9 +172,10 @@ type One struct {
 	Tickets   []chrome.TicketView
 	Decide    *chrome.DecideForm
 	WhyNot    string
-	Steps     []chrome.Step // who must approve, in order
-	Freezes   []string      // that the reader may override
-	MaySign   bool          // the review
+	Elsewhere *chrome.Elsewhere // where it has to be approved; nil: here
+	Steps     []chrome.Step     // who must approve, in order
+	Freezes   []string          // that the reader may override
+	MaySign   bool              // the review
 	MayCancel bool
 	Cancel    Form
 	MaySettle bool // the run is held and the reader may say what became of it
@@ -237,8 +238,9 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, c o
 		o.Took = until.Sub(c.Run.StartedAt)
 	}
 	if c.State == ops.ChangeAuthorize {
+		o.Elsewhere = chrome.ApprovedElsewhere(c, chrome.Plain(o.Tickets))
 		if o.WhyNot = chrome.MayDecide(v.Principal, v.Absent, c); o.WhyNot == "" {
-			o.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/changes/" + c.Key(), Typed: decision.Typed, Fault: decision.Fault, For: chrome.InNameOf(v.Principal, v.Absent, c)}
+			o.Decide = &chrome.DecideForm{Change: c, CSRF: v.CSRF, Back: "/changes/" + c.Key(), Typed: decision.Typed, Fault: decision.Fault, Elsewhere: o.Elsewhere, For: chrome.InNameOf(v.Principal, v.Absent, c)}
 		}
 	}
 	o.Steps = chrome.Steps(c)
