@@ -18,6 +18,7 @@ type Notifications interface {
 type Channels interface {
 	Channels(ctx context.Context) ([]notify.ChannelView, error)
 	Test(ctx context.Context, by ops.Principal, name string) error
+	Resend(ctx context.Context, by ops.Principal, id, via string) (ops.Notification, error)
 }
 
 // ChannelView is a channel with what waits for it.
@@ -33,6 +34,11 @@ type notificationQuery struct {
 // ByChannel names a channel in the path.
 type ByChannel struct {
 	Name string `path:"name" doc:"configured name of the channel"`
+}
+
+type resendInput struct {
+	ID  string `path:"id" doc:"id of the notification"`
+	Via string `query:"via" enum:"api,cli" default:"api" doc:"how it was asked for"`
 }
 
 func (a *API) notificationRoutes() {
@@ -53,6 +59,10 @@ func (a *API) notificationRoutes() {
 			return Checked{OK: true}, nil
 		})
 	op(a, http.MethodGet, "/notifications", "list-notifications", "List notifications with what became of each, newest first", ops.MayRead, a.listNotifications)
+	op(a, http.MethodPost, "/notifications/{id}/resend", "resend-notification", "Send a notification again that was given up, under the same id", ops.MayManageChanges,
+		func(ctx context.Context, by ops.Principal, in *resendInput) (ops.Notification, error) {
+			return a.Channels.Resend(ctx, by, in.ID, in.Via)
+		})
 }
 
 func (a *API) listNotifications(ctx context.Context, _ ops.Principal, in *notificationQuery) (List[ops.Notification], error) {

@@ -21,7 +21,7 @@ const sessionLasts = 12 * time.Hour
 
 func (a *App) buildWeb() error {
 	d := web.Deps{
-		Sessions: sessions{a}, Record: record{a.Store}, Series: a.History, Senses: a.senses(), Incidents: a.Correlate, Gate: gate{a.Change, a.Store}, Advice: a.Recommend, Analytics: a.Analytics, Windows: a.Windows,
+		Sessions: sessions{a}, Record: record{a.Store}, Series: a.History, Senses: a.senses(), Incidents: a.Correlate, Gate: gate{a.Change, a.Store}, Advice: a.Recommend, Channels: a.Notify, Analytics: a.Analytics, Windows: a.Windows,
 		DeskName: config.DeskPlatform, Pulse: a.pulse, Clock: a.Clock, Logger: a.Logger, Version: a.Version,
 		Secure: a.Config.Server.TLS != nil || strings.HasPrefix(a.Config.Server.PublicURL, "https://"),
 	}

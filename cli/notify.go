@@ -10,20 +10,20 @@ import (
 )
 
 func newNotify() *cobra.Command {
-	var channels, test, log remote
+	var channels, test, log, resend remote
 	var channel, states string
 	cc := channels.command("channels", "List the channels that are told, and what waits for each", cobra.NoArgs, func(cmd *cobra.Command, c *client.Client, _ []string) error {
 		found, err := c.Channels(cmd.Context())
 		if err != nil {
 			return err
 		}
-		return channels.print(cmd.OutOrStdout(), found, "CHANNEL\tKIND\tPER HOUR\tWAITING\tHELD BACK\tSINCE", func(w io.Writer) {
+		return channels.print(cmd.OutOrStdout(), found, "CHANNEL\tKIND\tTHIS HOUR\tLAST DAY\tWAITING\tHELD BACK\tNEXT DIGEST\tGIVEN UP\tSINCE", func(w io.Writer) {
 			for _, x := range found.Items {
-				most := "any"
+				hour := fmt.Sprint(x.ThisHour)
 				if x.PerHour > 0 {
-					most = fmt.Sprint(x.PerHour)
+					hour += fmt.Sprintf(" of %d", x.PerHour)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", x.Name, x.Driver, most, x.Waiting, x.Held, when(x.Since))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%s\n", x.Name, x.Driver, hour, x.SentDay, x.Waiting, x.Held, when(x.NextDigest), x.GivenUp, when(x.Since))
 			}
 		})
 	})
@@ -42,13 +42,23 @@ func newNotify() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return log.print(cmd.OutOrStdout(), found, "TIME\tCHANNEL\tSTATE\tATTEMPTS\tTITLE\tERROR", func(w io.Writer) {
+		return log.print(cmd.OutOrStdout(), found, "NOTIFICATION\tTIME\tCHANNEL\tSTATE\tATTEMPTS\tTITLE\tERROR", func(w io.Writer) {
 			for _, x := range found.Items {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", when(x.MadeAt), x.Channel, x.State, x.Attempts, plain(x.Notice.Title), dash(plain(x.Error)))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", x.ID, when(x.MadeAt), x.Channel, x.State, x.Attempts, plain(x.Notice.Title), dash(plain(x.Error)))
 			}
 		})
 	})
 	lc.Flags().StringVar(&channel, "channel", "", "name of a channel")
 	lc.Flags().StringVar(&states, "state", "", "states, comma separated: waiting, sending, sent, held, unsure, listed, given_up")
-	return noun("notify", "Who is told what, and whether it got there", cc, tc, lc)
+	lc.Aliases = []string{"list"}
+	rc := resend.command("resend ID", "Send a notification again that was given up, under the same id", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
+		x, err := c.ResendNotification(cmd.Context(), args[0], "cli")
+		if err != nil {
+			return err
+		}
+		return resend.print(cmd.OutOrStdout(), x, x.ID+"\t"+string(x.State), func(io.Writer) {})
+	})
+	n := noun("notify", "Who is told what, and whether it got there", cc, tc, lc, rc)
+	n.Aliases = []string{"notifications"}
+	return n
 }

@@ -58,6 +58,9 @@ Exit codes: %d done, %d failed, %d wrong usage, %d refused by policy.
 			text = c.Short + "."
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", c.CommandPath(), text)
+		if len(c.Aliases) > 0 {
+			fmt.Fprintf(&b, "\n`%s` may also be written `%s`.\n", c.Name(), strings.Join(c.Aliases, "`, `"))
+		}
 		if !c.HasSubCommands() || c.HasAvailableLocalFlags() {
 			fmt.Fprintf(&b, "\n```text\n%s\n```\n", c.UseLine())
 			flags(t, &b, c)

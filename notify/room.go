@@ -23,12 +23,15 @@ type Journal interface {
 	AddNotification(ctx context.Context, tx db.Tx, n ops.Notification) (bool, error)
 	NotificationIn(ctx context.Context, tx db.Tx, id string) (ops.Notification, error)
 	SaveNotification(ctx context.Context, tx db.Tx, n ops.Notification) error
-	NotificationTries(ctx context.Context, tx db.Tx, channel string, after time.Time) ([]time.Time, error)
-	WaitingDigest(ctx context.Context, tx db.Tx, channel string) (ops.Notification, error)
+	NotificationTries(ctx context.Context, from db.Reader, channel string, after time.Time) ([]time.Time, error)
+	WaitingDigest(ctx context.Context, from db.Reader, channel string) (ops.Notification, error)
 	EarlierNotification(ctx context.Context, tx db.Tx, channel, subject string, number int64) (bool, error)
+	HoldsNotifications(ctx context.Context, tx db.Tx, channel string) (bool, error)
 	ListInDigest(ctx context.Context, tx db.Tx, channel, digestID string, limit int) ([]ops.Notification, int, error)
 	KeepChannels(ctx context.Context, tx db.Tx, names []string, now time.Time) (map[string]time.Time, error)
 	NotificationCounts(ctx context.Context) (map[string]map[ops.NotificationState]int, error)
+	NotificationsEnded(ctx context.Context, after time.Time, states ...ops.NotificationState) (map[string]map[ops.NotificationState]int, error)
+	Tell(ctx context.Context, tx db.Tx, facts ...ops.Fact) ([]ops.Fact, error)
 }
 
 // Ask answers what the room does not hear, from committed state.

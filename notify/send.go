@@ -31,9 +31,6 @@ const (
 	maxReason = 1000
 )
 
-// ErrNoChannel says that no channel of a name is configured.
-var ErrNoChannel = fmt.Errorf("there is no such channel: %w", ops.ErrNotFound)
-
 // claim is what was decided about a notification before it is sent.
 type claim struct {
 	route *Route // nil: there is nothing to send now
@@ -95,7 +92,7 @@ func (r *Room) claim(ctx context.Context, tx db.Tx, id string) (claim, error) {
 		return claim{}, r.end(ctx, tx, &n, ops.NotificationGivenUp, "the channel is no longer configured")
 	case n.State == ops.NotificationSending && !x.Traits.Repeats:
 		return claim{}, r.doubt(ctx, tx, x, &n, "the server ended while it was being sent")
-	case now.Sub(n.MadeAt) > x.GiveUpAfter:
+	case overdue(n, x, now):
 		return claim{}, r.end(ctx, tx, &n, ops.NotificationGivenUp, lines("not taken within "+x.GiveUpAfter.String(), n.Error))
 	}
 	if !n.Digest {
@@ -139,6 +136,17 @@ func (r *Room) claim(ctx context.Context, tx db.Tx, id string) (claim, error) {
 	return claim{route: x, n: n}, nil
 }
 
+// overdue reports whether a notification was tried for long enough. A digest
+// waits for its hour first, which is no failure of its channel; it is composed
+// when that ends.
+func overdue(n ops.Notification, x *Route, now time.Time) bool {
+	began := later(n.MadeAt, n.ResentAt)
+	if n.Digest {
+		began = later(began, n.Notice.At)
+	}
+	return now.Sub(began) > x.GiveUpAfter && (!n.Digest || n.Attempts > 0)
+}
+
 func (r *Room) save(ctx context.Context, tx db.Tx, n *ops.Notification) error {
 	if err := r.Journal.SaveNotification(ctx, tx, *n); err != nil {
 		return err
@@ -171,11 +179,11 @@ func (r *Room) tickets(ctx context.Context, n *ops.Notification, now time.Time) 
 
 // free returns when a channel may get its next message, now or earlier when it
 // may at once.
-func (r *Room) free(ctx context.Context, tx db.Tx, x *Route, n ops.Notification, now time.Time) (time.Time, error) {
+func (r *Room) free(ctx context.Context, from db.Reader, x *Route, n ops.Notification, now time.Time) (time.Time, error) {
 	if x.Traits.PerHour <= 0 {
 		return now, nil
 	}
-	tries, err := r.Journal.NotificationTries(ctx, tx, x.Name, now.Add(-hour))
+	tries, err := r.Journal.NotificationTries(ctx, from, x.Name, now.Add(-hour))
 	if err != nil {
 		return now, err
 	}
@@ -209,6 +217,11 @@ func (r *Room) hold(ctx context.Context, tx db.Tx, x *Route, n *ops.Notification
 	if err != nil || waits {
 		return err
 	}
+	return r.digest(ctx, tx, x, n.Notice.Fact, at)
+}
+
+// digest makes the digest of what a channel holds back, to be sent at a time.
+func (r *Room) digest(ctx context.Context, tx db.Tx, x *Route, cause string, at time.Time) error {
 	id := r.Journal.NewID()
 	d := ops.Notification{
 		ID: id, Channel: x.Name, State: ops.NotificationWaiting, Digest: true, Says: "digest " + id, MadeAt: r.now(),
@@ -217,7 +230,7 @@ func (r *Room) hold(ctx context.Context, tx db.Tx, x *Route, n *ops.Notification
 	if _, err := r.Journal.AddNotification(ctx, tx, d); err != nil {
 		return err
 	}
-	return r.order(ctx, tx, d, n.Notice.Fact, at)
+	return r.order(ctx, tx, d, cause, at)
 }
 
 // doubt keeps a notification of which nobody knows whether it arrived: people
@@ -258,11 +271,17 @@ func (r *Room) compose(ctx context.Context, tx db.Tx, n *ops.Notification) error
 	return nil
 }
 
-// end settles a notification for good.
+// end settles a notification for good. What was held back while a digest was
+// tried again is in none, so it gets the next one.
 func (r *Room) end(ctx context.Context, tx db.Tx, n *ops.Notification, as ops.NotificationState, why string) error {
 	n.State, n.Error, n.DoneAt = as, reason(why), r.now()
 	if err := r.save(ctx, tx, n); err != nil {
 		return err
+	}
+	if x := r.routes[n.Channel]; x != nil && n.Digest {
+		if err := r.follow(ctx, tx, x); err != nil {
+			return err
+		}
 	}
 	ended := *n
 	tx.AfterCommit(func() {
@@ -273,6 +292,19 @@ func (r *Room) end(ctx context.Context, tx db.Tx, n *ops.Notification, as ops.No
 		}
 	})
 	return nil
+}
+
+// follow makes the next digest of a channel, if it holds something back.
+func (r *Room) follow(ctx context.Context, tx db.Tx, x *Route) error {
+	holds, err := r.Journal.HoldsNotifications(ctx, tx, x.Name)
+	if err != nil || !holds {
+		return err
+	}
+	free, err := r.free(ctx, tx, x, ops.Notification{}, r.now())
+	if err != nil {
+		return err
+	}
+	return r.digest(ctx, tx, x, "", free)
 }
 
 // settle records what became of an attempt. The error it returns is the
@@ -308,49 +340,3 @@ func (r *Room) settle(ctx context.Context, n ops.Notification, x *Route, failure
 
 // reason is what is kept of an error.
 func reason(s string) string { return Cut(redact.Text(OneLine(s)), maxReason) }
-
-// Test sends a message to a channel that says it is one, and returns what the
-// channel said. It counts for no limit.
-func (r *Room) Test(ctx context.Context, by ops.Principal, name string) error {
-	x := r.routes[name]
-	if x == nil {
-		return fmt.Errorf("%q: %w", name, ErrNoChannel)
-	}
-	return r.hand(ctx, x, Message{ID: r.Journal.NewID(), Notice: ops.Notice{
-		Event: "test", Severity: ops.Info, At: r.now(), Subject: ops.SystemSubject, Title: "Fettle reaches the channel " + name,
-		What: "This is a test. Nothing has happened.", Why: by.Name + " asked for it.", Link: r.PublicURL,
-	}})
-}
-
-// Channels returns the configured channels, in the order of the configuration.
-func (r *Room) Channels(ctx context.Context) ([]ChannelView, error) {
-	counts, err := r.Journal.NotificationCounts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]ChannelView, 0, len(r.Routes))
-	for _, x := range r.Routes {
-		c := counts[x.Name]
-		v := ChannelView{
-			Name: x.Name, Driver: x.Driver, On: x.On, PerHour: x.Traits.PerHour, Since: r.since[x.Name],
-			Waiting: c[ops.NotificationWaiting] + c[ops.NotificationSending], Held: c[ops.NotificationHeld] + c[ops.NotificationUnsure],
-		}
-		if x.When != nil {
-			v.When = x.When.String()
-		}
-		out = append(out, v)
-	}
-	return out, nil
-}
-
-// ChannelView is a channel as people see it.
-type ChannelView struct {
-	Name    string         `json:"name"`
-	Driver  string         `json:"driver"`
-	On      []ops.FactKind `json:"on,omitempty"`   // empty: all
-	When    string         `json:"when,omitempty"` // empty: always
-	PerHour int            `json:"per_hour"`       // 0: any number
-	Since   time.Time      `json:"since"`          // nothing from before is told
-	Waiting int            `json:"waiting"`
-	Held    int            `json:"held"` // for the next digest
-}

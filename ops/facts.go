@@ -45,6 +45,8 @@ const (
 
 	RecommendationMoved FactKind = "RecommendationMoved"
 
+	NotificationResent FactKind = "NotificationResent"
+
 	PlanMade     FactKind = "PlanMade"
 	PlanFailed   FactKind = "PlanFailed"
 	PlanMoved    FactKind = "PlanMoved"
@@ -109,6 +111,8 @@ var Facts = []Route{
 	{ChangeEnded, []string{"change"}, []string{"ticket", "verify", "detect", "execute", "notify"}},
 
 	{RecommendationMoved, []string{"change"}, nil},
+
+	{NotificationResent, []string{"notify"}, nil},
 
 	{PlanMade, []string{"execute"}, []string{"change"}},
 	{PlanFailed, []string{"execute"}, []string{"change"}},
@@ -464,6 +468,17 @@ type RecommendationMovedBody struct {
 	Via            string              `json:"via,omitempty"` // page, api, cli when a person did it
 }
 
+// NotificationResentBody tells that a person had a notification sent again
+// that was given up. Its subject is what the notification is about.
+type NotificationResentBody struct {
+	NotificationID string `json:"notification_id"`
+	Channel        string `json:"channel"`
+	Title          string `json:"title"`
+	Error          string `json:"error"` // why it was given up
+	Attempts       int    `json:"attempts"`
+	Via            string `json:"via"` // api, cli or page
+}
+
 // ResourceMergedBody tells that two resources are one.
 type ResourceMergedBody struct {
 	Kept   string `json:"kept"`
@@ -539,6 +554,7 @@ func (VerdictGivenBody) FactKind() FactKind        { return VerdictGiven }
 func (ChangeReviewedBody) FactKind() FactKind      { return ChangeReviewed }
 func (ChangeEndedBody) FactKind() FactKind         { return ChangeEnded }
 func (RecommendationMovedBody) FactKind() FactKind { return RecommendationMoved }
+func (NotificationResentBody) FactKind() FactKind  { return NotificationResent }
 func (ResourceMergedBody) FactKind() FactKind      { return ResourceMerged }
 func (TokenBody) FactKind() FactKind               { return TokenCreated }
 func (TokenRevokedBody) FactKind() FactKind        { return TokenRevoked }

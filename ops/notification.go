@@ -91,6 +91,10 @@ type Notification struct {
 	MadeAt   time.Time `json:"made_at"`
 	TriedAt  time.Time `json:"tried_at,omitzero"` // when it was handed to the channel last; the hourly limit counts it
 	DoneAt   time.Time `json:"done_at,omitzero"`
+	// ResentAt is when a person last had it sent again after it was given up,
+	// and ResentBy who.
+	ResentAt time.Time `json:"resent_at,omitzero"`
+	ResentBy string    `json:"resent_by,omitempty"`
 	Version  int64     `json:"version"`
 }
 

@@ -50,6 +50,7 @@ var bodies = []FactBody{
 	ChangeReviewedBody{},
 	ChangeEndedBody{},
 	RecommendationMovedBody{},
+	NotificationResentBody{},
 	PlanMadeBody{},
 	PlanFailedBody{},
 	PlanMovedBody{},

@@ -12,18 +12,18 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-const notificationColumns = "id, number, channel, says, state, digest, digest_id, attempts, error, made_at, tried_at, done_at, version, body"
+const notificationColumns = "id, number, channel, says, state, digest, digest_id, attempts, error, made_at, tried_at, done_at, resent_at, resent_by, version, body"
 
 func scanNotification(r db.Row) (ops.Notification, error) {
 	var n ops.Notification
 	var state, body string
-	var digest, attempts, made, tried, done int64
-	err := r.Scan(&n.ID, &n.Number, &n.Channel, &n.Says, &state, &digest, &n.DigestID, &attempts, &n.Error, &made, &tried, &done, &n.Version, &body)
+	var digest, attempts, made, tried, done, resent int64
+	err := r.Scan(&n.ID, &n.Number, &n.Channel, &n.Says, &state, &digest, &n.DigestID, &attempts, &n.Error, &made, &tried, &done, &resent, &n.ResentBy, &n.Version, &body)
 	if err != nil {
 		return n, err
 	}
 	n.State, n.Digest, n.Attempts = ops.NotificationState(state), digest == 1, int(attempts)
-	n.MadeAt, n.TriedAt, n.DoneAt = fromMillis(made), fromMillis(tried), fromMillis(done)
+	n.MadeAt, n.TriedAt, n.DoneAt, n.ResentAt = fromMillis(made), fromMillis(tried), fromMillis(done), fromMillis(resent)
 	if err := json.Unmarshal([]byte(body), &n.Notice); err != nil {
 		return n, fmt.Errorf("store: read notification %s: %w: %w", n.ID, err, ops.ErrInternal)
 	}
@@ -85,9 +85,9 @@ func (s *Store) SaveNotification(ctx context.Context, tx db.Tx, n ops.Notificati
 	if err != nil {
 		return fmt.Errorf("store: notification %s: %w: %w", n.ID, err, ops.ErrInternal)
 	}
-	rows, err := tx.Exec(ctx, `UPDATE notification SET state = $2, digest_id = $3, attempts = $4, error = $5, tried_at = $6, done_at = $7, body = $8, version = version + 1
+	rows, err := tx.Exec(ctx, `UPDATE notification SET state = $2, digest_id = $3, attempts = $4, error = $5, tried_at = $6, done_at = $7, body = $8, resent_at = $10, resent_by = $11, version = version + 1
 		WHERE id = $1 AND version = $9`,
-		n.ID, string(n.State), n.DigestID, int64(n.Attempts), n.Error, millis(n.TriedAt), millis(n.DoneAt), string(body), n.Version)
+		n.ID, string(n.State), n.DigestID, int64(n.Attempts), n.Error, millis(n.TriedAt), millis(n.DoneAt), string(body), n.Version, millis(n.ResentAt), n.ResentBy)
 	if err != nil {
 		return fmt.Errorf("store: save notification %s: %w", n.ID, err)
 	}
@@ -99,8 +99,8 @@ func (s *Store) SaveNotification(ctx context.Context, tx db.Tx, n ops.Notificati
 
 // NotificationTries returns when a channel was handed notifications after a
 // time, oldest first, each by its last attempt.
-func (s *Store) NotificationTries(ctx context.Context, tx db.Tx, channel string, after time.Time) ([]time.Time, error) {
-	rows, err := tx.Query(ctx, "SELECT tried_at FROM notification WHERE channel = $1 AND tried_at > $2 ORDER BY tried_at", channel, millis(after))
+func (s *Store) NotificationTries(ctx context.Context, from db.Reader, channel string, after time.Time) ([]time.Time, error) {
+	rows, err := from.Query(ctx, "SELECT tried_at FROM notification WHERE channel = $1 AND tried_at > $2 ORDER BY tried_at", channel, millis(after))
 	out, err := db.Collect(rows, err, func(r db.Row) (time.Time, error) {
 		var at int64
 		err := r.Scan(&at)
@@ -114,8 +114,8 @@ func (s *Store) NotificationTries(ctx context.Context, tx db.Tx, channel string,
 
 // WaitingDigest returns the digest of a channel that is not yet sent, or
 // ops.ErrNotFound.
-func (s *Store) WaitingDigest(ctx context.Context, tx db.Tx, channel string) (ops.Notification, error) {
-	n, err := scanNotification(tx.QueryRow(ctx, "SELECT "+notificationColumns+" FROM notification WHERE channel = $1 AND digest = 1 AND state IN ('waiting', 'sending')", channel))
+func (s *Store) WaitingDigest(ctx context.Context, from db.Reader, channel string) (ops.Notification, error) {
+	n, err := scanNotification(from.QueryRow(ctx, "SELECT "+notificationColumns+" FROM notification WHERE channel = $1 AND digest = 1 AND state IN ('waiting', 'sending')", channel))
 	if errors.Is(err, db.ErrNoRows) {
 		return n, fmt.Errorf("digest of channel %s: %w", channel, ops.ErrNotFound)
 	}
@@ -129,6 +129,17 @@ func (s *Store) EarlierNotification(ctx context.Context, tx db.Tx, channel, subj
 	err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM notification WHERE channel = $1 AND subject = $2 AND number < $3 AND digest = 0 AND state IN ('waiting', 'sending')", channel, subject, number).Scan(&n)
 	if err != nil {
 		return false, fmt.Errorf("store: earlier notifications of channel %s: %w", channel, err)
+	}
+	return n > 0, nil
+}
+
+// HoldsNotifications reports whether a channel holds something back that is in
+// no digest yet.
+func (s *Store) HoldsNotifications(ctx context.Context, tx db.Tx, channel string) (bool, error) {
+	var n int64
+	err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM notification WHERE channel = $1 AND state IN ('held', 'unsure')", channel).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("store: what channel %s holds back: %w", channel, err)
 	}
 	return n > 0, nil
 }
@@ -187,11 +198,26 @@ func (s *Store) Notifications(ctx context.Context, f ops.NotificationFilter) ([]
 // NotificationCounts returns how many notifications of each channel are in
 // each state that is not the end.
 func (s *Store) NotificationCounts(ctx context.Context) (map[string]map[ops.NotificationState]int, error) {
+	return s.countNotifications(ctx, "state IN ('waiting', 'sending', 'held', 'unsure')")
+}
+
+// NotificationsEnded returns how many notifications of each channel came to
+// an end after a time and are still in one of these states.
+func (s *Store) NotificationsEnded(ctx context.Context, after time.Time, states ...ops.NotificationState) (map[string]map[ops.NotificationState]int, error) {
+	marks, args := make([]string, len(states)), []any{millis(after)}
+	for i, state := range states {
+		args = append(args, string(state))
+		marks[i] = fmt.Sprintf("$%d", len(args))
+	}
+	return s.countNotifications(ctx, "done_at > $1 AND state IN ("+strings.Join(marks, ", ")+")", args...)
+}
+
+func (s *Store) countNotifications(ctx context.Context, where string, args ...any) (map[string]map[ops.NotificationState]int, error) {
 	type count struct {
 		channel, state string
 		n              int64
 	}
-	rows, err := s.db.Read().Query(ctx, "SELECT channel, state, COUNT(*) FROM notification WHERE state IN ('waiting', 'sending', 'held', 'unsure') GROUP BY channel, state")
+	rows, err := s.db.Read().Query(ctx, "SELECT channel, state, COUNT(*) FROM notification WHERE "+where+" GROUP BY channel, state", args...)
 	found, err := db.Collect(rows, err, func(r db.Row) (c count, err error) { return c, r.Scan(&c.channel, &c.state, &c.n) })
 	if err != nil {
 		return nil, fmt.Errorf("store: count notifications: %w", err)

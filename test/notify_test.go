@@ -23,6 +23,7 @@ type Chat struct {
 	mu    sync.Mutex
 	texts []string
 	down  bool
+	gone  bool // it refuses for good
 }
 
 // ServeHTTP implements http.Handler.
@@ -35,6 +36,8 @@ func (c *Chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(r.Body)
 	switch {
+	case c.gone:
+		http.Error(w, "no_service", http.StatusNotFound)
 	case c.down:
 		http.Error(w, "rollup_error at "+r.URL.Path, http.StatusInternalServerError)
 	case err != nil || r.URL.Path != chatPath || json.Unmarshal(body, &p) != nil:
@@ -52,6 +55,67 @@ func ChatDown(down bool) Act {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.down = down
+		return nil
+	}
+}
+
+// ChatGone makes the chat refuse for good, or take again.
+func ChatGone(gone bool) Act {
+	return func(h *House) error {
+		c := &h.chat
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.gone = gone
+		return nil
+	}
+}
+
+// resendGivenUp has everything sent again that was given up.
+func resendGivenUp(who string) Act {
+	return func(h *House) error {
+		all, err := h.as("vic").Notifications(h.t.Context(), url.Values{"state": {string(ops.NotificationGivenUp)}})
+		if err == nil && len(all.Items) == 0 {
+			err = fmt.Errorf("nothing was given up")
+		}
+		for _, n := range all.Items {
+			if err == nil {
+				_, err = h.as(who).ResendNotification(h.t.Context(), n.ID, "api")
+			}
+		}
+		return err
+	}
+}
+
+// resendSent asks for something to be sent again that was sent.
+func resendSent(h *House) error {
+	all, err := h.as("mia").Notifications(h.t.Context(), url.Values{"state": {string(ops.NotificationSent)}})
+	if err == nil && len(all.Items) == 0 {
+		err = fmt.Errorf("nothing was sent")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = h.as("mia").ResendNotification(h.t.Context(), all.Items[0].ID, "api")
+	return err
+}
+
+// WantResent wants the story of an incident to say who had how many
+// notifications sent again.
+func WantResent(key, by string, n int) Act {
+	return func(h *House) error {
+		v, err := h.as("vic").Trail(h.t.Context(), key, true)
+		if err != nil {
+			return err
+		}
+		got := 0
+		for _, e := range v.Entries {
+			if e.Fact != nil && e.Fact.Kind == ops.NotificationResent && e.Fact.Principal == by {
+				got++
+			}
+		}
+		if got != n || !v.Intact {
+			return fmt.Errorf("the story of %s says %d times that %s had something sent again, want %d (intact: %v)", key, got, by, n, v.Intact)
+		}
 		return nil
 	}
 }
@@ -161,5 +225,21 @@ func TestAChatThatFailsGetsItLater(t *testing.T) {
 		Between(10*minute, 20*minute, WantPosts("INC-1 opened"), WantNotifications(ops.NotificationSent, 1)),
 		At(21*minute, testChannel("mia", "owners")),
 		At(21*minute, WantPosts("INC-1 opened", "Fettle reaches the channel owners"), secretSafe),
+	}})
+}
+
+// What a chat refused for good is sent again when a person says so, once, and
+// the story of the incident says who did.
+func TestWhatWasGivenUpIsSentAgain(t *testing.T) {
+	Play(t, Story{Config: told(t, "on: [IncidentOpened]"), Events: []Event{
+		At(0, OpenChat, ChatGone(true), Fire("DiskFull", "db1")),
+		Between(0, 1*minute, WantNotifications(ops.NotificationGivenUp, 1)),
+		At(1*minute, Refused(0, "may not manage changes", resendGivenUp("vic"))),
+		At(2*minute, ChatGone(false)),
+		Throughout(2*minute, 3*minute, WantPosts()),
+		At(3*minute, resendGivenUp("mia")),
+		Between(3*minute, 4*minute, WantPosts("INC-1 opened"), WantNotifications(ops.NotificationSent, 1), WantResent("INC-1", "mia", 1)),
+		At(4*minute, Refused(0, "only one that was given up is sent again", resendSent)),
+		At(5*minute, WantPosts("INC-1 opened"), WantResent("INC-1", "mia", 1)),
 	}})
 }

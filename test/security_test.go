@@ -35,6 +35,7 @@ var bodies = map[string]any{
 
 	"dismiss-recommendation": map[string]string{"reason": "x"},
 	"test-channel":           map[string]string{},
+	"resend-notification":    nil,
 }
 
 // operations reads the API's own description.
@@ -147,7 +148,7 @@ func WantStrangersOut(h *House) error {
 	}
 	delete(h.tokens, "stranger")
 	// A page may send a stranger to where one signs in, and tells nothing else.
-	for _, path := range []string{"/", "/incidents", "/incidents/INC-1", "/changes", "/changes/CHG-1", "/trail/INC-1", "/debug/pprof/"} {
+	for _, path := range []string{"/", "/incidents", "/incidents/INC-1", "/changes", "/changes/CHG-1", "/trail/INC-1", "/notifications", "/debug/pprof/"} {
 		status, text, err := h.ask("", http.MethodGet, path, nil)
 		if err != nil {
 			return err

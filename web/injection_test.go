@@ -73,7 +73,18 @@ func TestHostileRecords(t *testing.T) {
 		}
 		c.ID, c.Number, c.State, c.PlanID, c.Runbook = "c-y", 901, ops.ChangeScheduled, "", ""
 		c.Window.End = now.Add(time.Hour)
-		return h.Store.SaveChange(ctx, tx, c, ops.Plan{}, time.Time{})
+		if err := h.Store.SaveChange(ctx, tx, c, ops.Plan{}, time.Time{}); err != nil {
+			return err
+		}
+		n := ops.Notification{
+			ID: "n-x", Channel: "owners", State: ops.NotificationWaiting, Says: hostile, MadeAt: now,
+			Notice: ops.Notice{Event: hostile, Subject: i.Subject(), Key: hostile, Title: hostile, Fact: "f-x", Kind: ops.FactKind(hostile)},
+		}
+		if _, err := h.Store.AddNotification(ctx, tx, n); err != nil {
+			return err
+		}
+		n.Version, n.State, n.Error, n.ResentBy, n.DoneAt = 1, ops.NotificationGivenUp, hostile, hostile, now
+		return h.Store.SaveNotification(ctx, tx, n)
 	})
 	by := ops.Principal{Name: hostile}
 	for _, body := range []ops.FactBody{
@@ -104,7 +115,7 @@ func TestHostileRecords(t *testing.T) {
 	r := h.Reader("ada")
 	for _, u := range []string{
 		"/", "/series", "/series/" + watched, "/incidents", "/incidents/INC-900", "/changes", "/changes/CHG-900", "/approvals", "/trail/INC-900", "/trail/CHG-900", "/desk", "/desk/" + d.Display,
-		"/search?q=onerror", "/backlog?range=24h", "/calendar?month=" + now.Format("2006-01"),
+		"/search?q=onerror", "/notifications", "/backlog?range=24h", "/calendar?month=" + now.Format("2006-01"),
 	} {
 		p := r.Get(u)
 		if p.Status != http.StatusOK {
@@ -126,6 +137,7 @@ func TestHostileInput(t *testing.T) {
 		"/changes?q=" + q, "/changes?view=" + q, "/backlog?team=" + q, "/backlog?range=" + q, "/backlog?from=" + q + "&to=" + q, "/incidents/" + url.PathEscape(hostile), "/changes/" + url.PathEscape(hostile),
 		"/trail/" + url.PathEscape(hostile), "/desk/" + url.PathEscape(hostile), "/" + url.PathEscape(hostile), u["incident"] + "?range=" + q, u["incident"] + "?from=" + q,
 		"/calendar?month=" + q, "/calendar?zone=" + q, "/calendar?view=" + q, "/windows/" + url.PathEscape(hostile),
+		"/notifications?view=" + q, "/notifications?channel=" + q, "/notifications?before=" + q,
 		"/series?q=" + q, "/series?group=" + q, "/series?state=" + q, "/series?after=" + q, "/series/" + url.PathEscape(hostile), u["series-unusual"] + "?range=" + q,
 		u["series-unusual"] + "?from=" + q + "&to=" + q, u["series-unusual"] + "?anomaly=" + q,
 	} {
@@ -145,6 +157,7 @@ func TestHostileInput(t *testing.T) {
 		{u["change-scheduled"], "form[action$=cancel]", url.Values{"why": {hostile}}},
 		{"/stop", "main form", url.Values{"do": {"stop"}, "reason": {hostile}}},
 		{"/stop", "main form", url.Values{"do": {hostile}, "reason": {hostile}}},
+		{"/notifications", "form[action$=resend]", url.Values{"view": {hostile}, "channel": {hostile}}},
 		{"/account", "form[action='/account']", url.Values{"zone": {hostile}, "theme": {hostile}}},
 		{"/desk/DESK-1", "main form", url.Values{"state": {hostile}, "assignee": {hostile}, "group": {hostile}, "code": {hostile}, "resolution": {hostile}, "note": {hostile}}},
 		{"/desk/DESK-1", "main form", url.Values{"assignee": {hostile}, "group": {hostile}, "note": {hostile}}},

@@ -18,6 +18,7 @@ import (
 	"github.com/fettleops/fettle/web/page/desk"
 	"github.com/fettleops/fettle/web/page/incidents"
 	"github.com/fettleops/fettle/web/page/login"
+	"github.com/fettleops/fettle/web/page/notifications"
 	"github.com/fettleops/fettle/web/page/overview"
 	"github.com/fettleops/fettle/web/page/recommendations"
 	"github.com/fettleops/fettle/web/page/search"
@@ -36,6 +37,7 @@ type Record interface {
 	calendar.Record
 	changes.Record
 	incidents.Record
+	notifications.Record
 	overview.Record
 	recommendations.Record
 	search.Record
@@ -59,10 +61,11 @@ type Deps struct {
 	Gate      Gate              // the change room
 	Windows   calendar.Windows  // when changes may run; nil: no calendar
 	Advice    recommendations.Actions
-	Analytics backlog.Answers // the analytics room
-	Desk      desk.Desk       // nil: no desk pages
-	DeskName  string          // configured platform name of the desk, whose tickets link to its pages
-	Pulse     overview.Pulse  // nil: not measured
+	Channels  notifications.Channels // the notify room
+	Analytics backlog.Answers        // the analytics room
+	Desk      desk.Desk              // nil: no desk pages
+	DeskName  string                 // configured platform name of the desk, whose tickets link to its pages
+	Pulse     overview.Pulse         // nil: not measured
 	Clock     clock.Clock
 	Logger    *slog.Logger
 	Version   string
@@ -84,7 +87,7 @@ type page interface{ Routes(mux *http.ServeMux) }
 func New(d Deps) (*Web, error) {
 	c, err := chrome.New(chrome.Options{
 		Sessions: d.Sessions, Record: d.Record, Switch: d.Gate, Absences: d.Gate, Feed: d.Record, Clock: d.Clock, Logger: d.Logger,
-		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style, calendar.Style},
+		Version: d.Version, Secure: d.Secure, Nav: navigation(d), Styles: []string{login.Style, trail.Style, calendar.Style, notifications.Style},
 	})
 	if err != nil {
 		return nil, err
@@ -98,6 +101,7 @@ func New(d Deps) (*Web, error) {
 		func() (page, error) { return changes.New(c, d.Record, d.Gate, d.DeskName) },
 		func() (page, error) { return approvals.New(c, d.Record) },
 		func() (page, error) { return recommendations.New(c, d.Record, d.Advice) },
+		func() (page, error) { return notifications.New(c, d.Record, d.Channels) },
 		func() (page, error) { return backlog.New(c, d.Record, d.Analytics) },
 		func() (page, error) { return trail.New(c, d.Record) },
 		func() (page, error) { return stop.New(c, d.Record, d.Gate) },
@@ -163,7 +167,10 @@ func navigation(d Deps) []chrome.Group {
 	}
 	learn := chrome.Group{Name: "Learn", Links: []chrome.Link{{URL: "/backlog", Icon: "backlog", Name: "Backlog"}}}
 	system := chrome.Group{Name: "System", Links: []chrome.Link{
-		{URL: "/stop", Icon: "power", Name: "Execution"}, {URL: "/account", Icon: "user", Name: "Account"}, {URL: "/styleguide", Icon: "theme", Name: "Style guide"},
+		{URL: "/notifications", Icon: "bell", Name: "Notifications"},
+		{URL: "/stop", Icon: "power", Name: "Execution"},
+		{URL: "/account", Icon: "user", Name: "Account"},
+		{URL: "/styleguide", Icon: "theme", Name: "Style guide"},
 	}}
 	groups := []chrome.Group{loop, learn}
 	if d.Senses != nil {

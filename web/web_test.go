@@ -29,6 +29,7 @@ func urls(t *testing.T, h *webtest.House) map[string]string {
 		"series-expected": "/series/" + webtest.Expected, "series-learning": "/series/" + webtest.Learning, "series-anomaly": "/series/" + webtest.Unusual + "?anomaly=" + webtest.OpenAnomaly,
 		"recommendations": "/recommendations", "recommendations-unplaced": "/recommendations?view=unplaced", "recommendation-placed": "/recommendations/REC-1",
 		"recommendation-unreadable": "/recommendations/REC-4", "recommendation-done": "/recommendations/REC-5",
+		"notifications": "/notifications", "notifications-given-up": "/notifications?view=given_up", "notifications-none": "/notifications?view=given_up&channel=actions",
 	}
 	incidents, err := h.Store.Incidents(ctx, ops.IncidentFilter{})
 	if err != nil {
@@ -112,7 +113,7 @@ func TestEveryPage(t *testing.T) {
 func TestEmptyPages(t *testing.T) {
 	h := webtest.Empty(t)
 	r := h.Reader("ada")
-	for _, u := range []string{"/", "/incidents", "/changes", "/approvals", "/backlog", "/desk", "/search?q=x", "/stop", "/series", "/recommendations"} {
+	for _, u := range []string{"/", "/incidents", "/changes", "/approvals", "/backlog", "/desk", "/search?q=x", "/stop", "/series", "/recommendations", "/notifications"} {
 		if p := r.Get(u); p.Status != http.StatusOK || len(p.All(".state")) == 0 && u != "/stop" {
 			t.Errorf("%s is %d and does not say why it is empty: %s", u, p.Status, p.Text("main"))
 		}
@@ -223,7 +224,7 @@ func posts(t *testing.T, h *webtest.House) []string {
 	u := urls(t, h)
 	return []string{
 		u["incident-open"] + "/move", u["incident-open"] + "/comment", u["change-waiting"] + "/decision", u["change-waiting"] + "/cancel",
-		u["change-running"] + "/held", "/stop", "/account", "/desk/DESK-1", "/logout",
+		u["change-running"] + "/held", "/stop", "/account", "/desk/DESK-1", "/logout", "/notifications/n/resend",
 	}
 }
 

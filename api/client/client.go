@@ -185,6 +185,11 @@ func (c *Client) Notifications(ctx context.Context, query url.Values) (Notificat
 	return get[NotificationList](ctx, c, "/notifications", query)
 }
 
+// ResendNotification has a notification sent again that was given up.
+func (c *Client) ResendNotification(ctx context.Context, id, via string) (ops.Notification, error) {
+	return send[ops.Notification](ctx, c, http.MethodPost, "/notifications/"+url.PathEscape(id)+"/resend?via="+url.QueryEscape(via), nil)
+}
+
 // Changes lists changes; see the API for the query.
 func (c *Client) Changes(ctx context.Context, query url.Values) (api.List[api.ChangeView], error) {
 	return get[api.List[api.ChangeView]](ctx, c, "/changes", query)

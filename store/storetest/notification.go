@@ -31,6 +31,16 @@ var notificationRules = []rule{
 		check: listsOnce,
 	},
 	{
+		name:  "notification/resent",
+		why:   "who had it sent again, and since when it is tried, is what people and the room go by",
+		check: resends,
+	},
+	{
+		name:  "notification/ended",
+		why:   "how a channel did of late is counted by when its notifications came to an end",
+		check: countsEnds,
+	},
+	{
 		name:  "notification/channels",
 		why:   "a channel that is told what was before it begins with a flood",
 		check: keepsChannels,
@@ -166,6 +176,54 @@ func listsOnce(t *testing.T, h *house) {
 	if err != nil || len(all) != 2 || all[0].State != ops.NotificationListed {
 		t.Errorf("in the digest: %+v, %v", all, err)
 	}
+}
+
+func resends(t *testing.T, h *house) {
+	h.addNotification(h.notification("n1", "chat", "f1", "open"))
+	must(t, h.saveNotification("n1", func(n *ops.Notification) { n.State, n.DoneAt = ops.NotificationGivenUp, h.clock() }))
+	h.pass(time.Hour)
+	must(t, h.saveNotification("n1", func(n *ops.Notification) {
+		n.State, n.DoneAt, n.ResentAt, n.ResentBy = ops.NotificationWaiting, time.Time{}, h.clock(), "mia"
+	}))
+	got, err := h.store.Notification(h.ctx, "n1")
+	if err != nil || !got.ResentAt.Equal(h.clock()) || got.ResentBy != "mia" || !got.DoneAt.IsZero() {
+		t.Errorf("n1: %+v, %v", got, err)
+	}
+}
+
+func countsEnds(t *testing.T, h *house) {
+	end := func(id, channel string, state ops.NotificationState) {
+		h.addNotification(h.notification(id, channel, id, id))
+		must(t, h.saveNotification(id, func(n *ops.Notification) { n.State, n.DoneAt = state, h.clock() }))
+	}
+	end("old", "chat", ops.NotificationGivenUp)
+	h.pass(25 * time.Hour)
+	end("n1", "chat", ops.NotificationGivenUp)
+	end("n2", "chat", ops.NotificationSent)
+	end("n3", "chat", ops.NotificationSent)
+	end("n4", "mail", ops.NotificationSent)
+	end("n5", "chat", ops.NotificationListed)
+	held := h.notification("n6", "chat", "n6", "n6")
+	held.State = ops.NotificationHeld
+	h.addNotification(held)
+	f := func(after time.Time, want string, states ...ops.NotificationState) {
+		t.Helper()
+		got, err := h.store.NotificationsEnded(h.ctx, after, states...)
+		if err != nil || fmt.Sprint(got) != want {
+			t.Errorf("ended after %s: %v, %v, want %s", after, got, err, want)
+		}
+	}
+	f(h.clock().Add(-24*time.Hour), "map[chat:map[given_up:1 sent:2] mail:map[sent:1]]", ops.NotificationSent, ops.NotificationGivenUp)
+	f(time.Time{}, "map[chat:map[given_up:2]]", ops.NotificationGivenUp)
+	f(h.clock(), "map[]", ops.NotificationSent)
+	h.write(func(tx db.Tx) error {
+		for channel, want := range map[string]bool{"chat": true, "mail": false} {
+			if got, err := h.store.HoldsNotifications(h.ctx, tx, channel); err != nil || got != want {
+				t.Errorf("%s holds something back: %v, %v", channel, got, err)
+			}
+		}
+		return nil
+	})
 }
 
 func keepsChannels(t *testing.T, h *house) {

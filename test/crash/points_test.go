@@ -170,11 +170,23 @@ func TestNothingIsLostOrDoneTwiceWhenTheServerDiesAtAFailpoint(t *testing.T) {
 		f.Acknowledged.Load()+d.sure.Acknowledged.Load(), len(h.Ran()))
 }
 
-// portal is the configuration of a channel whose receiver takes everything.
+// portal is the configuration of a channel whose receiver refuses one message
+// in four for good, and takes it when it is sent again.
 func portal(t *testing.T) string {
 	t.Helper()
+	var mu sync.Mutex
+	seen := map[string]bool{}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		id := r.Header.Get("webhook-id")
+		mu.Lock()
+		refused := !seen[id] && len(seen)%4 == 0
+		seen[id] = true
+		mu.Unlock()
+		if refused {
+			w.WriteHeader(http.StatusGone)
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	t.Cleanup(srv.Close)
@@ -352,6 +364,9 @@ func (d *driver) use(ctx context.Context, name, point string) {
 		for _, c := range list.Items {
 			post("/changes/"+c.ID+"/cancel", m{"why": "drill"})
 		}
+	}
+	if (strings.Contains(point, "Resend") || point == "") && call(http.MethodGet, "/notifications?limit=1&state=given_up", nil, &list) && len(list.Items) > 0 {
+		post("/notifications/"+list.Items[0].ID+"/resend", nil)
 	}
 	post("/platforms/snow/test", m{})
 	post("/platforms/snow/sync", m{})

@@ -29,6 +29,7 @@ func (c *Chrome) words() template.FuncMap {
 		"deskState":     func(s string) badge { return incidentBadges[ops.IncidentState(s)].or(s) },
 
 		"recommendationState": func(s ops.RecommendationState) badge { return recommendationBadges[s].or(string(s)) },
+		"notificationState":   func(s ops.NotificationState) badge { return notificationBadges[s].or(string(s)) },
 		"money":               money, "amount": cents, "monthly": func(perHour float64) string { return cents(perHour * 730) },
 
 		"watchedState": func(s ops.WatchedState) badge { return watchedBadges[s].or(string(s)) },
@@ -98,6 +99,16 @@ var recommendationBadges = map[ops.RecommendationState]badge{
 	ops.RecommendationSuperseded: {"", "st-closed", "Superseded"},
 	ops.RecommendationDone:       {"good", "st-resolved", "Done"},
 	ops.RecommendationWithdrawn:  {"", "st-cancelled", "Withdrawn"},
+}
+
+var notificationBadges = map[ops.NotificationState]badge{
+	ops.NotificationWaiting: {"act", "sync-pending", "Waiting"},
+	ops.NotificationSending: {"act", "st-progress", "Being sent"},
+	ops.NotificationSent:    {"good", "check", "Sent"},
+	ops.NotificationHeld:    {"wait", "st-hold", "Held back"},
+	ops.NotificationUnsure:  {"doubt", "sync-unknown", "Unsure"},
+	ops.NotificationListed:  {"", "backlog", "In a digest"},
+	ops.NotificationGivenUp: {"bad", "x", "Given up"},
 }
 
 // money shows a saving with its currency and span.

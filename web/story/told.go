@@ -348,6 +348,13 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 			l.Mark, l.Icon, l.Weight, l.Text, l.Why = Good, "power", 3, "Execution resumed", by(f, b.Reason)
 		})
 	},
+	ops.NotificationResent: func(f ops.Fact, l *Line) {
+		decode(f, l, func(b ops.NotificationResentBody) {
+			l.Mark, l.Icon, l.Weight = Person, "signal", 1
+			l.Text = fmt.Sprintf("“%s” is sent to %s again", b.Title, b.Channel)
+			l.Why = by(f, join(Via(b.Via), "it was given up: "+b.Error))
+		})
+	},
 	ops.BacklogCounted: func(f ops.Fact, l *Line) {
 		decode(f, l, func(b ops.BacklogCountedBody) {
 			l.Icon, l.Text = "backlog", fmt.Sprintf("Backlog of %s on %s: %d", b.Team, b.Day, b.Count)

@@ -24,6 +24,7 @@ func New(t testing.TB) *House {
 	h.checkout()
 	h.changes()
 	h.advice()
+	h.told()
 	h.At(start)
 	return h
 }

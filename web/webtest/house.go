@@ -23,6 +23,7 @@ import (
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/job"
+	"github.com/fettleops/fettle/notify"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
@@ -39,6 +40,7 @@ type House struct {
 	DB        *db.DB
 	Gate      *change.Room
 	Advice    *recommend.Placer
+	Notify    *notify.Room
 	Incidents *correlate.Room
 	Series    *series.History
 	Desk      *desk.Desk
@@ -164,6 +166,12 @@ func Empty(t testing.TB) *House {
 	h.Incidents = correlate.New(correlate.Config{}, correlate.Deps{
 		Log: h.Store, Store: h.Store, Facts: h.Store, Resources: h.Store, DB: h.DB, Clock: h.Now, NewID: h.id, Logger: log,
 	})
+	h.Notify, err = notify.New(notify.Options{
+		DB: h.DB, Journal: h.Store, Ask: h.Store, Queue: queue, Routes: routes(t), PublicURL: "https://fettle.example.com", Clock: h.Now, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.Series = series.Open(h.Store, h.DB, h.Now, series.Retention{})
 	p, err := desk.Open(ctx, desk.Config{}, connector.Env{Name: "desk", Clock: h.Now, Log: log, Records: h.Store.Records("desk")})
 	if err != nil {
@@ -179,7 +187,7 @@ func Empty(t testing.TB) *House {
 	}
 	h.Web, err = web.New(web.Deps{
 		Sessions: Sessions{h.Store, h.DB, 12 * time.Hour}, Record: h.Store, Series: h.Series, Incidents: h.Incidents,
-		Senses: &detect.Viewer{Watching: h.watch, Record: h.Store, Windows: h.Gate}, Gate: gate{h.Gate, h.Store}, Advice: h.Advice,
+		Senses: &detect.Viewer{Watching: h.watch, Record: h.Store, Windows: h.Gate}, Gate: gate{h.Gate, h.Store}, Advice: h.Advice, Channels: h.Notify,
 		Analytics: &analytics.Room{Teams: []analytics.Team{{Name: "EUC", Zone: zone, Hour: 19}, {Name: "Support", Zone: zone, Hour: 19}}, Record: h.Store, Facts: h.Store, DB: h.DB, Clock: h.Now, Logger: log},
 		Windows:   book, Desk: h.Desk, DeskName: "desk", Pulse: pulse{}, Clock: h.Now, Logger: log, Version: "1.0",
 	})
