@@ -735,10 +735,10 @@ func play(t testing.TB, laws []*law, seed uint64, broken string) (*players, erro
 
 // TestSafetyProperties plays thousands of sequences of facts and of what
 // people do, with crashes, repetitions, delays and clocks that jump, and has
-// every fact and command judged by the oracle: 2,000 in the quick test,
+// every fact and command judged by the oracle: 1,000 in the quick test,
 // FETTLE_SEQUENCES (100,000) with FETTLE_LONG=1. FETTLE_SEED plays one again.
 func TestSafetyProperties(t *testing.T) {
-	n, first := 2_000, uint64(1)
+	n, first := 1_000, uint64(1)
 	if os.Getenv("FETTLE_LONG") != "" {
 		n = 100_000
 		defer debug.SetGCPercent(debug.SetGCPercent(400))

@@ -48,6 +48,7 @@ func TestWhoMayNotApprove(t *testing.T) {
 // Approved outside its window a change waits until the window opens on the
 // clocks of Berlin, also in the nights in which they are changed.
 func TestWindowOpensByLocalTime(t *testing.T) {
+	t.Parallel()
 	f := func(name, begin string) {
 		t.Run(name, func(t *testing.T) {
 			Play(t, Story{

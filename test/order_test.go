@@ -99,6 +99,7 @@ func RunbookGivesWindow(user string, in time.Duration) Act {
 // the window that cloud operations write there, not before. One from somebody
 // who may not give it does not count.
 func TestWindowFromAWorkOrder(t *testing.T) {
+	t.Parallel()
 	f := func(name string, give func(user string, in time.Duration) Act, long bool) {
 		t.Run(name, func(t *testing.T) {
 			if long {

@@ -12,6 +12,7 @@ import (
 // incident comes, gets worse, gets a comment, goes and comes again. Afterwards
 // there is one ticket, with everything that happened, in order and once.
 func TestServiceNowIsAway(t *testing.T) {
+	t.Parallel()
 	ways := map[string]simulator.Fault{
 		"down":        {Mode: simulator.Unavailable},
 		"hibernating": {Mode: simulator.Hibernating},

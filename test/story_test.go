@@ -58,9 +58,11 @@ func Throughout(from, to time.Duration, wants ...Act) Event {
 // Play plays a story with the server stopped and started again on its data
 // directory after each thing that happens, which must not change anything;
 // among the long tests it plays it without, too. Under the race detector, which
-// makes SQLite ten times slower, it plays it once and without.
+// makes SQLite ten times slower, it plays it once and without. Stories share
+// nothing and wait for the disk, so that the next one plays meanwhile.
 func Play(t *testing.T, s Story) {
 	t.Helper()
+	t.Parallel()
 	for _, restarts := range []bool{false, true} {
 		name := "straight"
 		if restarts {

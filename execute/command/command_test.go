@@ -102,6 +102,7 @@ func harness(host string, crashes ...string) executetest.Harness {
 }
 
 func TestCommand(t *testing.T) {
+	t.Parallel()
 	executetest.Run(t, command.Driver, harness("", "execute.command.start.before", "execute.command.start.after"))
 }
 

@@ -153,6 +153,7 @@ func TestKilledAnywhereRunsOnce(t *testing.T) {
 		openHouse(t, dir, "killed").work(dir)
 		return
 	}
+	t.Parallel()
 	points := []string{
 		"execute.plan.before", "execute.plan.after",
 		"execute.apply.before", "execute.apply.after",

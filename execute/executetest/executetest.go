@@ -79,6 +79,7 @@ func Run(t *testing.T, d execute.Driver, h Harness) {
 	}
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
+			t.Parallel() // each has a world of its own, and mostly waits for its tool
 			t.Cleanup(func() {
 				if t.Failed() {
 					t.Logf("This rule exists because %s.", r.why)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"regexp"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -30,6 +31,12 @@ func (c *cachingConnector) Connect(context.Context) (driver.Conn, error) {
 	}
 	return &cachingConn{sqliteConn: full, kept: map[string]*keptStmt{}}, nil
 }
+
+// boundLimit finds limits that are arguments. SQLite plans by the value of such
+// a limit (sqlite3ExprIsInteger, since 3.46), and so throws the statement away
+// and parses it again each time one is bound: what the cache is there to save.
+// A sign in front leaves the value as it is and keeps the planner from looking.
+var boundLimit = regexp.MustCompile(`(?i)\b(LIMIT)\s+([?$@:]\w*)`)
 
 type sqliteConn interface {
 	driver.Conn
@@ -74,7 +81,7 @@ func (c *cachingConn) statement(ctx context.Context, query string) (*keptStmt, e
 			return nil, err
 		}
 	}
-	s, err := c.PrepareContext(ctx, query)
+	s, err := c.PrepareContext(ctx, boundLimit.ReplaceAllString(query, "$1 +$2"))
 	if err != nil {
 		return nil, err
 	}

@@ -31,11 +31,11 @@ func onBoth(t *testing.T, f func(t *testing.T, d *db.DB)) {
 			f(t, d)
 		})
 	}
-	run("sqlite", openFile)
+	run("sqlite", func(t *testing.T) (*db.DB, error) { return openFile(t) })
 	run("postgres", func(t *testing.T) (*db.DB, error) { return db.OpenPostgres(t.Context(), peer.Postgres(t)) })
 }
 
-func openFile(t *testing.T) (*db.DB, error) {
+func openFile(t testing.TB) (*db.DB, error) {
 	return db.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "f.db"))
 }
 
@@ -361,6 +361,54 @@ func TestStatementsSurviveManyTexts(t *testing.T) {
 		var n int
 		if err := d.Read().QueryRow(t.Context(), fmt.Sprintf("SELECT k + %d FROM t", i)).Scan(&n); err != nil || n != i+1 {
 			t.Fatalf("text %d gave %d, %v", i, n, err)
+		}
+	}
+}
+
+// A limit is bound anew each time a kept statement runs.
+func TestStatementsTakeTheirLimit(t *testing.T) {
+	d := sqlite(t)
+	for k := range int64(5) {
+		if err := put(t.Context(), d, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := func(query string, limit int64, want int) {
+		t.Helper()
+		rows, err := d.Read().Query(t.Context(), query, limit)
+		all, err := db.Collect(rows, err, func(r db.Row) (n int64, err error) { return n, r.Scan(&n) })
+		if err != nil || len(all) != want {
+			t.Errorf("%s with %d gave %v, %v, want %d rows", query, limit, all, err, want)
+		}
+	}
+	for _, query := range []string{"SELECT k FROM t ORDER BY k LIMIT $1", "SELECT k FROM t ORDER BY k LIMIT ?", "SELECT k FROM t ORDER BY k\nlimit ?1"} {
+		f(query, 3, 3)
+		f(query, 1, 1)
+		f(query, 0, 0)
+		f(query, 100, 5)
+		f(query, -1, 5) // SQLite: no limit
+	}
+}
+
+// BenchmarkBoundLimit is the price of a kept statement whose limit is an argument.
+func BenchmarkBoundLimit(b *testing.B) {
+	d, err := openFile(b)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = d.Close() })
+	err = d.Write(b.Context(), func(tx db.Tx) error {
+		_, err := tx.Exec(b.Context(), "CREATE TABLE t (k BIGINT, v TEXT)")
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		var k int64
+		err := d.Read().QueryRow(b.Context(), "SELECT k FROM t WHERE k IN (SELECT k FROM t WHERE v = 'x' AND k >= 0 ORDER BY v, k LIMIT $1) UNION ALL SELECT 1", int64(10)).Scan(&k)
+		if err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -20,17 +20,18 @@ import (
 )
 
 // Postgres returns the URL of a fresh, empty database of a real PostgreSQL.
-// One cluster is started for the whole test binary, durable as shipped (fsync
-// on), listening on a Unix socket only; each call makes a database of its own,
-// dropped when the test ends even if connections are left open. The cluster
-// ends with the process and its files are removed.
+// One cluster is started for the whole test binary, listening on a Unix socket
+// only; each call makes a database of its own, dropped when the test ends even
+// if connections are left open. The cluster ends with the process and its files
+// are removed. It does not wait for the disk (fsync off): no test cuts the power
+// of the machine, and what a killed client or server wrote the kernel keeps.
 func Postgres(t testing.TB) (databaseURL string) {
 	t.Helper()
 	bin := postgresBin()
 	if bin == "" {
 		missing(t, "PostgreSQL's initdb", "postgresql")
 	}
-	cluster.once.Do(func() { cluster.socket, cluster.err = startCluster(bin) })
+	cluster.once.Do(func() { cluster.socket, cluster.err = startCluster(bin, "off") })
 	if cluster.err != nil {
 		t.Fatal(cluster.err)
 	}
@@ -50,14 +51,15 @@ func Postgres(t testing.TB) (databaseURL string) {
 var ErrNoPostgres = errors.New("PostgreSQL is not here: install the Debian package postgresql")
 
 // OpenPostgres is Postgres for programs such as benchmarks: the URL of an empty
-// database in a cluster that ends with the process. Without the server
-// programs it returns ErrNoPostgres.
+// database in a cluster that ends with the process, durable as shipped (fsync
+// on) unless Postgres has started it before. Without the server programs it
+// returns ErrNoPostgres.
 func OpenPostgres(ctx context.Context) (databaseURL string, err error) {
 	bin := postgresBin()
 	if bin == "" {
 		return "", ErrNoPostgres
 	}
-	cluster.once.Do(func() { cluster.socket, cluster.err = startCluster(bin) })
+	cluster.once.Do(func() { cluster.socket, cluster.err = startCluster(bin, "on") })
 	if cluster.err != nil {
 		return "", cluster.err
 	}
@@ -98,7 +100,7 @@ func postgresBin() string {
 	return ""
 }
 
-func startCluster(bin string) (socket string, err error) {
+func startCluster(bin, fsync string) (socket string, err error) {
 	dir, err := os.MkdirTemp("", "fettle-pg-")
 	if err != nil {
 		return "", fmt.Errorf("peer: postgres: %w", err)
@@ -116,7 +118,7 @@ func startCluster(bin string) (socket string, err error) {
 	// pg_ctl waits until the server answers and leaves no child or goroutine
 	// of this process behind, which leak tests would see.
 	server := exec.Command(pgctl, "start", "-D", data, "-l", log, "-w", "-t", "60", "-s",
-		"-o", "-k "+dir+" -c listen_addresses= -c max_connections=200")
+		"-o", "-k "+dir+" -c listen_addresses= -c max_connections=200 -c fsync="+fsync+" -c full_page_writes="+fsync)
 	for _, cmd := range []*exec.Cmd{initdb, server} {
 		cmd.Dir = dir
 		as(cmd)

@@ -21,7 +21,7 @@ func TestPostgresGivesEachCallADatabaseOfItsOwn(t *testing.T) {
 			t.Errorf("%s = %q, %v, want %q", sql, got, err, want)
 		}
 	}
-	f(first, "SHOW fsync", "on")
+	f(first, "SHOW fsync", "off")
 	f(first, "SHOW listen_addresses", "")
 	f(first, "SHOW server_encoding", "UTF8")
 	if first == second {

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) *db.DB) {
 	}
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
+			t.Parallel() // each has a database and a clock of its own, and mostly waits for the disk
 			defer func() {
 				if t.Failed() {
 					t.Logf("why this rule: %s", r.why)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,9 +35,10 @@ var steps = regexp.MustCompile(`^(commit\.(before|after):(change/recommend\.\(\*
 	`|execute\.cloudformation\.(create|discard|execute|preview|publish)\.(before|after)` +
 	`|execute\.parameter\.(put|label|unlabel|delete)\.(before|after))$`)
 
-// lines is how many installations share the steps: most of the time they wait
-// for the leases of the dead to end.
-const lines = 3
+// lines is how many installations share the steps, all of them at once, however
+// few the processors: most of the time they wait for the leases of the dead to
+// end.
+const lines = 6
 
 // The server dies at every step of the way, each time at another one. Every
 // recommendation ends as one closed change request and one update of the stack,
@@ -55,14 +57,17 @@ func TestTheLoopClosesThoughTheServerDiesAtEachStep(t *testing.T) {
 	if len(armed) < 30 {
 		t.Fatalf("only %d of the points are there any more: %v", len(armed), armed)
 	}
+	var all sync.WaitGroup
+	defer all.Wait()
 	for line := range lines {
 		var share []string
 		for n := line; n < len(armed); n += lines {
 			share = append(share, armed[n])
 		}
-		t.Run(fmt.Sprint(line+1), func(t *testing.T) {
-			t.Parallel()
-			diesAt(t, service.Account(fmt.Sprint("shop", line+1)), share)
+		all.Go(func() {
+			t.Run(fmt.Sprint(line+1), func(t *testing.T) {
+				diesAt(t, service.Account(fmt.Sprint("shop", line+1)), share)
+			})
 		})
 	}
 }
