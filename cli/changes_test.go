@@ -8,14 +8,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/ops"
 )
 
 // Where policy has a change approved in a platform only, the command line says
 // where, and ends with the code of a refusal.
 func TestApprovedElsewhereIsRefused(t *testing.T) {
-	c := api.ChangeView{Change: ops.Change{Number: 7, State: ops.ChangeAuthorize, ApproveIn: "snow"}, Key: "CHG-7"}
+	var c struct { // as the API shows it
+		ops.Change
+		Key     string       `json:"key"`
+		Tickets []ops.Ticket `json:"tickets"`
+	}
+	c.Key, c.Change = "CHG-7", ops.Change{Number: 7, State: ops.ChangeAuthorize, ApproveIn: "snow"}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			w.Header().Set("Content-Type", "application/problem+json")
