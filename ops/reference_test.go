@@ -121,7 +121,7 @@ read it from there, in order. Facts are never rewritten; they are hash-chained p
 | fact | told by | heard by | tells |
 |---|---|---|---|
 `)
-	docs := typeComments(t, "facts.go")
+	docs := typeComments(t, "facts.go", "facts_change.go")
 	for _, r := range Facts {
 		i := slices.IndexFunc(bodies, func(b FactBody) bool { return b.FactKind() == r.Kind })
 		if i < 0 {
@@ -161,13 +161,15 @@ func parse(t *testing.T, name string) *ast.File {
 	return f
 }
 
-// typeComments returns the comment of each type of a file, on one line.
-func typeComments(t *testing.T, name string) map[string]string {
+// typeComments returns the comment of each type of the files, on one line.
+func typeComments(t *testing.T, names ...string) map[string]string {
 	out := map[string]string{}
-	for _, d := range parse(t, name).Decls {
-		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.TYPE {
-			for _, s := range g.Specs {
-				out[s.(*ast.TypeSpec).Name.Name] = strings.Join(strings.Fields(g.Doc.Text()), " ")
+	for _, name := range names {
+		for _, d := range parse(t, name).Decls {
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.TYPE {
+				for _, s := range g.Specs {
+					out[s.(*ast.TypeSpec).Name.Name] = strings.Join(strings.Fields(g.Doc.Text()), " ")
+				}
 			}
 		}
 	}
