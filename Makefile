@@ -27,7 +27,7 @@ shuffle: ## the quick tests in random order
 
 .PHONY: test-long
 test-long: ## all tests, with real peers (Debian packages) and the long ones
-	FETTLE_LONG=1 $(GO) test -timeout 25m ./...
+	FETTLE_LONG=1 $(GO) test -timeout 45m ./...
 
 .PHONY: test-arm64
 test-arm64: ## the tests of the random cut forest on an emulated arm64; needs qemu-user-static
