@@ -16,13 +16,13 @@ func (m *move) blocked(in ops.Occurrence) (why string, until time.Time) {
 		return "execution is stopped: " + m.w.Stopped, m.recheck()
 	}
 	if m.w.Holder != "" && m.g.on(guardLock) {
-		return m.line(m.w.Holder + " is working on the same resource")
+		return m.line(m.w.Holder+" is working on the same resource", in)
 	}
 	if why := m.crowded(); why != "" {
-		return m.line(why)
+		return m.line(why, in)
 	}
 	if why := m.outOfOrder(in); why != "" {
-		return m.line(why)
+		return m.line(why, in)
 	}
 	if !m.s.Change.Automated() {
 		return "", time.Time{}
@@ -34,9 +34,18 @@ func (m *move) blocked(in ops.Occurrence) (why string, until time.Time) {
 // before it is looked at again by the clock.
 const lineRechecks = 4
 
-func (m *move) line(why string) (string, time.Time) {
+// line says until when a change stands in line. Past the last moment at which
+// it could start in this opening of its window it has missed that, and says so.
+func (m *move) line(why string, in ops.Occurrence) (string, time.Time) {
 	m.inLine = true
-	return why, m.w.Now.Add(lineRechecks * m.g.Recheck)
+	until := m.w.Now.Add(lineRechecks * m.g.Recheck)
+	e, _ := m.g.estimate(m.s.Change, m.s.Plan) // when() has found it complete
+	for _, last := range []time.Time{in.Cutoff, in.End.Add(-e.need())} {
+		if gone := last.Add(time.Millisecond); gone.After(m.w.Now) && gone.Before(until) {
+			until = gone
+		}
+	}
+	return why, until
 }
 
 // crowded returns which limit on what runs at the same time is reached.

@@ -131,6 +131,32 @@ func TestAnEndWakesTheNextInLine(t *testing.T) {
 	}
 }
 
+// What stands in line when the last moment to start passes has missed its
+// window, and says so at once.
+func TestWhatStandsInLineMissesItsWindow(t *testing.T) {
+	h := newHouse(t, testConfig())
+	h.needs = map[string][]string{"r1": {"r0"}}
+	first, then := h.byHand(change.Request{ResourceID: "r0"}), h.byHand(change.Request{ResourceID: "r1"})
+	h.now = at("2026-11-22T02:00:00Z")
+	h.wakeDue()
+	h.want(first, ops.ChangeImplement, ops.RunQueued)
+	window := *h.want(then, ops.ChangeScheduled, "").Window
+	for h.now.Before(window.End) {
+		wakes := h.orders(ops.WakeChange, then.ID)
+		if h.now = wakes[len(wakes)-1].At; h.now.After(window.End) {
+			t.Fatalf("it is looked at again at %s, after the window ended at %s", h.now, window.End)
+		}
+		h.wakeDue()
+		if c := h.want(then, ops.ChangeScheduled, ""); c.Missed == 1 {
+			if c.Window == nil || !c.Window.Start.After(window.End) {
+				t.Errorf("it missed %v and waits for %v", window, c.Window)
+			}
+			return
+		}
+	}
+	t.Error("it never missed its window")
+}
+
 // A change that moves to another window, or is withdrawn, holds up nobody.
 func TestWhatLeavesItsWindowFreesTheNext(t *testing.T) {
 	h := newHouse(t, testConfig())

@@ -66,7 +66,7 @@ func measure(machine, metric, step int) float64 {
 
 // midnight is that of three days ago, the same for both lives that are compared.
 // Readings of long ago would be deleted by a life that comes to look for such.
-var midnight = sync.OnceValue(func() time.Time { return time.Now().UTC().Truncate(24 * time.Hour).AddDate(0, 0, -3) })
+var midnight = sync.OnceValue(func() time.Time { return time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -3) })
 
 // fleet sends what the machines measure.
 type fleet struct {
