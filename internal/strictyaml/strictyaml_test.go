@@ -215,7 +215,7 @@ func TestParseBounds(t *testing.T) {
 		}
 		_ = raw.Decode(&driver{})
 	}
-	f(strings.Repeat("#", strictyaml.MaxBytes+1), "at most 1048576 are read")
+	f(strings.Repeat("#", strictyaml.MaxBytes+1), "at most 8388608 are read")
 	f(strings.Repeat("[", 500_000), "nested deeper than 64")
 	f(strings.Repeat("- ", 500_000), "nested deeper than 64")
 	f(strings.Repeat("? ", 500_000), "nested deeper than 64")

@@ -20,7 +20,7 @@ import (
 
 const (
 	// MaxBytes bounds a document.
-	MaxBytes = 1 << 20
+	MaxBytes = 8 << 20
 	// maxDepth bounds nesting: the parser recurses.
 	maxDepth = 64
 )
