@@ -277,42 +277,6 @@ func digestOf(c Config) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// World is what the gate must know beyond the change itself, read in the same
-// transaction that records its decision.
-type World struct {
-	Now      time.Time
-	Stopped  string       // why execution is stopped; empty: it is not
-	Resource ops.Resource // of the change
-	Holder   string       // key of another change whose run holds the resource
-	// Starts are the runs of automated changes that started within Limits.Per.
-	Starts    []Start
-	Resources int      // how many resources are known
-	Value     *float64 // of the triggering alert's metric, measured now; nil: unknown
-	// Ticket is the change's request in the platform in which it has to be
-	// approved, as people find it; empty: it has none there.
-	Ticket string
-	// People are the persons, by name, whom the event is about and in whose
-	// name they may decide. Who is not here is nobody.
-	People map[string]ops.Principal
-	// Running are the resources on which other changes run now.
-	Running []ops.Resource
-	// Before are the other changes, running or scheduled, of what the
-	// resource depends on.
-	Before []Before
-}
-
-// Before is a change of something that another change's resource depends on.
-type Before struct {
-	Change ops.Change
-	Mutual bool // what it changes depends on the other's resource as well
-}
-
-// Start is when an automated run started, and on what.
-type Start struct {
-	At       time.Time
-	Resource string
-}
-
 // Event is what happened to a change: exactly one of Raised, Heard, Woken,
 // Decided, Edited, Settled, Withdrawn, GlassBroken or Signed.
 type Event interface{ event() }
