@@ -308,6 +308,36 @@ func TestPlanChangesBetweenDisplayAndApprove(t *testing.T) {
 	})
 }
 
+// What is heard while a ticket is being written must not go out with that write:
+// an open task keeps nobody from ending, and no new plan stands under an old
+// request.
+func TestNothingOvertakesWhatComesBeforeIt(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		f := func(heard func(h *house, id string), want ...string) {
+			t.Helper()
+			h := open(t, setup{routes: changesToSnow})
+			c := h.raise(ops.Change{})
+			h.planned(c.ID, owner)
+			h.run(time.Minute)
+			before := len(h.snow.Calls())
+			h.scheduled(c.ID, &ops.Occurrence{Window: "nightly", Start: time.Now().Add(time.Hour), End: time.Now().Add(2 * time.Hour)})
+			h.meanwhile = func() { heard(h, c.ID) }
+			h.run(time.Minute)
+			var got []string
+			for _, call := range h.snow.Calls()[before:] {
+				if slices.Contains([]string{"put_task", "update", "withdraw_approval"}, call.Op) {
+					got = append(got, call.Op)
+				}
+			}
+			if len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
+				t.Errorf("calls %v, want %v first", got, want)
+			}
+		}
+		f(func(h *house, id string) { h.ends(id, ops.ChangeCancelled, ops.Denied, "not this week") }, "put_task", "put_task", "update")
+		f(func(h *house, id string) { h.edited(id); h.planned(id, owner) }, "withdraw_approval", "put_task", "put_task", "update")
+	})
+}
+
 func TestChangeDenied(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})

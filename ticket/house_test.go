@@ -50,6 +50,23 @@ type house struct {
 	number            int64
 	steps             int // more actions of each plan
 	people            map[string]string
+	meanwhile         func() // happens once, after the room has read a ticket and before it writes
+}
+
+// glance is the store in which something happens behind the room's back.
+type glance struct {
+	*store.Store
+	h *house
+}
+
+func (g glance) NotesOut(ctx context.Context, ticketID string) ([]ops.TicketNote, error) {
+	notes, err := g.Store.NotesOut(ctx, ticketID)
+	if f := g.h.meanwhile; f != nil {
+		g.h.meanwhile = nil
+		f()
+		g.h.deliver()
+	}
+	return notes, err
 }
 
 type queued struct {
@@ -131,7 +148,7 @@ func open(t *testing.T, s setup) *house {
 		s.routes = both
 	}
 	h.room, err = ticket.New(ticket.Options{
-		Installation: "test", PublicURL: "http://fettle.test", Clock: time.Now, Log: slog.New(slog.DiscardHandler), DB: d, Store: st,
+		Installation: "test", PublicURL: "http://fettle.test", Clock: time.Now, Log: slog.New(slog.DiscardHandler), DB: d, Store: glance{st, h},
 		Cursors: st.Records("ticket"), Ask: h, Artefacts: h, Jobs: h, Routes: s.routes, Groups: map[string]string{"cloud": "Cloud operations"},
 		Platforms:   []ticket.Platform{{Conn: snow, Conflict: s.conflict}, {Conn: own, Conflict: s.conflict}},
 		Match:       func(expr string, i ops.Incident) (bool, error) { return expr == string(i.Severity), nil },

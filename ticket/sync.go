@@ -274,6 +274,9 @@ func (r *Room) adopt(ctx context.Context, p *platform, t ops.Ticket, c connector
 func (r *Room) write(ctx context.Context, p *platform, t ops.Ticket, fields []connector.Field, cause string) error {
 	var want ops.TicketFields
 	err := r.turn(ctx, t.ID, t.Work.Turn, func(_ db.Tx, row *ops.Ticket) error {
+		if mustWithdraw(*row) || len(p.dueTasks(*row, true)) > 0 {
+			return &moved{fmt.Errorf("ticket %s heard what comes before its fields: %w", row.ID, ops.ErrConflict)}
+		}
 		want = row.Want
 		fields = p.missing(*row)
 		row.Work.Sent = connector.Overlay(row.Work.Sent, want, fields)
