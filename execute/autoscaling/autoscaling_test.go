@@ -175,14 +175,31 @@ func TestTheGroupIsNeverSmallerOnTheWay(t *testing.T) {
 	}
 }
 
+// hears does something once a word was said.
+type hears struct {
+	strings.Builder
+	word string
+	then func()
+}
+
+func (h *hears) Write(p []byte) (int, error) {
+	n, err := h.Builder.Write(p)
+	if h.then != nil && strings.Contains(h.String(), h.word) {
+		h.then()
+		h.then = nil
+	}
+	return n, err
+}
+
 func TestAnotherVersionAndBack(t *testing.T) {
 	b := newBench(t, "")
 	p := b.plan("web", "version=2")
 	has(t, p.Text, "-   version: 1\n+   version: 2", "-   image: ami-1\n+   image: ami-2", "undone by AWS when it fails")
-	out, err := b.apply("t", p)
-	b.must(out, err)
+	b.account.With(func() { b.group.Stuck = 0.5 })
+	out := &hears{word: "InProgress, 50%", then: func() { b.account.With(func() { b.group.Stuck = 0 }) }}
+	b.must(b.Apply(b.t.Context(), "t", p, out))
 	b.is("2..8 want 4, version 2, m5.xlarge:2 m5.xlarge:2 m5.xlarge:2 m5.xlarge:2")
-	has(t, out, "InProgress", "Terminating EC2 instance", "Successful, 100%")
+	has(t, out.String(), "Terminating EC2 instance", "Successful, 100%")
 	out2 := new(strings.Builder)
 	b.must(b.RollBack(t.Context(), "t", p, out2))
 	b.is("2..8 want 4, version 1," + four)
@@ -304,7 +321,7 @@ func TestAKilledRunAdoptsItsRefresh(t *testing.T) {
 func TestARollbackHasAWSUndoWhatStillGoesOn(t *testing.T) {
 	b := newBench(t, "")
 	p := b.plan("web", "version=2")
-	b.account.With(func() { b.group.Takes = 500 * time.Millisecond })
+	b.account.With(func() { b.group.Stuck = 0.5 })
 	start := map[string][]string{
 		"AutoScalingGroupName": {"web"}, "DesiredConfiguration.LaunchTemplate.LaunchTemplateId": {template}, "DesiredConfiguration.LaunchTemplate.Version": {"2"},
 	}
@@ -312,7 +329,6 @@ func TestARollbackHasAWSUndoWhatStillGoesOn(t *testing.T) {
 		t.Fatal(bad)
 	}
 	b.marks.Rows["t"] = mark("starting", "")
-	time.Sleep(300 * time.Millisecond)
 	var out strings.Builder
 	b.must(b.RollBack(t.Context(), "t", p, &out))
 	b.is("2..8 want 4, version 1," + four)

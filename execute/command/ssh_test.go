@@ -201,6 +201,7 @@ type cutter struct {
 	once sync.Once
 	way  *way
 	back time.Duration
+	then func()
 }
 
 func (c *cutter) Write(p []byte) (int, error) {
@@ -210,6 +211,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 			if c.back > 0 {
 				time.AfterFunc(c.back, func() { c.way.set(false) })
 			}
+			c.then()
 		})
 	}
 	return c.Output.Write(p)
@@ -268,9 +270,13 @@ func TestKeyThatIsNotLetIn(t *testing.T) {
 func TestLostConnection(t *testing.T) {
 	f := func(name string, back time.Duration, want string, unknown bool) {
 		t.Helper()
-		a := goAway(t, `echo x >> "$D/ran"; echo begun; sleep 1; echo "it's done"; exit 4`, ", success: [4]", "")
+		a := goAway(t, `echo x >> "$D/ran"; echo begun; until [ -e "$D/cut" ]; do sleep 0.05; done; echo "it's done"; exit 4`, ", success: [4]", "")
 		p := a.plan()
-		out := &cutter{Output: execute.NewOutput(execute.OutputLimit, nil), way: a.way, back: back}
+		out := &cutter{Output: execute.NewOutput(execute.OutputLimit, nil), way: a.way, back: back, then: func() {
+			if err := os.WriteFile(filepath.Join(a.dir, "cut"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}}
 		res, err := a.Apply(t.Context(), "t1", p, out)
 		var u *ops.UnknownOutcome
 		if errors.As(err, &u) != unknown || (want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), want)) {

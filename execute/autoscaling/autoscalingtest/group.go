@@ -19,6 +19,7 @@ type Group struct {
 	Status            string // such as Delete in progress
 	Instances         []*Instance
 	Takes             time.Duration // a refresh of all instances
+	Stuck             float64       // the part at which a refresh stays for now; 0: it goes on
 	Fail              string        // a refresh fails half-way, for this reason
 	Lazy              bool          // nothing is launched or terminated
 	Chatter           []string      // activities of a refresh

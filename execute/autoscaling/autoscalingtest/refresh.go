@@ -46,6 +46,9 @@ func share(d, of time.Duration) float64 {
 
 func (r *refresh) move(a *Account, g *Group, now time.Time) {
 	at := share(now.Sub(r.began)-a.Settle, r.takes)
+	if g.Stuck > 0 {
+		at = min(at, g.Stuck)
+	}
 	switch {
 	case !r.cancelled.IsZero():
 		if now.Sub(r.cancelled) >= a.Settle {
