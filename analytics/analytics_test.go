@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettleops/fettle/analytics"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
@@ -77,7 +78,7 @@ type world struct {
 
 func newWorld(t *testing.T, start time.Time, teams ...analytics.Team) *world {
 	t.Helper()
-	d, err := db.OpenSQLite(context.Background(), filepath.Join(t.TempDir(), "fettle.db"))
+	d, err := db.OpenSQLite(context.Background(), filepath.Join(dbtest.Dir(t), "fettle.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fettleops/fettle/config"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 )
 
 // offline is a network on which nobody answers.
@@ -38,7 +39,7 @@ func TestAnIntegrationThatFetches(t *testing.T) {
 	if err := CheckConfig(load("integrations: [{name: prom, source: alertmanager}]")); err == nil || !strings.Contains(err.Error(), "auth: is missing") {
 		t.Errorf("a sender without auth: %v", err)
 	}
-	a, err := New(t.Context(), Options{Config: c, DataDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Version: "test", Transport: offline{}})
+	a, err := New(t.Context(), Options{Config: c, DataDir: dbtest.Dir(t), Logger: slog.New(slog.DiscardHandler), Version: "test", Transport: offline{}})
 	if err != nil {
 		t.Fatal(err)
 	}

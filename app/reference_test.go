@@ -17,6 +17,7 @@ import (
 	connectors "github.com/fettleops/fettle/connector/all"
 	executors "github.com/fettleops/fettle/execute/all"
 	sources "github.com/fettleops/fettle/intake/all"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	channels "github.com/fettleops/fettle/notify/all"
 )
 
@@ -46,7 +47,7 @@ var description = regexp.MustCompile(`^Desc\{fqName: "([^"]+)", help: "([^"]*)"(
 // TestMetricsPageIsCurrent compares docs/metrics.md with what a built house
 // has registered.
 func TestMetricsPageIsCurrent(t *testing.T) {
-	a, err := New(t.Context(), Options{Config: config.Default(), DataDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Version: "test"})
+	a, err := New(t.Context(), Options{Config: config.Default(), DataDir: dbtest.Dir(t), Logger: slog.New(slog.DiscardHandler), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/change/runbook"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -59,7 +60,7 @@ func at(s string) time.Time {
 
 func openDB(t testing.TB) *db.DB {
 	t.Helper()
-	d, err := db.OpenSQLite(context.Background(), filepath.Join(t.TempDir(), "f.db"))
+	d, err := db.OpenSQLite(context.Background(), filepath.Join(dbtest.Dir(t), "f.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

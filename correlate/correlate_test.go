@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
@@ -54,7 +55,7 @@ func (w *world) Muted(context.Context, ops.Alert, time.Time) (string, bool) {
 func newWorld(t *testing.T, cfg Config) *world {
 	t.Helper()
 	ctx := context.Background()
-	d, err := db.OpenSQLite(ctx, filepath.Join(t.TempDir(), "fettle.db"))
+	d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "fettle.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fettleops/fettle/detect"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 )
@@ -121,7 +122,7 @@ func asIfLive(t interface{ Errorf(string, ...any) }, taught, live outcome) {
 }
 
 func TestThePastTeachesAsIfItHadBeenLived(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	all := hosts(4)
 	var live outcome
 	synctest.Test(t, func(t *testing.T) {
@@ -217,7 +218,7 @@ func (v lesson) teach(t *testing.T, dir string, live outcome) (out faults) {
 }
 
 func TestAPastIsTakenOnce(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, dir)
 		defer l.close()
@@ -278,7 +279,7 @@ func TestAPastIsTakenOnce(t *testing.T) {
 }
 
 func TestWhatWaitsTooLongForItsPastGoesOn(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, dir)
 		defer l.close()
@@ -304,7 +305,7 @@ func TestWhatWaitsTooLongForItsPastGoesOn(t *testing.T) {
 }
 
 func TestPartsThatMakeNoSenseAreRefused(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, dir)
 		defer l.close()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 )
@@ -44,7 +45,7 @@ func (s *said) String() string {
 // inLab runs f with a lab under virtual time.
 func inLab(t *testing.T, f func(t *testing.T, l *lab)) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, dir)
 		f(t, l)
@@ -317,7 +318,7 @@ func TestADefectGivesUpOneEntity(t *testing.T) {
 
 // TestALostAnswerOfACommit: the transaction is durable and nobody said so.
 func TestALostAnswerOfACommit(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	var want outcome
 	rs := records(hosts(4), 2, 0, 200, step, 4)
 	synctest.Test(t, func(t *testing.T) { want = uninterrupted(t, filepath.Join(dir, "want"), rs) })

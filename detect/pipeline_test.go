@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/series"
 )
 
@@ -47,7 +48,7 @@ func uninterrupted(t *testing.T, dir string, rs []series.Record) outcome {
 }
 
 func TestSamplesBecomeAnomalies(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	synctest.Test(t, func(t *testing.T) {
 		o := uninterrupted(t, dir, records(hosts(4), 2, 0, 500, step, 4))
 		if len(o.watched) != 4 || len(o.readings) != 4*499 || len(o.chunks) != 4 {
@@ -67,7 +68,7 @@ func TestSamplesBecomeAnomalies(t *testing.T) {
 // at whatever point between two commits, against one that does not, however
 // the log is cut into appends, shards and rounds.
 func TestACrashChangesNothing(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	var want outcome
 	const n, steps = 5, 150
 	synctest.Test(t, func(t *testing.T) {

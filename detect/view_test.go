@@ -11,13 +11,14 @@ import (
 
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 )
 
 // TestViewOfWhatThePipelineSaw looks at a series through the whole room:
 // samples, pipeline, store, view.
 func TestViewOfWhatThePipelineSaw(t *testing.T) {
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		l := newLab(t, dir)
@@ -160,7 +161,7 @@ func TestWhatAnEntityIsFoundBy(t *testing.T) {
 // TestWhatHappenedAround puts changes, maintenance and incidents beside the
 // readings.
 func TestWhatHappenedAround(t *testing.T) {
-	l := newLab(t, t.TempDir())
+	l := newLab(t, dbtest.Dir(t))
 	defer l.close()
 	ctx := context.Background()
 	noon := begin.Add(12 * time.Hour)

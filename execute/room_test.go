@@ -14,6 +14,7 @@ import (
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/execute/dryrun"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -65,7 +66,7 @@ type house struct {
 
 func newHouse(t *testing.T, cfg dryrun.Config) *house {
 	t.Helper()
-	return openHouse(t, t.TempDir(), cfg, "one")
+	return openHouse(t, dbtest.Dir(t), cfg, "one")
 }
 
 func openHouse(t *testing.T, dir string, cfg dryrun.Config, holder string) *house {

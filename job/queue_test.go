@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -63,7 +64,7 @@ func sqlite(t *testing.T, path string) *db.DB {
 // inBubble runs f on a fresh SQLite house under virtual time.
 func inBubble(t *testing.T, f func(t *testing.T, h *house)) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "f.db")
+	path := filepath.Join(dbtest.Dir(t), "f.db")
 	synctest.Test(t, func(t *testing.T) {
 		d := sqlite(t, path)
 		h := open(t, d)
@@ -311,7 +312,7 @@ func TestUnknownCommandWaitsForAHandler(t *testing.T) {
 }
 
 func TestStopQueuesAgainWhatItCancelled(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f.db")
+	path := filepath.Join(dbtest.Dir(t), "f.db")
 	synctest.Test(t, func(t *testing.T) {
 		d := sqlite(t, path)
 		h := open(t, d)

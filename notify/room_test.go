@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/notify"
 	"github.com/fettleops/fettle/ops"
@@ -116,7 +117,7 @@ func newWorld(t *testing.T, routes ...notify.Route) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "fettle.db")
+	path := filepath.Join(dbtest.Dir(t), "fettle.db")
 	if err := os.WriteFile(path, empty, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
@@ -27,7 +28,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	d, err := db.OpenSQLite(context.Background(), filepath.Join(t.TempDir(), "fettle.db"))
+	d, err := db.OpenSQLite(context.Background(), filepath.Join(dbtest.Dir(t), "fettle.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

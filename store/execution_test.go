@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
@@ -23,7 +24,7 @@ type journal struct {
 
 func newJournal(t *testing.T) *journal {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "f.db"))
+	d, err := db.OpenSQLite(t.Context(), filepath.Join(dbtest.Dir(t), "f.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
@@ -16,7 +17,7 @@ import (
 // says with what one that remembers nothing reads.
 func TestFollowingFromMemoryIsFollowingTheLog(t *testing.T) {
 	at := time.Date(2026, 11, 21, 10, 0, 2, 999_999, time.UTC)
-	d, s := openSignals(t, filepath.Join(t.TempDir(), "f.db"), func() time.Time { return at })
+	d, s := openSignals(t, filepath.Join(dbtest.Dir(t), "f.db"), func() time.Time { return at })
 	fresh := func() *store.Store { return store.New(d, time.Now) }
 	f := func(after int64, limit int, want ...int64) {
 		t.Helper()
@@ -69,7 +70,7 @@ func TestFollowingFromMemoryIsFollowingTheLog(t *testing.T) {
 }
 
 func TestFollowingIsBounded(t *testing.T) {
-	d, s := openSignals(t, filepath.Join(t.TempDir(), "f.db"), time.Now)
+	d, s := openSignals(t, filepath.Join(dbtest.Dir(t), "f.db"), time.Now)
 	const n = 9000 // more than memory keeps
 	err := d.Write(t.Context(), func(tx db.Tx) error {
 		for range n {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
@@ -47,7 +48,7 @@ func message(integration, dedupe string) ops.Message {
 
 func TestSignalLogKeepsOrderAndDropsRepeats(t *testing.T) {
 	at := time.Date(2026, 11, 21, 10, 0, 2, 0, time.UTC)
-	path := filepath.Join(t.TempDir(), "f.db")
+	path := filepath.Join(dbtest.Dir(t), "f.db")
 	d, s := openSignals(t, path, func() time.Time { return at })
 	f := func(integration, dedupe string, stored bool) {
 		t.Helper()
@@ -81,7 +82,7 @@ func TestSignalLogKeepsOrderAndDropsRepeats(t *testing.T) {
 }
 
 func TestSignalDepthIsWhatCorrelateHasNotSeen(t *testing.T) {
-	d, s := openSignals(t, filepath.Join(t.TempDir(), "f.db"), time.Now)
+	d, s := openSignals(t, filepath.Join(dbtest.Dir(t), "f.db"), time.Now)
 	f := func(want int64) {
 		t.Helper()
 		if got, err := s.SignalDepth(t.Context()); err != nil || got != want {
@@ -108,7 +109,7 @@ func TestSignalDepthIsWhatCorrelateHasNotSeen(t *testing.T) {
 
 func TestTrimSignalsKeepsWhatIsYoungUnseenOrNewest(t *testing.T) {
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	d, s := openSignals(t, filepath.Join(t.TempDir(), "f.db"), func() time.Time { return now })
+	d, s := openSignals(t, filepath.Join(dbtest.Dir(t), "f.db"), func() time.Time { return now })
 	for range 4 {
 		appendSignals(t, d, s, message("a", ""))
 		now = now.Add(24 * time.Hour)
@@ -156,7 +157,7 @@ func (x xorSealer) Open(b []byte) ([]byte, error) {
 }
 
 func TestSealedSignals(t *testing.T) {
-	d, s := openSignals(t, filepath.Join(t.TempDir(), "f.db"), time.Now)
+	d, s := openSignals(t, filepath.Join(dbtest.Dir(t), "f.db"), time.Now)
 	appendSignals(t, d, s, message("plain", ""))
 	s.SealSignalsWith(xorSealer(0x5a))
 	appendSignals(t, d, s, message("secret", ""))
@@ -181,7 +182,7 @@ func TestSealedSignals(t *testing.T) {
 }
 
 func TestSignalMigrationGoesDownAndUpAgain(t *testing.T) {
-	d, s := openSignals(t, filepath.Join(t.TempDir(), "f.db"), time.Now)
+	d, s := openSignals(t, filepath.Join(dbtest.Dir(t), "f.db"), time.Now)
 	if err := store.MigrateDown(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/app"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
@@ -69,7 +70,7 @@ var quickGate = strings.NewReplacer("takes: 2s", "takes: 1s", "within: 4m", "wit
 // The loop goes around on PostgreSQL as it does on SQLite, in real time.
 func TestHappyPathOnPostgres(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	h := build(t, dir)
 	h.tune = app.Tune{VerifyPoll: sec / 5, VerifyHold: sec, ExecutePoll: sec / 5, GateRecheck: sec / 2}
 	h.configure(onPostgres(t, dir) + quickGate + always + byRule)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fettleops/fettle/app"
 	"github.com/fettleops/fettle/cli"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
@@ -97,7 +98,7 @@ func TestReplicas(t *testing.T) {
 	peer.Long(t)
 	for victim := range 2 {
 		t.Run(fmt.Sprintf("kill %d", victim+1), func(t *testing.T) {
-			dir := t.TempDir()
+			dir := dbtest.Dir(t)
 			h := build(t, dir)
 			h.wire = &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * sec}).DialContext}
 			defer h.wire.CloseIdleConnections()

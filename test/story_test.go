@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
 )
 
@@ -76,7 +77,7 @@ func Play(t *testing.T, s Story) {
 			case !restarts && !raced:
 				peer.Long(t)
 			}
-			dir := t.TempDir()
+			dir := dbtest.Dir(t)
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t, dir, s)
 				defer h.close()

@@ -16,6 +16,7 @@ import (
 	"github.com/fettleops/fettle/connector/connectortest"
 	"github.com/fettleops/fettle/connector/desk"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -95,7 +96,7 @@ var both = []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}, {Platfor
 func open(t *testing.T, s setup) *house {
 	t.Helper()
 	ctx := context.Background()
-	d, err := db.OpenSQLite(ctx, filepath.Join(t.TempDir(), "f.db"))
+	d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

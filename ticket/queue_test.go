@@ -12,6 +12,7 @@ import (
 	"github.com/fettleops/fettle/connector/connectortest"
 	"github.com/fettleops/fettle/connector/desk"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -23,7 +24,7 @@ import (
 func TestOnTheRealQueue(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	d, err := db.OpenSQLite(ctx, filepath.Join(t.TempDir(), "f.db"))
+	d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -108,7 +109,7 @@ func play(t *testing.T, edit func(s *scene)) []ops.Verdict {
 	var verdicts []ops.Verdict
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
-		d, err := db.OpenSQLite(ctx, filepath.Join(t.TempDir(), "f.db"))
+		d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
 		if err != nil {
 			t.Fatal(err)
 		}

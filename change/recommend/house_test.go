@@ -13,6 +13,7 @@ import (
 	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/change/recommend"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -63,7 +64,7 @@ func rules() recommend.Config {
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, ctx: context.Background(), now: at("2026-11-21T10:00:00Z"), config: rules()}
-	d, err := db.OpenSQLite(h.ctx, filepath.Join(t.TempDir(), "f.db"))
+	d, err := db.OpenSQLite(h.ctx, filepath.Join(dbtest.Dir(t), "f.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

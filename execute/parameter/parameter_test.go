@@ -19,6 +19,7 @@ import (
 	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/internal/record"
 	"github.com/fettleops/fettle/ops"
@@ -49,7 +50,7 @@ func TestEmbedded(t *testing.T) {
 }
 
 func TestEmbeddedInTheDatabase(t *testing.T) {
-	d, err := db.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "fettle.db"))
+	d, err := db.OpenSQLite(t.Context(), filepath.Join(dbtest.Dir(t), "fettle.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
@@ -140,7 +141,7 @@ func TryOpen(t testing.TB, s Setup) (*House, error) {
 		s.Clock = func() time.Time { return Now }
 	}
 	if s.Path == "" {
-		s.Path = filepath.Join(t.TempDir(), "fettle.db")
+		s.Path = filepath.Join(dbtest.Dir(t), "fettle.db")
 	}
 	d, err := db.OpenSQLite(t.Context(), s.Path)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/fettleops/fettle/intake"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/series/seriestest"
 )
@@ -88,7 +89,7 @@ func RunSpeaker(t *testing.T, driver intake.Driver, s Speech) {
 	if !ok {
 		t.Fatalf("the sources of %s are no Speakers", driver.Name)
 	}
-	path := filepath.Join(t.TempDir(), "fettle.db")
+	path := filepath.Join(dbtest.Dir(t), "fettle.db")
 	for _, r := range slices.Concat(speakerGood(), speakerBad(), speakerFailures()) {
 		t.Run(r.name, func(t *testing.T) {
 			c := &speakerCheck{Speech: s, driver: driver, terms: speaker.Terms(), path: path, why: r.why, log: seriestest.NewLog()}

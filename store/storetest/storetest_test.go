@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/store/storetest"
 )
 
 func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) *db.DB {
-		d, err := db.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "f.db"))
+		d, err := db.OpenSQLite(t.Context(), filepath.Join(dbtest.Dir(t), "f.db"))
 		return opened(t, d, err)
 	})
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 //go:embed css js sprite.svg vendored
@@ -28,11 +30,11 @@ var styles = []string{
 // scripts lists the parts of the script.
 var scripts = []string{"live", "chart", "keys"}
 
-// asset is a static file, compressed once at the start.
+// asset is a static file.
 type asset struct {
 	kind    string
 	body    []byte
-	zipped  []byte
+	zipped  func() []byte // compressed when it is first asked for
 	version string
 }
 
@@ -57,14 +59,8 @@ func loadAssets(pageStyles []string) (*assets, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name, kind string
-		body       []byte
-	}{{"fettle.css", "text/css; charset=utf-8", css}, {"fettle.js", "text/javascript; charset=utf-8", js}} {
-		if err := a.add(f.name, f.kind, f.body); err != nil {
-			return nil, err
-		}
-	}
+	a.add("fettle.css", "text/css; charset=utf-8", css)
+	a.add("fettle.js", "text/javascript; charset=utf-8", js)
 	for name, kind := range map[string]string{
 		"sprite.svg": "image/svg+xml", "vendored/htmx.org/htmx.min.js": "text/javascript; charset=utf-8",
 		"vendored/uplot/uPlot.iife.min.js": "text/javascript; charset=utf-8", "vendored/uplot/uPlot.min.css": "text/css; charset=utf-8",
@@ -76,9 +72,7 @@ func loadAssets(pageStyles []string) (*assets, error) {
 		for _, m := range iconID.FindAllSubmatch(body, -1) {
 			a.icons[string(m[1])] = true
 		}
-		if err := a.add(path.Base(name), kind, body); err != nil {
-			return nil, err
-		}
+		a.add(path.Base(name), kind, body)
 	}
 	return a, nil
 }
@@ -96,25 +90,26 @@ func joined(dir, ext string, names []string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func (a *assets) add(name, kind string, body []byte) error {
+func (a *assets) add(name, kind string, body []byte) {
 	sum := sha256.Sum256(body)
 	version := hex.EncodeToString(sum[:6])
 	ext := path.Ext(name)
 	served := strings.TrimSuffix(name, ext) + "." + version + ext
+	a.byName[served] = &asset{kind, body, sync.OnceValue(func() []byte { return zip(body) }), version}
+	a.served[name] = "/static/" + served
+}
+
+func zip(body []byte) []byte {
 	var z bytes.Buffer
 	w, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
 	if err != nil {
-		return err
+		panic(err) // there is this level
 	}
-	if _, err := w.Write(body); err != nil {
-		return err
+	_, err = w.Write(body)
+	if err := errors.Join(err, w.Close()); err != nil {
+		panic(err) // into memory
 	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	a.byName[served] = &asset{kind, body, z.Bytes(), version}
-	a.served[name] = "/static/" + served
-	return nil
+	return z.Bytes()
 }
 
 // Asset returns the URL of a static file, which changes with its content.
@@ -146,7 +141,7 @@ func (c *Chrome) Static(w http.ResponseWriter, r *http.Request) {
 	body := f.body
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
-		body = f.zipped
+		body = f.zipped()
 	}
 	_, _ = w.Write(body)
 }

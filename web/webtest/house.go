@@ -22,6 +22,7 @@ import (
 	"github.com/fettleops/fettle/correlate"
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/notify"
 	"github.com/fettleops/fettle/ops"
@@ -123,7 +124,7 @@ func Empty(t testing.TB) *House {
 	ctx := context.Background()
 	h := &House{t: t, now: start, watch: &watch{}, Tokens: map[string]string{}, People: map[string]ops.Principal{}}
 	var err error
-	if h.DB, err = db.OpenSQLite(ctx, filepath.Join(t.TempDir(), "fettle.db")); err != nil {
+	if h.DB, err = db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "fettle.db")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.DB.Close() })
