@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -86,10 +87,14 @@ func Open(ctx context.Context, c Config, e Env) (aws.Config, error) {
 	if err != nil {
 		return cfg, fmt.Errorf("load the AWS configuration: %w: %w", err, ops.ErrInvalid)
 	}
-	if e.Transport != nil {
-		// Only now: loading refuses a client of ours where AWS_CA_BUNDLE is set.
+	// Only now: loading refuses a client of ours where AWS_CA_BUNDLE is set.
+	switch {
+	case e.Transport != nil:
 		cfg.HTTPClient = &http.Client{Transport: e.Transport}
+	case cfg.HTTPClient == nil:
+		cfg.HTTPClient = awshttp.NewBuildableClient()
 	}
+	cfg.HTTPClient = whole{cfg.HTTPClient}
 	if cfg.Region == "" {
 		return cfg, ErrNoRegion
 	}

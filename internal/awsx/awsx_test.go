@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -125,6 +127,38 @@ func TestABundleOfCertificatesIsNoHindrance(t *testing.T) {
 type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A network may still read what is sent while the answer comes in.
+func TestWhatIsSentStaysOpenBelowTheAnswer(t *testing.T) {
+	awsxtest.Credentials(t)
+	const identity = `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`
+	slow := tripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: &below{sent: r.Body, Reader: strings.NewReader(identity)}}, nil
+	})
+	cfg, err := awsx.Open(t.Context(), awsx.Config{Region: "eu-central-1"}, awsx.Env{Transport: slow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := sts.NewFromConfig(cfg, func(o *sts.Options) { o.Retryer = awsx.Once }).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil || *out.Account != "123456789012" {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// below is an answer below which the request is still being sent.
+type below struct {
+	io.Reader
+	sent io.ReadCloser
+}
+
+func (b *below) Read(p []byte) (int, error) {
+	if _, err := io.Copy(io.Discard, b.sent); err != nil {
+		return 0, fmt.Errorf("send the rest of the request: %w", err)
+	}
+	return b.Reader.Read(p)
+}
+
+func (b *below) Close() error { return b.sent.Close() }
 
 func TestARoleIsAssumedWithItsExternalID(t *testing.T) {
 	awsxtest.Credentials(t)
