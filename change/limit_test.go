@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -175,6 +176,27 @@ func TestWhatLeavesItsWindowFreesTheNext(t *testing.T) {
 	}
 	h.wakeDue()
 	h.want(then, ops.ChangeImplement, ops.RunQueued)
+}
+
+// What was withdrawn stands in no line any more.
+func TestWhatIsWithdrawnLeavesTheLine(t *testing.T) {
+	h := newHouse(t, testConfig())
+	h.needs = map[string][]string{"r1": {"r0"}}
+	_, then := h.byHand(change.Request{ResourceID: "r0"}), h.byHand(change.Request{ResourceID: "r1"})
+	stand := func(want int) {
+		t.Helper()
+		var n int
+		if err := h.db.(*db.DB).Read().QueryRow(h.ctx, "SELECT COUNT(*) FROM change WHERE in_line = 1").Scan(&n); err != nil || n != want {
+			t.Errorf("%d stand in line, want %d: %v", n, want, err)
+		}
+	}
+	h.now = at("2026-11-22T02:00:00Z")
+	h.wakeDue()
+	stand(1)
+	if _, err := h.room.Cancel(h.ctx, robotless, then.ID, "not now", "api"); err != nil {
+		t.Fatal(err)
+	}
+	stand(0)
 }
 
 // Nothing starts in the last minutes in which it could not be undone: applying,

@@ -287,7 +287,7 @@ func (r *Room) commit(ctx context.Context, tx db.Tx, s State, due time.Time, e E
 		return s.Change, err
 	}
 	c.Version++
-	if !next.Wake.IsZero() {
+	if !next.Wake.IsZero() || c.State.Terminal() {
 		r.Rows.StandInLine(ctx, tx, c.ID, next.InLine)
 	}
 	if freed(s.Change, c) {
