@@ -42,7 +42,7 @@ UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/
 
 # Kernels and windows may have nothing to lock (internal/archtest), so there is
 # nothing to watch in them, and their arithmetic takes longest of all.
-RACED = $(shell $(GO) list ./... | grep -vE '/detect/kernel/|/change/window$$')
+RACED = $(shell $(GO) list ./... | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$')
 
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
