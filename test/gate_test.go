@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -51,6 +52,9 @@ func TestWindowOpensByLocalTime(t *testing.T) {
 	t.Parallel()
 	f := func(name, begin string) {
 		t.Run(name, func(t *testing.T) {
+			if name != "clocks go forward" {
+				peer.Long(t)
+			}
 			Play(t, Story{
 				Begin:  begin,
 				Config: gate + "windows: [{name: night, schedule: \"cron(10 3 * * ? *)\", duration: 1h, time_zone: Europe/Berlin}]\n",
@@ -151,6 +155,7 @@ func TestBreakGlass(t *testing.T) {
 
 // What does not help is taken back.
 func TestUnchangedIsRolledBack(t *testing.T) {
+	peer.Long(t)
 	Play(t, Story{Config: gate + always, Events: []Event{
 		At(0, Fire("HighCPU", "web1")),
 		Between(0, 10*sec, WantChange(ops.ChangeAuthorize, "")),
@@ -204,6 +209,7 @@ func TestKillSwitch(t *testing.T) {
 // A run that should be rolled back and may not be is held until a change
 // manager has looked.
 func TestHeldRun(t *testing.T) {
+	peer.Long(t)
 	Play(t, Story{Config: gate + always, Events: []Event{
 		At(0, Fire("HighCPU", "web1")),
 		Between(0, 10*sec, WantChange(ops.ChangeAuthorize, "")),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/analytics"
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 // WantBacklog wants these daily counts: "2026-03-28 17:00Z 3".
@@ -79,6 +80,7 @@ func TestBacklogIsCountedByLocalTime(t *testing.T) {
 // Days on which the server was down are counted afterwards, for the instant
 // they stand for; the clocks go back in the night between.
 func TestBacklogIsMadeUp(t *testing.T) {
+	peer.Long(t)
 	Play(t, Story{Begin: "2026-10-24 18:00 Europe/Berlin", Events: []Event{
 		At(0, Fire("HighCPU", "web1", "web2")),
 		At(2*minute, Off),

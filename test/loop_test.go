@@ -81,6 +81,7 @@ func TestTheTasksFollowTheLoop(t *testing.T) {
 
 // Somebody denies it in ServiceNow: nobody begins a step of it any more.
 func TestTheTasksEndWithADenial(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		Between(0, 1*minute-sec, WantTasks(taskOpen, taskOpen)),
 		At(1*minute, SnowDecides("beth.anglin", "rejected")),
@@ -103,6 +104,7 @@ func TestTheLoopFindsDrift(t *testing.T) {
 // The key has another value in the window: what was approved is no longer what
 // would happen, so somebody must approve anew, and the ticket says why.
 func TestTheLoopPlansAgainWhenTheValueMoved(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		At(1*minute, SnowDecides("beth.anglin", "approved")),
 		At(5*minute, SetKey(typeKey, "m5.2xlarge")),
@@ -159,6 +161,7 @@ func TestTheLoopWaitsForAFreeze(t *testing.T) {
 
 // The shop does not answer after the change: stack and values go back.
 func TestTheLoopMakesItWorse(t *testing.T) {
+	peer.Long(t)
 	loop(t, nightly, append(asked(),
 		At(1*minute, SnowDecides("beth.anglin", "approved")),
 		Between(30*minute, 32*minute, WantRun(ops.RunVerifying), WantFleet("m5.xlarge", "1", "4", 1)),

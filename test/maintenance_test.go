@@ -3,6 +3,7 @@ package test
 import (
 	"testing"
 
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -21,6 +22,7 @@ func TestMaintenanceMutes(t *testing.T) {
 
 // What came and went during maintenance never becomes a ticket.
 func TestMaintenanceIsForgotten(t *testing.T) {
+	peer.Long(t)
 	Play(t, Story{Begin: "2026-06-01 01:59 Europe/Berlin", Config: maintenance, Events: []Event{
 		At(2*minute, Fire("NodeDown", "web1")),
 		At(8*minute, Resolve("NodeDown", "web1")),

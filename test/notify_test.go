@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -231,6 +232,7 @@ func TestAChatThatFailsGetsItLater(t *testing.T) {
 // What a chat refused for good is sent again when a person says so, once, and
 // the story of the incident says who did.
 func TestWhatWasGivenUpIsSentAgain(t *testing.T) {
+	peer.Long(t)
 	Play(t, Story{Config: told(t, "on: [IncidentOpened]"), Events: []Event{
 		At(0, OpenChat, ChatGone(true), Fire("DiskFull", "db1")),
 		Between(0, 1*minute, WantNotifications(ops.NotificationGivenUp, 1)),
