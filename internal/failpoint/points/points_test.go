@@ -34,6 +34,7 @@ var behind = map[string]string{
 	"connector/":                         "drivers, which only Conn.call calls",
 	"connector.over.Do":                  "what drivers are given",
 	"internal/httpx.(*Client).attempt":   "the client behind both",
+	"internal/awsx.whole.Do":             "below the SDK, whose callers have pairs of their own",
 	"internal/worker.Start":              "under execute.command.start or execute.terraform.apply, or a drift check, which changes nothing",
 	"execute/terraform.(*Executor).call": "has a pair of its own, and changes nothing",
 	"api/client.(*Client).do":            "the command line, which keeps nothing",
