@@ -62,7 +62,7 @@ func TestConformance(t *testing.T) {
 		Quick:   executetest.Case{Config: shaped("", slow(15*time.Millisecond)), Change: resize},
 		Slow:    executetest.Case{Config: shaped("", slow(1100*time.Millisecond)), Change: resize},
 		Loud:    executetest.Case{Config: shaped("", func(d *rdstest.Database) { d.Says = loud }), Change: resize},
-		Fails: executetest.Case{Config: shaped("", func(d *rdstest.Database) {
+		Fails: executetest.Case{Config: shaped("settle: 2s\n", func(d *rdstest.Database) {
 			d.Says, d.Fails = loud[:1], "Unable to modify the class: "+secret
 		}), Change: resize},
 		Endless: executetest.Case{Config: shaped("timeout: 150ms\n", slow(600*time.Millisecond)), Change: resize},
