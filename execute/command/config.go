@@ -197,12 +197,12 @@ func (c *Config) settings(r Rule) map[string]string {
 	return out
 }
 
-// environment is all a command sees. Its order is fixed.
-func (c *Config) environment(token execute.Token) []string {
+// environment is all a command sees whose run is kept in dir. Its order is fixed.
+func (c *Config) environment(dir string, token execute.Token) []string {
 	env := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 	maps.Copy(env, c.Env)
 	if token != "" {
-		env[tokenVariable] = string(token)
+		env[tokenVariable], env[runVariable] = string(token), runIn(dir, token)
 	}
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(env)) {

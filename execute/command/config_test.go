@@ -220,7 +220,7 @@ func TestCommandSeesACleanWorld(t *testing.T) {
 	}
 	// The shell itself adds PWD, and _ for the command it runs.
 	names = slices.DeleteFunc(names, func(s string) bool { return s == "PWD" || s == "_" || s == "OLDPWD" || s == "SHLVL" })
-	if got := strings.Join(names, " "); got != "FETTLE_RUN_TOKEN JAVA_HOME LANG PATH /" {
+	if got := strings.Join(names, " "); got != "FETTLE_RUN FETTLE_RUN_TOKEN JAVA_HOME LANG PATH /" {
 		t.Errorf("the command saw %q", got)
 	}
 }

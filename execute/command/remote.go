@@ -251,10 +251,10 @@ func (r *remote) preamble() string {
 base=%s
 case $base in /*) ;; *) base=$HOME/$base ;; esac
 d=$base/%s
-token=%s
-marked() { for e in /proc/[0-9]*/environ; do if tr '\0' '\n' 2>/dev/null < "$e" | grep -qxF -- "$token"; then e=${e#/proc/}; echo "${e%%/environ}"; fi; done 2>/dev/null; }
+run=%s
+marked() { for e in /proc/[0-9]*/environ; do if tr '\0' '\n' 2>/dev/null < "$e" | grep -qxF -- "$run"; then e=${e#/proc/}; echo "${e%%/environ}"; fi; done 2>/dev/null; }
 began() { cut -d' ' -f22 "/proc/$1/stat" 2>/dev/null; }
-`, quote(r.cfg.SSH.Dir), runName(r.token), quote(tokenVariable+"="+string(r.token)))
+`, quote(r.cfg.SSH.Dir), runName(r.token), quote(runVariable+"="+runIn(r.cfg.SSH.Dir, r.token)))
 }
 
 // beginning starts the run, in a session of its own, unless it has begun.
@@ -263,7 +263,7 @@ func (r *remote) beginning() string {
 trap : TERM INT HUP
 cd %s && env -i %s %s >> "$d/out" 2>&1 < /dev/null
 echo $? > "$d/exit.new" && mv -- "$d/exit.new" "$d/exit"
-`, quote(r.cfg.Dir), words(r.cfg.environment(r.token)), words(r.a.Args))
+`, quote(r.cfg.Dir), words(r.cfg.environment(r.cfg.SSH.Dir, r.token)), words(r.a.Args))
 	return r.preamble() + fmt.Sprintf(`mkdir -p -- "$base" || exit 9
 find "$base" -mindepth 1 -maxdepth 1 -type d -mtime +30 -exec rm -rf -- {} + 2>/dev/null
 [ -d "$d" ] && { echo exists; exit 0; }
@@ -351,6 +351,6 @@ func (x *Executor) checkRemote(ctx context.Context, rule Rule, argv []string) (i
 	if _, _, err := h.identify(ctx, argv[0]); err != nil {
 		return -1, err
 	}
-	_, code, err := h.script(ctx, fmt.Sprintf("cd %s && exec env -i %s %s > /dev/null 2>&1 < /dev/null\n", quote(x.cfg.Dir), words(x.cfg.environment("")), words(argv)))
+	_, code, err := h.script(ctx, fmt.Sprintf("cd %s && exec env -i %s %s > /dev/null 2>&1 < /dev/null\n", quote(x.cfg.Dir), words(x.cfg.environment("", "")), words(argv)))
 	return code, err
 }

@@ -20,9 +20,15 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-// tokenVariable carries the token into the command's environment, where an
-// orphan is recognised by it.
-const tokenVariable = "FETTLE_RUN_TOKEN"
+const (
+	// tokenVariable carries the token into the command's environment.
+	tokenVariable = "FETTLE_RUN_TOKEN"
+	// runVariable is what an orphan is recognised by. It names the directory of
+	// the runs too: a copy of the server on the same machine knows the same tokens.
+	runVariable = "FETTLE_RUN"
+)
+
+func runIn(dir string, token execute.Token) string { return dir + "#" + string(token) }
 
 // mark is what is durable about one run. It is written before the process
 // starts, when it has started and when it has ended.
@@ -107,7 +113,7 @@ func (x *Executor) again(ctx context.Context, token execute.Token, rule Rule, a 
 	}
 	left := max(rule.Timeout-x.env.Clock().Sub(m.At), 0)
 	t := &tail{path: x.outputPath(token), out: out}
-	still, _ := worker.Await(ctx, m.ID, tokenVariable, string(token), x.cfg.manner(left), t.copy)
+	still, _ := worker.Await(ctx, m.ID, runVariable, runIn(x.env.Dir, token), x.cfg.manner(left), t.copy)
 	t.copy()
 	if len(still) > 0 {
 		return execute.Result{}, x.hidden(a, fmt.Sprintf("it still runs as %v and could not be ended", still))
@@ -151,7 +157,7 @@ func (x *Executor) start(ctx context.Context, token execute.Token, rule Rule, a 
 	}
 	code, err := proc.Wait(ctx, x.cfg.manner(rule.Timeout), t.copy)
 	if err != nil {
-		worker.KillMarked(tokenVariable, string(token))
+		worker.KillMarked(runVariable, runIn(x.env.Dir, token))
 	}
 	t.copy()
 	t.remove()
@@ -181,7 +187,7 @@ func (x *Executor) finish(ctx context.Context, token execute.Token, a ops.PlanAc
 
 // spawn starts argv from file with a clean environment and no input.
 func (x *Executor) spawn(file string, argv []string, token execute.Token, out *os.File) (*worker.Process, error) {
-	return worker.Start(worker.Spec{File: file, Args: argv, Dir: x.cfg.Dir, Env: x.cfg.environment(token), Stdout: out, Stderr: out})
+	return worker.Start(worker.Spec{File: file, Args: argv, Dir: x.cfg.Dir, Env: x.cfg.environment(x.env.Dir, token), Stdout: out, Stderr: out})
 }
 
 // manner is how commands are ended.

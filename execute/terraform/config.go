@@ -173,7 +173,7 @@ func reserved(name string) string {
 		return "write input variables into variables or secrets"
 	case strings.HasPrefix(name, "TF_TOKEN_"), name == "TF_PLUGIN_CACHE_DIR", name == "TF_HTTP_USERNAME", name == "TF_HTTP_PASSWORD":
 		return ""
-	case strings.HasPrefix(name, "TF_"), name == "CHECKPOINT_DISABLE", name == tokenVariable:
+	case strings.HasPrefix(name, "TF_"), name == "CHECKPOINT_DISABLE", name == tokenVariable, name == runVariable:
 		return "it is set by the executor; use the option made for it"
 	}
 	return ""
@@ -283,7 +283,7 @@ func (x *Executor) environment(ctx context.Context, token string) (env, hidden [
 		delete(all, "TF_WORKSPACE") // some backends know no workspaces and refuse even this one by name
 	}
 	if token != "" {
-		all[tokenVariable] = token
+		all[tokenVariable], all[runVariable] = token, x.named(token)
 	}
 	for _, k := range slices.Sorted(maps.Keys(all)) {
 		env = append(env, k+"="+all[k])

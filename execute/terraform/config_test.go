@@ -97,7 +97,7 @@ func TestEnvironment(t *testing.T) {
 	x := newExecutor(t, "dir: /w\nallow: [apply]\nworkspace: blue\npass_env: [AWS_PROFILE, NOT_THERE]\nenv: {A: b}\nsecret_env: {TOKEN: env:T}")
 	env, hidden, err := x.environment(t.Context(), "t1")
 	want := []string{
-		"A=b", "AWS_PROFILE=shop", "CHECKPOINT_DISABLE=1", "FETTLE_RUN_TOKEN=t1", "HOME=" + x.env.Dir, "LANG=C.UTF-8",
+		"A=b", "AWS_PROFILE=shop", "CHECKPOINT_DISABLE=1", "FETTLE_RUN=" + x.env.Dir + "#t1", "FETTLE_RUN_TOKEN=t1", "HOME=" + x.env.Dir, "LANG=C.UTF-8",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TF_CLI_CONFIG_FILE=" + x.env.Dir + "/cli.tfrc", "TF_INPUT=0",
 		"TF_IN_AUTOMATION=1", "TF_WORKSPACE=blue", "TOKEN=value of env:T",
 	}
