@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -266,6 +267,38 @@ func TestExitCodesThatMeanSuccess(t *testing.T) {
 	b := newBench(t, "exit 2", ", success: [0, 2]")
 	if res, err := b.Apply(t.Context(), "t1", b.plan(t), io.Discard); err != nil || res.Code != 2 {
 		t.Errorf("apply returned %+v, %v", res, err)
+	}
+}
+
+// heard calls a function with each thing a command says.
+type heard func()
+
+func (h heard) Write(p []byte) (int, error) {
+	h()
+	return len(p), nil
+}
+
+// Two installations on one machine, a copy beside its original, may run under
+// the same token. Ending one of the runs leaves the other alone.
+func TestARunOfAnotherInstallationIsLeftAlone(t *testing.T) {
+	its := newBench(t, `echo begun; until [ -e "$D/go" ]; do sleep 0.02; done; echo x >> "$D/ran"`, "")
+	ours := newBench(t, "echo begun; sleep 60", "")
+	begun, done := make(chan struct{}), make(chan error, 1)
+	plan := its.plan(t)
+	go func() {
+		_, err := its.Apply(t.Context(), "t1", plan, heard(sync.OnceFunc(func() { close(begun) })))
+		done <- err
+	}()
+	<-begun
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := ours.Apply(ctx, "t1", ours.plan(t), heard(cancel)); err == nil {
+		t.Error("the run that was cancelled succeeded")
+	}
+	if err := os.WriteFile(filepath.Join(its.dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || its.ran(t) != "x\n" {
+		t.Errorf("the other run ended with %v and has done %q", err, its.ran(t))
 	}
 }
 
