@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	readyWithin = 60 * time.Second // generous: a loaded machine starts Perl slowly
+	readyWithin = 3 * time.Minute // generous: a loaded machine starts Perl and Python slowly
 	stopWithin  = 10 * time.Second
 	logKept     = 64 << 10
 )
