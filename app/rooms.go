@@ -361,8 +361,13 @@ func (a *App) buildGate(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("executor %s: %w", e.Name, err)
 		}
-		dir := filepath.Join(a.DataDir, "executors", e.Name)
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		// Absolute, as processes are recognised by it, also by a server that was
+		// started elsewhere.
+		dir, err := filepath.Abs(filepath.Join(a.DataDir, "executors", e.Name))
+		if err == nil {
+			err = os.MkdirAll(dir, 0o700)
+		}
+		if err != nil {
 			return fmt.Errorf("executor %s: %w", e.Name, err)
 		}
 		tools[e.Name], err = d.Open(ctx, e.Options.Decode, execute.Env{

@@ -110,7 +110,7 @@ type Marks interface {
 type Env struct {
 	Name   string              // the configured name of this executor
 	Host   string              // the machine this process runs on
-	Dir    string              // an existing directory of this executor's own on this machine, mode 0700
+	Dir    string              // the absolute path of an existing directory of this executor's own on this machine, mode 0700
 	Marks  Marks               // durable, shared by all replicas
 	Redact func(string) string // takes secrets out of text that leaves the driver
 	Clock  clock.Clock

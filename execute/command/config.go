@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/internal/worker"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -202,7 +203,7 @@ func (c *Config) environment(dir string, token execute.Token) []string {
 	env := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 	maps.Copy(env, c.Env)
 	if token != "" {
-		env[tokenVariable], env[runVariable] = string(token), runIn(dir, token)
+		env[tokenVariable], env[worker.RunVariable] = string(token), worker.Run(dir, string(token))
 	}
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(env)) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/execute"
+	"github.com/fettleops/fettle/internal/worker"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -254,7 +255,7 @@ d=$base/%s
 run=%s
 marked() { for e in /proc/[0-9]*/environ; do if tr '\0' '\n' 2>/dev/null < "$e" | grep -qxF -- "$run"; then e=${e#/proc/}; echo "${e%%/environ}"; fi; done 2>/dev/null; }
 began() { cut -d' ' -f22 "/proc/$1/stat" 2>/dev/null; }
-`, quote(r.cfg.SSH.Dir), runName(r.token), quote(runVariable+"="+runIn(r.cfg.SSH.Dir, r.token)))
+`, quote(r.cfg.SSH.Dir), runName(r.token), quote(worker.RunVariable+"="+worker.Run(r.cfg.SSH.Dir, string(r.token))))
 }
 
 // beginning starts the run, in a session of its own, unless it has begun.

@@ -20,15 +20,8 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-const (
-	// tokenVariable carries the token into the command's environment.
-	tokenVariable = "FETTLE_RUN_TOKEN"
-	// runVariable is what an orphan is recognised by. It names the directory of
-	// the runs too: a copy of the server on the same machine knows the same tokens.
-	runVariable = "FETTLE_RUN"
-)
-
-func runIn(dir string, token execute.Token) string { return dir + "#" + string(token) }
+// tokenVariable carries the token into the command's environment.
+const tokenVariable = "FETTLE_RUN_TOKEN"
 
 // mark is what is durable about one run. It is written before the process
 // starts, when it has started and when it has ended.
@@ -113,7 +106,7 @@ func (x *Executor) again(ctx context.Context, token execute.Token, rule Rule, a 
 	}
 	left := max(rule.Timeout-x.env.Clock().Sub(m.At), 0)
 	t := &tail{path: x.outputPath(token), out: out}
-	still, _ := worker.Await(ctx, m.ID, runVariable, runIn(x.env.Dir, token), x.cfg.manner(left), t.copy)
+	still, _ := worker.Await(ctx, m.ID, worker.RunVariable, worker.Run(x.env.Dir, string(token)), x.cfg.manner(left), t.copy)
 	t.copy()
 	if len(still) > 0 {
 		return execute.Result{}, x.hidden(a, fmt.Sprintf("it still runs as %v and could not be ended", still))
@@ -157,7 +150,7 @@ func (x *Executor) start(ctx context.Context, token execute.Token, rule Rule, a 
 	}
 	code, err := proc.Wait(ctx, x.cfg.manner(rule.Timeout), t.copy)
 	if err != nil {
-		worker.KillMarked(runVariable, runIn(x.env.Dir, token))
+		worker.KillMarked(worker.RunVariable, worker.Run(x.env.Dir, string(token)))
 	}
 	t.copy()
 	t.remove()

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettleops/fettle/internal/worker"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -173,7 +174,7 @@ func reserved(name string) string {
 		return "write input variables into variables or secrets"
 	case strings.HasPrefix(name, "TF_TOKEN_"), name == "TF_PLUGIN_CACHE_DIR", name == "TF_HTTP_USERNAME", name == "TF_HTTP_PASSWORD":
 		return ""
-	case strings.HasPrefix(name, "TF_"), name == "CHECKPOINT_DISABLE", name == tokenVariable, name == runVariable:
+	case strings.HasPrefix(name, "TF_"), name == "CHECKPOINT_DISABLE", name == tokenVariable, name == worker.RunVariable:
 		return "it is set by the executor; use the option made for it"
 	}
 	return ""
@@ -283,7 +284,7 @@ func (x *Executor) environment(ctx context.Context, token string) (env, hidden [
 		delete(all, "TF_WORKSPACE") // some backends know no workspaces and refuse even this one by name
 	}
 	if token != "" {
-		all[tokenVariable], all[runVariable] = token, x.named(token)
+		all[tokenVariable], all[worker.RunVariable] = token, worker.Run(x.env.Dir, token)
 	}
 	for _, k := range slices.Sorted(maps.Keys(all)) {
 		env = append(env, k+"="+all[k])

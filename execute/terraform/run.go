@@ -23,16 +23,9 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-const (
-	// tokenVariable carries the token into Terraform's environment, and into that
-	// of whatever its provisioners start.
-	tokenVariable = "FETTLE_RUN_TOKEN"
-	// runVariable is what they are recognised by. It names the data directory
-	// too: a copy of the server on the same machine knows the same tokens.
-	runVariable = "FETTLE_RUN"
-)
-
-func (x *Executor) named(token string) string { return x.env.Dir + "#" + token }
+// tokenVariable carries the token into Terraform's environment, and into that
+// of whatever its provisioners start.
+const tokenVariable = "FETTLE_RUN_TOKEN"
 
 // mark is what is durable about one run.
 type mark struct {
@@ -116,7 +109,7 @@ func (x *Executor) again(ctx context.Context, token execute.Token, e errand, m m
 	}
 	t := x.transcript(durable, token, e.digest, out)
 	left := max(e.rule.Timeout-x.env.Clock().Sub(m.At), 0)
-	still, why := worker.Await(ctx, m.ID, runVariable, x.named(string(token)), x.manner(left, t), t.copy)
+	still, why := worker.Await(ctx, m.ID, worker.RunVariable, worker.Run(x.env.Dir, string(token)), x.manner(left, t), t.copy)
 	if len(still) > 0 {
 		return execute.Result{}, hidden(fmt.Sprintf("it still runs as %v and could not be ended", still))
 	}
@@ -192,7 +185,7 @@ func (x *Executor) begin(ctx context.Context, token execute.Token, e errand, m m
 	t := &transcript{dir: dir, out: out, mask: masked(append(rd.concealed(d), secrets...))}
 	code, err := proc.Wait(ctx, x.manner(e.rule.Timeout, t), t.copy)
 	if err != nil {
-		worker.KillMarked(runVariable, x.named(string(token)))
+		worker.KillMarked(worker.RunVariable, worker.Run(x.env.Dir, string(token)))
 	}
 	t.copy()
 	m.Code = code
@@ -262,7 +255,7 @@ func (x *Executor) conclude(ctx context.Context, token execute.Token, e errand, 
 	default:
 		// Killed in the middle, it took its knowledge along: what it had begun
 		// may exist without being in the state.
-		worker.KillMarked(runVariable, x.named(string(token)))
+		worker.KillMarked(worker.RunVariable, worker.Run(x.env.Dir, string(token)))
 		m.Unknown = true
 		return x.finish(ctx, token, m, ended, text("the apply was cut off"))
 	}

@@ -21,6 +21,14 @@ import (
 	"time"
 )
 
+// RunVariable is the environment variable by which the processes of a run are
+// recognised, also by a server that was started after them.
+const RunVariable = "FETTLE_RUN"
+
+// Run is its value: the absolute directory in which the run is kept, and the
+// run's token. A copy of the server on the same machine knows the same tokens.
+func Run(dir, token string) string { return dir + "#" + token }
+
 // Every is how often output and workers are looked at.
 const Every = 50 * time.Millisecond
 
