@@ -309,8 +309,8 @@ func TestPlanChangesBetweenDisplayAndApprove(t *testing.T) {
 }
 
 // What is heard while a ticket is being written must not go out with that write:
-// an open task keeps nobody from ending, and no new plan stands under an old
-// request.
+// tasks end before their request does, and an old request for approval is
+// withdrawn before a new plan stands there.
 func TestNothingOvertakesWhatComesBeforeIt(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		f := func(heard func(h *house, id string), want ...string) {

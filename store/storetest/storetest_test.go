@@ -43,6 +43,7 @@ func TestPostgres(t *testing.T) {
 			}
 			if err := empty(d); err != nil {
 				rule.Errorf("empty the database: %v", err)
+				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
