@@ -56,11 +56,10 @@ func Throughout(from, to time.Duration, wants ...Act) Event {
 	return Event{from: from, to: to, acts: wants, always: true}
 }
 
-// Play plays a story with the server stopped and started again on its data
-// directory after each thing that happens, which must not change anything;
-// among the long tests it plays it without, too. Under the race detector, which
-// makes SQLite ten times slower, it plays it once and without. Stories share
-// nothing and wait for the disk, so that the next one plays meanwhile.
+// Play plays a story; among the long tests once more with the server stopped
+// and started again on its data directory after each thing that happens, which
+// must not change anything. Stories share nothing and wait for the disk, so that
+// the next one plays meanwhile.
 func Play(t *testing.T, s Story) {
 	t.Helper()
 	t.Parallel()
@@ -71,10 +70,7 @@ func Play(t *testing.T, s Story) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			switch {
-			case restarts && raced:
-				t.Skip("the race detector watches the straight play")
-			case !restarts && !raced:
+			if restarts {
 				peer.Long(t)
 			}
 			dir := dbtest.Dir(t)

@@ -82,8 +82,7 @@ type Web struct {
 // page is what every page offers.
 type page interface{ Routes(mux *http.ServeMux) }
 
-// New builds the pages. It fails only for a defect of ours, in a template or a
-// static file.
+// New builds the pages. It fails only for a defect of ours in a static file.
 func New(d Deps) (*Web, error) {
 	c, err := chrome.New(chrome.Options{
 		Sessions: d.Sessions, Record: d.Record, Switch: d.Gate, Absences: d.Gate, Feed: d.Record, Clock: d.Clock, Logger: d.Logger,
@@ -93,46 +92,31 @@ func New(d Deps) (*Web, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	for _, make := range []func() (page, error){
-		func() (page, error) { return login.New(c, d.Clock) },
-		func() (page, error) { return account.New(c) },
-		func() (page, error) { return overview.New(c, d.Record, d.Pulse) },
-		func() (page, error) { return incidents.New(c, d.Record, d.Series, d.Incidents, d.DeskName) },
-		func() (page, error) { return changes.New(c, d.Record, d.Gate, d.DeskName) },
-		func() (page, error) { return approvals.New(c, d.Record) },
-		func() (page, error) { return recommendations.New(c, d.Record, d.Advice) },
-		func() (page, error) { return notifications.New(c, d.Record, d.Channels) },
-		func() (page, error) { return backlog.New(c, d.Record, d.Analytics) },
-		func() (page, error) { return trail.New(c, d.Record) },
-		func() (page, error) { return stop.New(c, d.Record, d.Gate) },
-		func() (page, error) { return search.New(c, d.Record, d.Senses) },
-		func() (page, error) { return styleguide.New(c) },
-	} {
-		p, err := make()
-		if err != nil {
-			return nil, err
-		}
-		p.Routes(mux)
+	pages := []page{
+		login.New(c, d.Clock),
+		account.New(c),
+		overview.New(c, d.Record, d.Pulse),
+		incidents.New(c, d.Record, d.Series, d.Incidents, d.DeskName),
+		changes.New(c, d.Record, d.Gate, d.DeskName),
+		approvals.New(c, d.Record),
+		recommendations.New(c, d.Record, d.Advice),
+		notifications.New(c, d.Record, d.Channels),
+		backlog.New(c, d.Record, d.Analytics),
+		trail.New(c, d.Record),
+		stop.New(c, d.Record, d.Gate),
+		search.New(c, d.Record, d.Senses),
+		styleguide.New(c),
 	}
 	if d.Senses != nil {
-		p, err := series.New(c, d.Senses)
-		if err != nil {
-			return nil, err
-		}
-		p.Routes(mux)
+		pages = append(pages, series.New(c, d.Senses))
 	}
 	if d.Windows != nil {
-		p, err := calendar.New(c, d.Windows, d.Record)
-		if err != nil {
-			return nil, err
-		}
-		p.Routes(mux)
+		pages = append(pages, calendar.New(c, d.Windows, d.Record))
 	}
 	if d.Desk != nil {
-		p, err := desk.New(c, d.Desk)
-		if err != nil {
-			return nil, err
-		}
+		pages = append(pages, desk.New(c, d.Desk))
+	}
+	for _, p := range pages {
 		p.Routes(mux)
 	}
 	mux.Handle("GET /events", c.Page(c.Events))

@@ -93,7 +93,7 @@ type Chrome struct {
 	o      Options
 	assets *assets
 	shell  *template.Template
-	fault  *template.Template
+	fault  *Template
 	forged *http.CrossOriginProtection
 	hub    hub
 	done   chan struct{} // closed when streams shall end
@@ -118,9 +118,7 @@ func New(o Options) (*Chrome, error) {
 	if c.shell, err = template.New("").Funcs(c.words()).ParseFS(templates, "shell.html", "parts.html"); err != nil {
 		return nil, fmt.Errorf("chrome: %w", err)
 	}
-	if c.fault, err = c.Template(templates, "fault.html"); err != nil {
-		return nil, err
-	}
+	c.fault = c.Template(templates, "fault.html")
 	return c, nil
 }
 
@@ -128,17 +126,22 @@ func New(o Options) (*Chrome, error) {
 // drains. Browsers come back to the next one by themselves.
 func (c *Chrome) Close() { c.close.Do(func() { close(c.done) }) }
 
-// Template parses a page's files on top of the shell. One of them defines
-// "main", the content of the page.
-func (c *Chrome) Template(files fs.FS, names ...string) (*template.Template, error) {
-	t, err := c.shell.Clone()
-	if err == nil {
-		t, err = t.ParseFS(files, names...)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("chrome: template %v: %w", names, err)
-	}
-	return t, nil
+// Template is what one page looks like.
+type Template struct {
+	parse func() (*template.Template, error)
+}
+
+// Template puts a page's files on top of the shell. One of them defines "main",
+// the content of the page. They are parsed when the page is first shown: a
+// start waits for no page.
+func (c *Chrome) Template(files fs.FS, names ...string) *Template {
+	return &Template{sync.OnceValues(func() (*template.Template, error) {
+		t, err := c.shell.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, names...)
+		}
+		return t, err
+	})}
 }
 
 // Visit is one request of a person who signed in.
@@ -207,7 +210,7 @@ type navLink struct {
 type Handler func(w http.ResponseWriter, r *http.Request, v *Visit) error
 
 // Render writes a page.
-func (c *Chrome) Render(w http.ResponseWriter, r *http.Request, v *Visit, t *template.Template, view View) error {
+func (c *Chrome) Render(w http.ResponseWriter, r *http.Request, v *Visit, t *Template, view View) error {
 	f, err := c.frame(w, r, v, view)
 	if err != nil {
 		return err
@@ -216,15 +219,19 @@ func (c *Chrome) Render(w http.ResponseWriter, r *http.Request, v *Visit, t *tem
 }
 
 // Bare writes a page without rail and top bar, for those who have not signed in.
-func (c *Chrome) Bare(w http.ResponseWriter, r *http.Request, t *template.Template, view View) error {
+func (c *Chrome) Bare(w http.ResponseWriter, r *http.Request, t *Template, view View) error {
 	v := &Visit{Now: c.o.Clock().UTC(), Zone: time.UTC, URL: r.URL.RequestURI()}
 	preferences(r, v)
 	return c.write(w, t, "bare", view.Status, &Frame{View: view, Visit: *v, Version: c.o.Version})
 }
 
-func (c *Chrome) write(w http.ResponseWriter, t *template.Template, name string, status int, f *Frame) error {
+func (c *Chrome) write(w http.ResponseWriter, t *Template, name string, status int, f *Frame) error {
 	var b strings.Builder
-	if err := t.ExecuteTemplate(&b, name, f); err != nil {
+	parsed, err := t.parse()
+	if err == nil {
+		err = parsed.ExecuteTemplate(&b, name, f)
+	}
+	if err != nil {
 		return fmt.Errorf("chrome: render %q: %w: %w", f.Title, err, ops.ErrInternal)
 	}
 	if status == 0 {

@@ -5,7 +5,6 @@ package account
 import (
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strings"
 	"time"
@@ -20,13 +19,12 @@ var files embed.FS
 // Page serves the account.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 }
 
 // New returns the page.
-func New(c *chrome.Chrome) (*Page, error) {
-	t, err := c.Template(files, "account.html")
-	return &Page{c, t}, err
+func New(c *chrome.Chrome) *Page {
+	return &Page{c, c.Template(files, "account.html")}
 }
 
 // Routes adds the page to mux.

@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 
 	"github.com/fettleops/fettle/ops"
@@ -26,14 +25,13 @@ type Record interface {
 // Page serves the approvals.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 	record Record
 }
 
 // New returns the page. Its forms post to the change's own page.
-func New(c *chrome.Chrome, record Record) (*Page, error) {
-	t, err := c.Template(files, "approvals.html")
-	return &Page{c, t, record}, err
+func New(c *chrome.Chrome, record Record) *Page {
+	return &Page{c, c.Template(files, "approvals.html"), record}
 }
 
 // Routes adds the page to mux.

@@ -7,7 +7,6 @@ import (
 	"embed"
 	"encoding/csv"
 	"fmt"
-	"html/template"
 	"math"
 	"net/http"
 	"net/url"
@@ -40,15 +39,14 @@ type Answers interface {
 // Page serves the backlog.
 type Page struct {
 	chrome  *chrome.Chrome
-	page    *template.Template
+	page    *chrome.Template
 	record  Record
 	answers Answers
 }
 
 // New returns the page.
-func New(c *chrome.Chrome, record Record, answers Answers) (*Page, error) {
-	t, err := c.Template(files, "backlog.html")
-	return &Page{c, t, record, answers}, err
+func New(c *chrome.Chrome, record Record, answers Answers) *Page {
+	return &Page{c, c.Template(files, "backlog.html"), record, answers}
 }
 
 // Routes adds the page to mux.

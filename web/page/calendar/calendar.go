@@ -7,7 +7,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,22 +42,17 @@ type Record interface {
 // Page serves the calendar.
 type Page struct {
 	chrome             *chrome.Chrome
-	month, table, page *template.Template
+	month, table, page *chrome.Template
 	windows            Windows
 	record             Record
 }
 
 // New returns the pages.
-func New(c *chrome.Chrome, windows Windows, record Record) (*Page, error) {
-	p := &Page{chrome: c, windows: windows, record: record}
-	for name, into := range map[string]**template.Template{"calendar.html": &p.month, "list.html": &p.table, "one.html": &p.page} {
-		t, err := c.Template(files, name)
-		if err != nil {
-			return nil, err
-		}
-		*into = t
+func New(c *chrome.Chrome, windows Windows, record Record) *Page {
+	return &Page{
+		chrome: c, windows: windows, record: record,
+		month: c.Template(files, "calendar.html"), table: c.Template(files, "list.html"), page: c.Template(files, "one.html"),
 	}
-	return p, nil
 }
 
 // Routes adds the pages to mux.

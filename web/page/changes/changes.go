@@ -7,7 +7,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,21 +46,16 @@ type Gate interface {
 // Page serves the changes.
 type Page struct {
 	chrome   *chrome.Chrome
-	listPage *template.Template
-	onePage  *template.Template
+	listPage *chrome.Template
+	onePage  *chrome.Template
 	record   Record
 	gate     Gate
 	desk     string
 }
 
 // New returns the pages; desk is the configured name of the embedded desk.
-func New(c *chrome.Chrome, record Record, gate Gate, desk string) (*Page, error) {
-	list, err := c.Template(files, "list.html")
-	if err != nil {
-		return nil, err
-	}
-	one, err := c.Template(files, "one.html")
-	return &Page{c, list, one, record, gate, desk}, err
+func New(c *chrome.Chrome, record Record, gate Gate, desk string) *Page {
+	return &Page{c, c.Template(files, "list.html"), c.Template(files, "one.html"), record, gate, desk}
 }
 
 // Routes adds the pages to mux.

@@ -7,7 +7,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
@@ -37,19 +36,14 @@ type Desk interface {
 // Page serves the desk.
 type Page struct {
 	chrome   *chrome.Chrome
-	listPage *template.Template
-	onePage  *template.Template
+	listPage *chrome.Template
+	onePage  *chrome.Template
 	desk     Desk
 }
 
 // New returns the pages.
-func New(c *chrome.Chrome, desk Desk) (*Page, error) {
-	list, err := c.Template(files, "list.html")
-	if err != nil {
-		return nil, err
-	}
-	one, err := c.Template(files, "one.html")
-	return &Page{c, list, one, desk}, err
+func New(c *chrome.Chrome, desk Desk) *Page {
+	return &Page{c, c.Template(files, "list.html"), c.Template(files, "one.html"), desk}
 }
 
 // Routes adds the pages to mux.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strings"
 	"sync"
@@ -43,8 +42,8 @@ type Actions interface {
 // Page serves the incidents.
 type Page struct {
 	chrome   *chrome.Chrome
-	listPage *template.Template
-	onePage  *template.Template
+	listPage *chrome.Template
+	onePage  *chrome.Template
 	record   Record
 	series   Series
 	actions  Actions
@@ -56,13 +55,8 @@ type Page struct {
 }
 
 // New returns the pages; desk is the configured name of the embedded desk.
-func New(c *chrome.Chrome, record Record, series Series, actions Actions, desk string) (*Page, error) {
-	list, err := c.Template(files, "list.html")
-	if err != nil {
-		return nil, err
-	}
-	one, err := c.Template(files, "one.html")
-	return &Page{chrome: c, listPage: list, onePage: one, record: record, series: series, actions: actions, desk: desk}, err
+func New(c *chrome.Chrome, record Record, series Series, actions Actions, desk string) *Page {
+	return &Page{chrome: c, listPage: c.Template(files, "list.html"), onePage: c.Template(files, "one.html"), record: record, series: series, actions: actions, desk: desk}
 }
 
 // Routes adds the pages to mux.

@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net"
 	"net/http"
 	"sync"
@@ -28,17 +27,13 @@ var Style string
 // Page serves signing in and out.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 	limit  limiter
 }
 
 // New returns the page.
-func New(c *chrome.Chrome, now clock.Clock) (*Page, error) {
-	t, err := c.Template(files, "login.html")
-	if err != nil {
-		return nil, err
-	}
-	return &Page{chrome: c, page: t, limit: limiter{now: now, from: map[string]tries{}}}, nil
+func New(c *chrome.Chrome, now clock.Clock) *Page {
+	return &Page{chrome: c, page: c.Template(files, "login.html"), limit: limiter{now: now, from: map[string]tries{}}}
 }
 
 // Routes adds the page to mux.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,15 +39,14 @@ type Channels interface {
 // Page serves the notifications.
 type Page struct {
 	chrome   *chrome.Chrome
-	page     *template.Template
+	page     *chrome.Template
 	record   Record
 	channels Channels
 }
 
 // New returns the page.
-func New(c *chrome.Chrome, record Record, channels Channels) (*Page, error) {
-	t, err := c.Template(files, "notifications.html")
-	return &Page{c, t, record, channels}, err
+func New(c *chrome.Chrome, record Record, channels Channels) *Page {
+	return &Page{c, c.Template(files, "notifications.html"), record, channels}
 }
 
 // Routes adds the page to mux.

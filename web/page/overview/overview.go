@@ -6,7 +6,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
 	"time"
@@ -35,16 +34,15 @@ type Pulse interface {
 // Page serves the overview.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 	record Record
 	pulse  Pulse
 }
 
 // New returns the page; without a pulse the first stages say that they are not
 // measured.
-func New(c *chrome.Chrome, record Record, pulse Pulse) (*Page, error) {
-	t, err := c.Template(files, "overview.html")
-	return &Page{c, t, record, pulse}, err
+func New(c *chrome.Chrome, record Record, pulse Pulse) *Page {
+	return &Page{c, c.Template(files, "overview.html"), record, pulse}
 }
 
 // Routes adds the page to mux.

@@ -8,7 +8,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,20 +38,15 @@ type Actions interface {
 // Page serves the recommendations.
 type Page struct {
 	chrome   *chrome.Chrome
-	listPage *template.Template
-	onePage  *template.Template
+	listPage *chrome.Template
+	onePage  *chrome.Template
 	record   Record
 	actions  Actions
 }
 
 // New returns the pages.
-func New(c *chrome.Chrome, record Record, actions Actions) (*Page, error) {
-	list, err := c.Template(files, "list.html")
-	if err != nil {
-		return nil, err
-	}
-	one, err := c.Template(files, "one.html")
-	return &Page{c, list, one, record, actions}, err
+func New(c *chrome.Chrome, record Record, actions Actions) *Page {
+	return &Page{c, c.Template(files, "list.html"), c.Template(files, "one.html"), record, actions}
 }
 
 // Routes adds the pages to mux.

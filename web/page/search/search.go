@@ -5,7 +5,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,15 +33,14 @@ type Senses interface {
 // Page serves the search.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 	record Record
 	senses Senses
 }
 
 // New returns the page. Without senses, nil, it finds no series.
-func New(c *chrome.Chrome, record Record, senses Senses) (*Page, error) {
-	t, err := c.Template(files, "search.html")
-	return &Page{c, t, record, senses}, err
+func New(c *chrome.Chrome, record Record, senses Senses) *Page {
+	return &Page{c, c.Template(files, "search.html"), record, senses}
 }
 
 // Routes adds the page to mux.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,19 +32,14 @@ type Senses interface {
 // Page serves the watched series.
 type Page struct {
 	chrome   *chrome.Chrome
-	listPage *template.Template
-	onePage  *template.Template
+	listPage *chrome.Template
+	onePage  *chrome.Template
 	senses   Senses
 }
 
 // New returns the pages.
-func New(c *chrome.Chrome, senses Senses) (*Page, error) {
-	list, err := c.Template(files, "list.html")
-	if err != nil {
-		return nil, err
-	}
-	one, err := c.Template(files, "one.html")
-	return &Page{c, list, one, senses}, err
+func New(c *chrome.Chrome, senses Senses) *Page {
+	return &Page{c, c.Template(files, "list.html"), c.Template(files, "one.html"), senses}
 }
 
 // Routes adds the pages to mux.

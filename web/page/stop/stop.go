@@ -5,7 +5,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strings"
 
@@ -31,15 +30,14 @@ type Record interface {
 // Page serves the switch.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 	record Record
 	gate   Switch
 }
 
 // New returns the page.
-func New(c *chrome.Chrome, record Record, gate Switch) (*Page, error) {
-	t, err := c.Template(files, "stop.html")
-	return &Page{c, t, record, gate}, err
+func New(c *chrome.Chrome, record Record, gate Switch) *Page {
+	return &Page{c, c.Template(files, "stop.html"), record, gate}
 }
 
 // Routes adds the page to mux.

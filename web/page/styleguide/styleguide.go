@@ -4,7 +4,6 @@ package styleguide
 
 import (
 	"embed"
-	"html/template"
 	"math"
 	"net/http"
 	"time"
@@ -21,13 +20,12 @@ var files embed.FS
 // Page serves the style guide.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 }
 
 // New returns the page.
-func New(c *chrome.Chrome) (*Page, error) {
-	t, err := c.Template(files, "styleguide.html")
-	return &Page{c, t}, err
+func New(c *chrome.Chrome) *Page {
+	return &Page{c, c.Template(files, "styleguide.html")}
 }
 
 // Routes adds the page to mux.

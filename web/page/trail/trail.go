@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,14 +38,13 @@ type Record interface {
 // Page serves trails.
 type Page struct {
 	chrome *chrome.Chrome
-	page   *template.Template
+	page   *chrome.Template
 	record Record
 }
 
 // New returns the page.
-func New(c *chrome.Chrome, record Record) (*Page, error) {
-	t, err := c.Template(files, "trail.html")
-	return &Page{c, t, record}, err
+func New(c *chrome.Chrome, record Record) *Page {
+	return &Page{c, c.Template(files, "trail.html"), record}
 }
 
 // Routes adds the page to mux.
