@@ -124,6 +124,7 @@ func Compare(before, after []float64, o Options) (Result, error) {
 	scale := w.scale(before)
 	var best judged
 	for _, v := range views(whole, n, o, &w) {
+		w.order.of(v.points)
 		for _, span := range v.spans(m) {
 			for q, j := range w.judge(v, n, m, span, o.Alpha) {
 				if j.placebos >= minApart && (best.placebos == 0 || j.width < best.width) {
@@ -188,24 +189,10 @@ type judged struct {
 
 // work holds the buffers of a comparison.
 type work struct {
+	order        order // of the view that is judged
 	window, span []float64
 	mirror       []float64
 	placebos     [len(quantiles)][]float64
-}
-
-// reduce sorts the points that are there into buf; nil when fewer than half are.
-func reduce(points, buf []float64) []float64 {
-	buf = buf[:0]
-	for _, v := range points {
-		if there(v) {
-			buf = append(buf, v)
-		}
-	}
-	if 2*len(buf) < len(points) || len(buf) == 0 {
-		return nil
-	}
-	slices.Sort(buf)
-	return buf
 }
 
 // judge compares the m points from n on, of one view, with the span before
@@ -283,32 +270,41 @@ func chance(placebos []float64, beyond int, move float64, n int) float64 {
 // move returns, by quantile, the level before at and how far the m points from
 // at on are from it.
 func (w *work) move(v view, at, m, span int) (level, move [len(quantiles)]float64, ok bool) {
-	w.window = reduce(v.points[at:at+m], w.window)
-	if w.window == nil {
+	window := w.order.stretch(at, at+m, w.window)
+	if window == nil {
 		return level, move, false
 	}
+	w.window = window
+	before := w.span
 	if span > 0 {
-		w.span = reduce(v.points[at-span:at], w.span)
-		if w.span == nil {
+		if before = w.order.stretch(at-span, at, w.span); before == nil {
 			return level, move, false
 		}
+		w.span = before
 	}
 	for q := range quantiles {
 		if span > 0 {
-			level[q] = quantiles[q].of(w.span)
+			level[q] = quantiles[q].of(before)
 		}
-		move[q] = quantiles[q].of(w.window) - level[q]
+		move[q] = quantiles[q].of(window) - level[q]
 		level[q] += v.offset
 	}
 	return level, move, true
 }
 
-// scale is the robust standard deviation of the points that are there.
+// scale is the robust standard deviation of the points that are there, zero
+// when fewer than half are.
 func (w *work) scale(points []float64) float64 {
-	s := reduce(points, nil)
-	if s == nil {
+	s := make([]float64, 0, len(points))
+	for _, v := range points {
+		if there(v) {
+			s = append(s, v)
+		}
+	}
+	if 2*len(s) < len(points) || len(s) == 0 {
 		return 0
 	}
+	slices.Sort(s)
 	mid := median(s)
 	for i, v := range s {
 		s[i] = math.Abs(v - mid)
