@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -76,16 +75,12 @@ type world struct {
 	n     int64
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 func newWorld(t *testing.T, start time.Time, teams ...analytics.Team) *world {
 	t.Helper()
-	d, err := db.OpenSQLite(context.Background(), filepath.Join(dbtest.Dir(t), "fettle.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(context.Background(), d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	w := &world{t: t, db: d, now: start}
 	clock := func() time.Time { return w.now }
 	w.store = store.New(d, clock)

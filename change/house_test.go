@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -58,23 +57,13 @@ func at(s string) time.Time {
 	return t
 }
 
-func openDB(t testing.TB) *db.DB {
-	t.Helper()
-	d, err := db.OpenSQLite(context.Background(), filepath.Join(dbtest.Dir(t), "f.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(context.Background(), d); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
 
 func newHouse(t testing.TB, c change.Config) *house {
 	t.Helper()
 	h := newEmptyHouse(t, c)
-	d := openDB(t)
+	d := schema.Open(t)
 	h.db, h.store = d, store.New(d, func() time.Time { return h.now })
 	h.restart()
 	return h

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,17 +51,12 @@ func (w *world) Muted(context.Context, ops.Alert, time.Time) (string, bool) {
 	return w.muted, w.muted != ""
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 func newWorld(t *testing.T, cfg Config) *world {
 	t.Helper()
-	ctx := context.Background()
-	d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "fettle.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(ctx, d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	w := &world{t: t, db: d, now: time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)}
 	w.store = store.New(d, func() time.Time { return w.now })
 	w.log = &signalLog{Store: w.store}

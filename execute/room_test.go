@@ -69,16 +69,13 @@ func newHouse(t *testing.T, cfg dryrun.Config) *house {
 	return openHouse(t, dbtest.Dir(t), cfg, "one")
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 func openHouse(t *testing.T, dir string, cfg dryrun.Config, holder string) *house {
 	t.Helper()
 	ctx := t.Context()
-	d, err := db.OpenSQLite(ctx, filepath.Join(dir, "fettle.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Migrate(ctx, d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.OpenAt(t, filepath.Join(dir, "fettle.db"))
 	s := store.New(d, time.Now)
 	h := &house{t: t, db: d, store: s, queue: jobtest.New(d, s), gate: &gate{changes: map[string]ops.Change{}, plans: map[string]ops.Plan{}}, dir: dir}
 	x, err := dryrun.Open(ctx, cfg, execute.Env{Name: "rehearsal", Host: "here", Dir: dir, Marks: s.ExecutionMarks("rehearsal"), Redact: redact, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})

@@ -20,6 +20,7 @@ import (
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
+	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
@@ -32,6 +33,9 @@ type house struct {
 	queue *job.Queue
 	heard journal
 }
+
+// schema is what every database here begins with.
+var schema = dbtest.Laid(jobtest.Migrate)
 
 func open(t *testing.T, d *db.DB) *house {
 	t.Helper()
@@ -65,6 +69,7 @@ func sqlite(t *testing.T, path string) *db.DB {
 func inBubble(t *testing.T, f func(t *testing.T, h *house)) {
 	t.Helper()
 	path := filepath.Join(dbtest.Dir(t), "f.db")
+	schema.Put(t, path)
 	synctest.Test(t, func(t *testing.T) {
 		d := sqlite(t, path)
 		h := open(t, d)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -92,41 +90,13 @@ func (a ask) TicketsAbout(_ context.Context, subject string) ([]ops.Ticket, erro
 	return a.tickets[subject], nil
 }
 
-// migrated is an empty database, made once: each world gets a copy. It is made
-// outside of bubbles.
-var migrated = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "fettle-notify-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "fettle.db")
-	d, err := db.OpenSQLite(context.Background(), path)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(store.Migrate(context.Background(), d), d.Close()); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
 
 func newWorld(t *testing.T, routes ...notify.Route) *world {
 	t.Helper()
-	empty, err := migrated()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dbtest.Dir(t), "fettle.db")
-	if err := os.WriteFile(path, empty, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d, err := db.OpenSQLite(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	w := &world{t: t, db: d, store: store.New(d, time.Now)}
-	t.Cleanup(func() { _ = d.Close() })
 	w.options = notify.Options{
 		DB: d, Journal: w.store, Ask: ask{}, Routes: routes, PublicURL: "https://fettle.example", Clock: time.Now, Log: slog.New(slog.DiscardHandler), TicketWait: -1,
 	}
@@ -202,9 +172,6 @@ func (w *world) opened(n int64, severity ops.Severity) {
 
 func play(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
-	if _, err := migrated(); err != nil {
-		t.Fatal(err)
-	}
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 

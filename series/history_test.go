@@ -26,16 +26,12 @@ type world struct {
 	now   time.Time
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	d, err := db.OpenSQLite(context.Background(), filepath.Join(dbtest.Dir(t), "fettle.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(context.Background(), d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	w := &world{t: t, db: d, now: start}
 	w.store = store.New(d, func() time.Time { return w.now })
 	w.restart()
@@ -161,14 +157,7 @@ func TestRetainDropsOnlyWhatIsPastItsTime(t *testing.T) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	d, err := db.OpenSQLite(context.Background(), filepath.Join(b.TempDir(), "fettle.db"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer d.Close()
-	if err := store.Migrate(context.Background(), d); err != nil {
-		b.Fatal(err)
-	}
+	d := schema.OpenAt(b, filepath.Join(b.TempDir(), "fettle.db"))
 	h := series.Open(store.New(d, time.Now), d, time.Now, series.Retention{})
 	at := start
 	b.ReportAllocs()

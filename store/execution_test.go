@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -22,16 +21,12 @@ type journal struct {
 	now time.Time
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 func newJournal(t *testing.T) *journal {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), filepath.Join(dbtest.Dir(t), "f.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	j := &journal{t: t, db: d, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	j.Store = store.New(d, func() time.Time { return j.now })
 	return j

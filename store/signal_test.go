@@ -16,14 +16,7 @@ import (
 
 func openSignals(t *testing.T, path string, now func() time.Time) (*db.DB, *store.Store) {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.OpenAt(t, path)
 	return d, store.New(d, now)
 }
 

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
+	"github.com/fettleops/fettle/job/jobtest"
 )
 
 const (
@@ -56,6 +58,9 @@ func Throughout(from, to time.Duration, wants ...Act) Event {
 	return Event{from: from, to: to, acts: wants, always: true}
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(jobtest.Migrate)
+
 // Play plays a story; among the long tests once more with the server stopped
 // and started again on its data directory after each thing that happens, which
 // must not change anything. Stories share nothing and wait for the disk, so that
@@ -74,6 +79,7 @@ func Play(t *testing.T, s Story) {
 				peer.Long(t)
 			}
 			dir := dbtest.Dir(t)
+			schema.Put(t, filepath.Join(dir, "fettle.db"))
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t, dir, s)
 				defer h.close()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
+	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 	"github.com/fettleops/fettle/ticket"
@@ -92,18 +92,14 @@ type setup struct {
 
 var both = []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}, {Platform: "desk", Kind: ops.TicketEvent}}
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(jobtest.Migrate)
+
 // open builds a house. It must be called inside a synctest bubble.
 func open(t *testing.T, s setup) *house {
 	t.Helper()
 	ctx := context.Background()
-	d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(ctx, d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	st := store.New(d, time.Now)
 	h := &house{
 		T: t, db: d, store: st, incidents: map[string]ops.Incident{}, changes: map[string]ops.Change{}, plans: map[string][]ops.Plan{}, members: map[string][]ops.Member{},
@@ -148,6 +144,7 @@ func open(t *testing.T, s setup) *house {
 	if s.routes == nil {
 		s.routes = both
 	}
+	var err error
 	h.room, err = ticket.New(ticket.Options{
 		Installation: "test", PublicURL: "http://fettle.test", Clock: time.Now, Log: slog.New(slog.DiscardHandler), DB: d, Store: glance{st, h},
 		Cursors: st.Records("ticket"), Ask: h, Artefacts: h, Jobs: h, Routes: s.routes, Groups: map[string]string{"cloud": "Cloud operations"},

@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/connectortest"
 	"github.com/fettleops/fettle/connector/desk"
-	"github.com/fettleops/fettle/internal/db"
-	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -24,14 +21,7 @@ import (
 func TestOnTheRealQueue(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(ctx, d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	st := store.New(d, time.Now)
 	log := slog.New(slog.DiscardHandler)
 	q, err := job.Open(ctx, d, st, job.Options{Clock: time.Now, Logger: log})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +101,9 @@ type scene struct {
 	t     *testing.T
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 // play runs a scene whose run was applied at its start, with ten minutes for
 // the cause to go away, until nothing is left to do. It returns the verdicts.
 func play(t *testing.T, edit func(s *scene)) []ops.Verdict {
@@ -109,14 +111,8 @@ func play(t *testing.T, edit func(s *scene)) []ops.Verdict {
 	var verdicts []ops.Verdict
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
-		d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = d.Close() }()
-		if err := store.Migrate(ctx, d); err != nil {
-			t.Fatal(err)
-		}
+		d := schema.Open(t)
+		defer d.Close()
 		start := time.Now().UTC()
 		st := store.New(d, time.Now)
 		s := &scene{t: t, db: d, store: st, queue: jobtest.New(d, st), start: start, world: &world{
@@ -136,7 +132,7 @@ func play(t *testing.T, edit func(s *scene)) []ops.Verdict {
 		})
 		room.Register(s.queue)
 		s.tell(ops.RunAppliedBody{Run: run, Change: s.change})
-		err = s.queue.Run(ctx, time.Hour, func() bool {
+		err := s.queue.Run(ctx, time.Hour, func() bool {
 			return time.Since(start) > time.Second && s.queue.Waiting() == 0
 		})
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -61,17 +60,13 @@ func rules() recommend.Config {
 	}
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, ctx: context.Background(), now: at("2026-11-21T10:00:00Z"), config: rules()}
-	d, err := db.OpenSQLite(h.ctx, filepath.Join(dbtest.Dir(t), "f.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(h.ctx, d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.Open(t)
 	h.db, h.store = d, store.New(d, func() time.Time { return h.now })
 	h.restart()
 	return h

@@ -16,6 +16,7 @@ import (
 	"github.com/fettleops/fettle/execute"
 	"github.com/fettleops/fettle/execute/command"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/failpoint"
 	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/ops"
@@ -46,16 +47,13 @@ func (h *house) Plan(context.Context, string) (ops.Plan, error)     { return h.k
 
 func (h *house) ExecutionStopped(context.Context) (string, bool, error) { return "", false, nil }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 func openHouse(t *testing.T, dir, holder string) *house {
 	t.Helper()
 	ctx := t.Context()
-	d, err := db.OpenSQLite(ctx, filepath.Join(dir, "fettle.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Migrate(ctx, d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.OpenAt(t, filepath.Join(dir, "fettle.db"))
 	s := store.New(d, time.Now)
 	h := &house{t: t, db: d, store: s, queue: jobtest.New(d, s)}
 	cfg := command.Config{Allow: []command.Rule{{Name: "restart", Command: filepath.Join(dir, "restart")}}}
@@ -64,6 +62,7 @@ func openHouse(t *testing.T, dir, holder string) *house {
 	}
 	same := func(s string) string { return s }
 	quiet := slog.New(slog.DiscardHandler)
+	var err error
 	h.exec, err = command.Open(ctx, cfg, execute.Env{Name: "local", Host: "here", Dir: dir, Marks: s.ExecutionMarks("local"), Redact: same, Clock: time.Now, Log: quiet})
 	if err != nil {
 		t.Fatal(err)

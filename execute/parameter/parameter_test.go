@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"github.com/fettleops/fettle/execute/parameter/parametertest"
 	"github.com/fettleops/fettle/internal/awsx"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
-	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/internal/record"
@@ -50,14 +48,7 @@ func TestEmbedded(t *testing.T) {
 }
 
 func TestEmbeddedInTheDatabase(t *testing.T) {
-	d, err := db.OpenSQLite(t.Context(), filepath.Join(dbtest.Dir(t), "fettle.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
+	d := dbtest.Laid(store.Migrate).Open(t)
 	parametertest.Run(t, "/fettle", parameter.NewRecords(store.New(d, time.Now).Records("parameter"), time.Now))
 }
 

@@ -134,6 +134,9 @@ func Open(t testing.TB, s Setup) *House {
 	return h
 }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(store.Migrate)
+
 // TryOpen is Open for a set-up whose door may refuse to open.
 func TryOpen(t testing.TB, s Setup) (*House, error) {
 	t.Helper()
@@ -143,14 +146,7 @@ func TryOpen(t testing.TB, s Setup) (*House, error) {
 	if s.Path == "" {
 		s.Path = filepath.Join(dbtest.Dir(t), "fettle.db")
 	}
-	d, err := db.OpenSQLite(t.Context(), s.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	if err := store.Migrate(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
+	d := schema.OpenAt(t, s.Path)
 	h := &House{DB: d, Store: store.New(d, s.Clock), Registry: prometheus.NewRegistry(), path: s.Path, samples: s.Samples}
 	h.log = &breakable{h.Store, h}
 	metrics, err := intake.NewMetrics(h.Registry)

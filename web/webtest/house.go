@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/job"
+	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/notify"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
@@ -118,19 +118,15 @@ type pulse struct{}
 
 func (pulse) Pulse(context.Context) (samples, alerts int64, err error) { return 41_180, 12, nil }
 
+// schema is what every database here begins with.
+var schema = dbtest.Laid(jobtest.Migrate)
+
 // Empty returns a house with people and nothing that happened.
 func Empty(t testing.TB) *House {
 	t.Helper()
 	ctx := context.Background()
 	h := &House{t: t, now: start, watch: &watch{}, Tokens: map[string]string{}, People: map[string]ops.Principal{}}
-	var err error
-	if h.DB, err = db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "fettle.db")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = h.DB.Close() })
-	if err := store.Migrate(ctx, h.DB); err != nil {
-		t.Fatal(err)
-	}
+	h.DB = schema.Open(t)
 	log := slog.New(slog.DiscardHandler)
 	h.Store = store.New(h.DB, h.Now)
 	queue, err := job.Open(ctx, h.DB, h.Store, job.Options{Clock: h.Now, Logger: log})
