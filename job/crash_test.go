@@ -17,6 +17,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/failpoint"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(peer.Waiting(m))
 }
 
 // flood writes facts with their commands as fast as it can while the queue
@@ -102,6 +103,7 @@ func flood(path, round string) error {
 // random and at the commits of the queue, and then counts. The quick run kills it
 // less often at random.
 func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f.db")
 	d := sqlite(t, path)
 	open(t, d)

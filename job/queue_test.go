@@ -144,6 +144,7 @@ func stopped(reason string) ops.Fact {
 }
 
 func TestCommandIsCarriedOutOnce(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.queue.Handle("Greet", func(_ context.Context, c ops.Command) error {
 			h.heard.note("%s %s %s %s", c.Kind, c.Subject, c.Body, c.Cause)
@@ -164,6 +165,7 @@ func TestCommandIsCarriedOutOnce(t *testing.T) {
 }
 
 func TestRolledBackCommandNeverExisted(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.queue.Handle("Greet", func(context.Context, ops.Command) error { h.heard.note("greeted"); return nil })
 		h.start()
@@ -186,6 +188,7 @@ func TestRolledBackCommandNeverExisted(t *testing.T) {
 }
 
 func TestClassOfErrorDecides(t *testing.T) {
+	t.Parallel()
 	f := func(name string, err error, wantState string, wantCalls int, within time.Duration) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
@@ -221,6 +224,7 @@ func TestClassOfErrorDecides(t *testing.T) {
 }
 
 func TestErrorIsKeptWithoutCredentials(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.queue.Handle("Try", func(context.Context, ops.Command) error {
 			return fmt.Errorf("GET https://ada:hunter22@peer/x?token=abc: Bearer eyJhbGciOiJIUzI1NiJ9 \x00\xff %s: %w", strings.Repeat("ü", 9000), ops.ErrInvalid)
@@ -241,6 +245,7 @@ func TestErrorIsKeptWithoutCredentials(t *testing.T) {
 }
 
 func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.queue.Handle("Try", func(context.Context, ops.Command) error { h.heard.note("call"); return ops.ErrUnavailable })
 		h.start()
@@ -266,6 +271,7 @@ func TestRetryPausesGrowToFiveMinutes(t *testing.T) {
 }
 
 func TestSnoozeIsNoFailure(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.queue.Handle("Poll", func(context.Context, ops.Command) error {
 			if h.heard.note("poll") < 50 {
@@ -283,6 +289,7 @@ func TestSnoozeIsNoFailure(t *testing.T) {
 }
 
 func TestCommandWaitsForItsTime(t *testing.T) {
+	t.Parallel()
 	for _, wait := range []time.Duration{300 * time.Millisecond, 3 * time.Second, 9 * time.Second, 17 * time.Second, 2 * time.Minute} {
 		t.Run(wait.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, h *house) {
@@ -306,6 +313,7 @@ func TestCommandWaitsForItsTime(t *testing.T) {
 }
 
 func TestUnknownCommandWaitsForAHandler(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.start()
 		h.enqueue(ops.NewCommand("OfNextVersion", "x", nil))
@@ -354,6 +362,7 @@ func TestStopQueuesAgainWhatItCancelled(t *testing.T) {
 }
 
 func TestJobsOfADeadProcessAreFreedAtStart(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.queue.Handle("Greet", func(context.Context, ops.Command) error { h.heard.note("greeted"); return nil })
 		h.enqueue(ops.NewCommand("Greet", "x", nil))
@@ -370,6 +379,7 @@ func TestJobsOfADeadProcessAreFreedAtStart(t *testing.T) {
 }
 
 func TestFactsAreHeardOncePerRoomInOrder(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		listen := func(room string) {
 			h.queue.Hear(room, ops.ExecutionStopped, func(_ context.Context, tx db.Tx, f ops.Fact) error {
@@ -398,6 +408,7 @@ func TestFactsAreHeardOncePerRoomInOrder(t *testing.T) {
 }
 
 func TestPoisonFactHoldsUpItsRoomOnly(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		var failing, sound journal
 		var cured atomic.Bool
@@ -432,6 +443,7 @@ func TestPoisonFactHoldsUpItsRoomOnly(t *testing.T) {
 }
 
 func TestCursorPassesFactsThatConcernNobody(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		h.queue.Hear("ticket", ops.ExecutionStopped, func(context.Context, db.Tx, ops.Fact) error { return nil })
 		h.start()
@@ -448,6 +460,7 @@ func TestCursorPassesFactsThatConcernNobody(t *testing.T) {
 }
 
 func TestEveryRunsAboutEveryInterval(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		var slow, broken journal
 		h.queue.Every("tick", 10*time.Second, func(context.Context) error { h.heard.note("tick"); return nil })
@@ -475,6 +488,7 @@ func TestEveryRunsAboutEveryInterval(t *testing.T) {
 }
 
 func TestDailyWorkCutShortIsNotLeftForTomorrow(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
 		next := func() time.Duration {
 			t.Helper()
@@ -500,6 +514,7 @@ func TestDailyWorkCutShortIsNotLeftForTomorrow(t *testing.T) {
 }
 
 func TestRegistrationDefectsPanic(t *testing.T) {
+	t.Parallel()
 	f := func(name string, register func(h *house)) {
 		t.Helper()
 		inBubble(t, func(t *testing.T, h *house) {

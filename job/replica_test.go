@@ -81,6 +81,7 @@ func tables(t *testing.T, d *db.DB) {
 // heard once per room (a second time breaks the primary key and so the order),
 // every command is carried out, periodic work is not doubled.
 func TestReplicasShareTheWork(t *testing.T) {
+	t.Parallel()
 	url := peer.Postgres(t)
 	const facts = 150
 	var calls, ticks atomic.Int64
@@ -124,6 +125,7 @@ func TestReplicasShareTheWork(t *testing.T) {
 }
 
 func TestReplicasMigrateTogether(t *testing.T) {
+	t.Parallel()
 	url := peer.Postgres(t)
 	d, err := db.OpenPostgres(t.Context(), url)
 	must(t, err)

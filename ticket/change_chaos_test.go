@@ -17,6 +17,7 @@ import (
 // was told once, none looks as if it was about a plan the person was not asked
 // about, and the ticket shows the plan that waits, or the end.
 func TestWhateverHappensToChanges(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(1); seed < 9; seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			virtual(t, func(t *testing.T) { whateverChanges(t, rand.New(rand.NewPCG(seed, 2))) })
@@ -208,6 +209,7 @@ func personDecides(h *house, ref string, r *rand.Rand, truth map[string]decided)
 // The answer of a request is lost, or late, and what it did is read before: it
 // is no edit, and taking it back would take back what people decided meanwhile.
 func TestRequestSeenBeforeItsAnswer(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})

@@ -133,6 +133,7 @@ var changesToSnow = []ticket.Route{{Platform: "snow", Kind: ops.TicketChangeRequ
 // The report of the analysis is on the ticket with the plan; one that is kept no
 // longer holds up nothing.
 func TestReportOfTheAnalysisIsAttached(t *testing.T) {
+	t.Parallel()
 	f := func(digest string, want ...string) {
 		t.Helper()
 		virtual(t, func(t *testing.T) {
@@ -154,6 +155,7 @@ func TestReportOfTheAnalysisIsAttached(t *testing.T) {
 }
 
 func TestChangeGoesAround(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})
@@ -244,6 +246,7 @@ func TestChangeGoesAround(t *testing.T) {
 
 // Each way a change can end ends its ticket, with the reason.
 func TestChangeEnds(t *testing.T) {
+	t.Parallel()
 	for _, outcome := range []ops.Outcome{ops.Denied, ops.Withdrawn, ops.Expired, ops.Superseded, ops.MissedWindow, ops.Successful, ops.SuccessfulWithIssues, ops.Unsuccessful} {
 		virtual(t, func(t *testing.T) {
 			h := open(t, setup{routes: changesToSnow})
@@ -270,6 +273,7 @@ func TestChangeEnds(t *testing.T) {
 // The plan changes while the platform is out of reach, and a person approves
 // what still stands there: the decision is told with the plan it was about.
 func TestPlanChangesBetweenDisplayAndApprove(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})
@@ -312,6 +316,7 @@ func TestPlanChangesBetweenDisplayAndApprove(t *testing.T) {
 // tasks end before their request does, and an old request for approval is
 // withdrawn before a new plan stands there.
 func TestNothingOvertakesWhatComesBeforeIt(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		f := func(heard func(h *house, id string), want ...string) {
 			t.Helper()
@@ -339,6 +344,7 @@ func TestNothingOvertakesWhatComesBeforeIt(t *testing.T) {
 }
 
 func TestChangeDenied(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})
@@ -354,6 +360,7 @@ func TestChangeDenied(t *testing.T) {
 }
 
 func TestChangeCancelledByAPerson(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})
@@ -383,6 +390,7 @@ func TestChangeCancelledByAPerson(t *testing.T) {
 // A window comes from the change's own ticket, or from a work order that is
 // opened when the change is approved and has none.
 func TestWindowOffered(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: append(slices.Clone(changesToSnow), ticket.Route{Platform: "desk", Kind: ops.TicketWorkOrder})})
 		c := h.raise(ops.Change{})
@@ -446,6 +454,7 @@ func TestWindowOffered(t *testing.T) {
 // A note or an edit of ours that goes out between a person's edit and our next
 // look must not make the edit ours: who gave the window decides whether it counts.
 func TestWindowIsGivenBesideOurOwnWrites(t *testing.T) {
+	t.Parallel()
 	f := func(name string, ours func(h *house, c ops.Change)) {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T) {
@@ -484,6 +493,7 @@ func TestWindowIsGivenBesideOurOwnWrites(t *testing.T) {
 // A standard change of an incident is told there, and has a ticket of its own
 // only where a route asks for one. Nobody is asked to approve it.
 func TestStandardChange(t *testing.T) {
+	t.Parallel()
 	f := func(tickets int, routes ...ticket.Route) {
 		t.Helper()
 		virtual(t, func(t *testing.T) {
@@ -520,6 +530,7 @@ func TestStandardChange(t *testing.T) {
 // A window that is always open plans nothing: there is no date for that, and
 // Request Tracker refuses the epoch.
 func TestAlwaysOpenWindowPlansNoTime(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})

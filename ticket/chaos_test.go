@@ -18,6 +18,7 @@ import (
 // one ticket per incident and platform, it shows what is wanted, every note is
 // there once and in order, and nothing of ours was taken for a person's edit.
 func TestWhateverHappens(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(97); seed < 105; seed++ { // 101 once lost the resolve note of a reopened ticket
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			virtual(t, func(t *testing.T) { whatever(t, rand.New(rand.NewPCG(seed, 1))) })

@@ -36,6 +36,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestDescription(t *testing.T) {
+	t.Parallel()
 	f := func(name string, prepare func(h *house, i *ops.Incident)) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {

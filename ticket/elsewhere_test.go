@@ -17,6 +17,7 @@ import (
 // once that the change goes on, and once that it has ended. It follows when
 // they approve after all.
 func TestApprovedElsewhere(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h, sim := serviceNow(t)
 		c := h.raise(ops.Change{})
@@ -61,6 +62,7 @@ func TestApprovedElsewhere(t *testing.T) {
 
 // A request that follows its change has nothing to explain.
 func TestApprovedThere(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h, sim := serviceNow(t)
 		c := h.raise(ops.Change{})
@@ -79,6 +81,7 @@ func TestApprovedThere(t *testing.T) {
 // Where a change must be approved it has a request, also where no route would
 // open one: or nobody could ever approve it.
 func TestRequestWhereItMustBeApproved(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: []ticket.Route{{Platform: "snow", Kind: ops.TicketChangeRequest, Match: "standard"}}})
 		c := h.raise(ops.Change{})

@@ -19,6 +19,7 @@ import (
 // On the real queue, with every kind of lost answer on the way, each incident
 // ends with one ticket that shows what the incident is.
 func TestOnTheRealQueue(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	d := schema.Open(t)

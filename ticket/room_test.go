@@ -36,6 +36,7 @@ func TestKey(t *testing.T) {
 }
 
 func TestIncidentGoesAround(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -101,6 +102,7 @@ func TestIncidentGoesAround(t *testing.T) {
 
 // Nothing is written when nothing changed, however often it is looked at.
 func TestNothingWrittenWhenNothingChanged(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -123,6 +125,7 @@ func TestNothingWrittenWhenNothingChanged(t *testing.T) {
 }
 
 func TestPersonsEditFlowsOn(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -172,6 +175,7 @@ func TestPersonsEditFlowsOn(t *testing.T) {
 }
 
 func TestUnmappedUserIsShown(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -204,6 +208,7 @@ func TestUnmappedUserIsShown(t *testing.T) {
 }
 
 func TestConflict(t *testing.T) {
+	t.Parallel()
 	f := func(policy ticket.Conflict, want ops.Severity, sync ops.SyncState) {
 		t.Helper()
 		t.Run(string(policy), func(t *testing.T) {
@@ -247,6 +252,7 @@ func TestConflict(t *testing.T) {
 }
 
 func TestOutageDrains(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		first := h.incident(ops.High)
@@ -308,6 +314,7 @@ func TestOutageDrains(t *testing.T) {
 }
 
 func TestThrottledWaitsAsAsked(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		h.snow.Next("create", connectortest.Fault{Err: connectortest.Throttled(45 * time.Second)})
@@ -371,6 +378,7 @@ func lostAnswers(t *testing.T, lost connectortest.Fault, updates, sent int) {
 // A platform without an idempotent create is not asked again before a ticket
 // whose answer was lost must be visible.
 func TestLostCreateSettles(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{careless: 20 * time.Second})
 		h.snow.Next("create", connectortest.Fault{Err: connectortest.Unknown(), After: true})
@@ -397,6 +405,7 @@ func TestLostCreateSettles(t *testing.T) {
 
 // What slips through all the same is merged, and it is said.
 func TestAuditMergesDuplicates(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{careless: 20 * time.Second})
 		i := h.incident(ops.High)
@@ -435,6 +444,7 @@ func TestAuditMergesDuplicates(t *testing.T) {
 }
 
 func TestRefusedTicketSaysWhyAndRecovers(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -460,6 +470,7 @@ func TestRefusedTicketSaysWhyAndRecovers(t *testing.T) {
 
 // Wrong credentials are told once and tried again without anybody asking.
 func TestDeniedRecovers(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		h.snow.Break(fmt.Errorf("answered 401: %w", ops.ErrDenied))
@@ -481,6 +492,7 @@ func TestDeniedRecovers(t *testing.T) {
 }
 
 func TestDeletedTicketIsNotOpenedAgain(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -498,6 +510,7 @@ func TestDeletedTicketIsNotOpenedAgain(t *testing.T) {
 }
 
 func TestPlatformsSayHowTheyAre(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		h.snow.Break(connectortest.Unavailable())
@@ -515,6 +528,7 @@ func TestPlatformsSayHowTheyAre(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: []ticket.Route{
 			{Match: "critical", Platform: "snow", Kind: ops.TicketIncident}, {Match: "high", Platform: "snow", Kind: ops.TicketAlert},
@@ -548,6 +562,7 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestChangeStepsBecomeNotes(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -593,6 +608,7 @@ func TestChangeStepsBecomeNotes(t *testing.T) {
 // A muted incident has no ticket until the muting ends, and none at all when
 // it was resolved by then.
 func TestMutedHasNoTicket(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		f := func(id string, i ops.Incident, body ops.FactBody, tickets int) {
@@ -629,6 +645,7 @@ func TestMutedHasNoTicket(t *testing.T) {
 }
 
 func TestMutedAndComments(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{})
 		i := h.incident(ops.High)
@@ -656,6 +673,7 @@ func TestMutedAndComments(t *testing.T) {
 // The queue bounds how long a command may take, and its pause after a failure
 // doubles up to minutes. A platform that is slow must not cost that.
 func TestACommandOutOfTimeComesBackSoon(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}}})
 		i := h.incident(ops.High)
@@ -675,6 +693,7 @@ func TestACommandOutOfTimeComesBackSoon(t *testing.T) {
 // A process that dies between its last look and the end of its command leaves
 // that command to its successor, which may have queued another one meanwhile.
 func TestTwoCommandsOfOneTicketSendANoteOnce(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: []ticket.Route{{Platform: "snow", Kind: ops.TicketIncident}}})
 		i := h.incident(ops.High)

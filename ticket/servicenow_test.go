@@ -79,6 +79,7 @@ func ofSnow(h *house, id string) string {
 }
 
 func TestChangeOnServiceNow(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h, sim := serviceNow(t)
 		c := h.raise(ops.Change{})
@@ -162,6 +163,7 @@ func TestChangeOnServiceNow(t *testing.T) {
 // ServiceNow counts seconds: a decision in the second in which the plan was
 // written may have been about the plan before, and does not look younger.
 func TestDecisionInTheSecondOfThePlanOnServiceNow(t *testing.T) {
+	t.Parallel()
 	f := func(wait time.Duration, counts bool) {
 		t.Helper()
 		virtual(t, func(t *testing.T) {
@@ -188,6 +190,7 @@ func TestDecisionInTheSecondOfThePlanOnServiceNow(t *testing.T) {
 }
 
 func TestChangeStoppedOnServiceNow(t *testing.T) {
+	t.Parallel()
 	f := func(name string, stop func(t *testing.T, sim *simulator.Server, id string), check func(h *house, c ops.Change)) {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T) {

@@ -92,6 +92,7 @@ func (h *house) inWindow(id string) ops.Occurrence {
 }
 
 func TestTasksFollowTheRun(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		h.steps = 1
@@ -160,6 +161,7 @@ func TestTasksFollowTheRun(t *testing.T) {
 
 // How a run can end, and what its tasks say then.
 func TestTasksOfARunThatFails(t *testing.T) {
+	t.Parallel()
 	f := func(name string, do func(h *house, id string), states ...ops.TaskState) {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T) {
@@ -213,6 +215,7 @@ func TestTasksOfARunThatFails(t *testing.T) {
 }
 
 func TestTasksOfARevision(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})
@@ -249,6 +252,7 @@ func TestTasksOfARevision(t *testing.T) {
 
 // Every way a change can end before its run ends its tasks.
 func TestTasksEndWithTheirChange(t *testing.T) {
+	t.Parallel()
 	for _, outcome := range []ops.Outcome{ops.Denied, ops.Withdrawn, ops.Expired, ops.Superseded, ops.MissedWindow} {
 		virtual(t, func(t *testing.T) {
 			h := open(t, setup{routes: changesToSnow})
@@ -272,6 +276,7 @@ func TestTasksEndWithTheirChange(t *testing.T) {
 // The answer of a task is lost, or the process dies before it kept it: the same
 // task is looked for and none is made a second time.
 func TestLostAnswerMakesNoSecondTask(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h, sim := serviceNow(t)
 		h.steps = 2
@@ -317,6 +322,7 @@ func TestLostAnswerMakesNoSecondTask(t *testing.T) {
 // On a strict instance: it closes no change request with open tasks, takes none
 // outside its change, and lets nobody edit them after its end.
 func TestTasksOnServiceNow(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h, sim := serviceNow(t)
 		c := h.raise(ops.Change{})
@@ -376,6 +382,7 @@ func TestTasksOnServiceNow(t *testing.T) {
 
 // A task the platform does not take holds up nothing, and people are told.
 func TestTaskThatIsRefused(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})
@@ -400,6 +407,7 @@ func TestTaskThatIsRefused(t *testing.T) {
 }
 
 func TestPlanOfManySteps(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		h.steps = 49
@@ -421,6 +429,7 @@ func TestPlanOfManySteps(t *testing.T) {
 
 // Whoever opens a ticket for the change later gets its tasks as well.
 func TestTasksOfALateTicket(t *testing.T) {
+	t.Parallel()
 	virtual(t, func(t *testing.T) {
 		h := open(t, setup{routes: changesToSnow})
 		c := h.raise(ops.Change{})

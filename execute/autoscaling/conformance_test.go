@@ -1,10 +1,13 @@
 package autoscaling_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 
 	"github.com/fettleops/fettle/execute/autoscaling"
 	"github.com/fettleops/fettle/execute/autoscaling/autoscalingtest"
@@ -36,6 +39,8 @@ func world(a *autoscalingtest.Account) *autoscalingtest.Group {
 func config(url, extra string) string {
 	return "region: eu-central-1\nendpoint: " + url + "\ngroups: [web, old, no*]\npoll: 10ms\n" + extra
 }
+
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestConformance(t *testing.T) {
 	awsxtest.Credentials(t)

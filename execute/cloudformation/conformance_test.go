@@ -2,10 +2,13 @@ package cloudformation_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 
 	"github.com/fettleops/fettle/execute/cloudformation"
 	"github.com/fettleops/fettle/execute/cloudformation/cloudformationtest"
@@ -45,6 +48,8 @@ func world(t *testing.T, a *cloudformationtest.Account, body string) *cloudforma
 	s.Takes = 20 * time.Millisecond
 	return s
 }
+
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestConformance(t *testing.T) {
 	awsxtest.Credentials(t)

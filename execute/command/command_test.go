@@ -101,6 +101,8 @@ func harness(host string, crashes ...string) executetest.Harness {
 	}
 }
 
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
+
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	executetest.Run(t, command.Driver, harness("", "execute.command.start.before", "execute.command.start.after"))

@@ -281,6 +281,7 @@ func (h heard) Write(p []byte) (int, error) {
 // Two installations on one machine, a copy beside its original, may run under
 // the same token. Ending one of the runs leaves the other alone.
 func TestARunOfAnotherInstallationIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	its := newBench(t, `echo begun; until [ -e "$D/go" ]; do sleep 0.02; done; echo x >> "$D/ran"`, "")
 	ours := newBench(t, "echo begun; sleep 60", "")
 	begun, done := make(chan struct{}), make(chan error, 1)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -163,51 +164,62 @@ func TestKilledAnywhereRunsOnce(t *testing.T) {
 		"commit.before:store.(*ExecutionMarks).Mark", "commit.after:store.(*ExecutionMarks).Mark",
 		"commit.before:store.(*ExecutionMarks).Note", "commit.after:store.(*ExecutionMarks).Note",
 	}
-	unknowns := 0
-	for _, point := range points {
-		dir := t.TempDir()
-		script := "#!/bin/sh\necho x >> '" + dir + "/runs'\n"
-		if err := os.WriteFile(filepath.Join(dir, "restart"), []byte(script), 0o700); err != nil {
-			t.Fatal(err)
+	var unknowns atomic.Int64
+	t.Run("at", func(t *testing.T) {
+		for _, point := range points {
+			t.Run(point, func(t *testing.T) {
+				t.Parallel()
+				if killedAt(t, point) {
+					unknowns.Add(1)
+				}
+			})
 		}
-		approve(t, dir)
-
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledAnywhereRunsOnce$", "-test.timeout=1m")
-		cmd.Env = append(os.Environ(), crashDir+"="+dir, failpoint.Env+"="+point)
-		out, err := cmd.CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Errorf("%s was not reached: %v\n%s", point, err, out)
-			continue
-		}
-
-		h := openHouse(t, dir, "second")
-		h.work(dir)
-		runs, err := os.ReadFile(filepath.Join(dir, "runs"))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-		n := strings.Count(string(runs), "x")
-		applied, failed := h.told()
-		switch {
-		case n > 1:
-			t.Errorf("%s: it ran %d times", point, n)
-		case applied+len(failed) != 1:
-			t.Errorf("%s: %d times applied and %d times failed were told", point, applied, len(failed))
-		case applied == 1 && n != 1:
-			t.Errorf("%s: told as applied, ran %d times", point, n)
-		case applied == 0:
-			if !failed[0].Unknown {
-				t.Errorf("%s: told as failed: %s", point, failed[0].Error)
-			}
-			unknowns++
-		}
-		h.close()
-	}
+	})
 	// Only between a mark and the note of the end can an outcome be lost.
-	if unknowns == 0 || unknowns > 6 {
-		t.Errorf("%d of %d crashes left the outcome unknown", unknowns, len(points))
+	if n := unknowns.Load(); n == 0 || n > 6 {
+		t.Errorf("%d of %d crashes left the outcome unknown", n, len(points))
 	}
+}
+
+// killedAt has a run killed at a failpoint and taken over, and reports whether
+// its outcome is unknown.
+func killedAt(t *testing.T, point string) (unknown bool) {
+	t.Helper()
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho x >> '" + dir + "/runs'\n"
+	if err := os.WriteFile(filepath.Join(dir, "restart"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	approve(t, dir)
+
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledAnywhereRunsOnce$", "-test.timeout=1m")
+	cmd.Env = append(os.Environ(), crashDir+"="+dir, failpoint.Env+"="+point)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("not reached: %v\n%s", err, out)
+	}
+
+	h := openHouse(t, dir, "second")
+	defer h.close()
+	h.work(dir)
+	runs, err := os.ReadFile(filepath.Join(dir, "runs"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	n := strings.Count(string(runs), "x")
+	applied, failed := h.told()
+	switch {
+	case n > 1:
+		t.Errorf("it ran %d times", n)
+	case applied+len(failed) != 1:
+		t.Errorf("%d times applied and %d times failed were told", applied, len(failed))
+	case applied == 1 && n != 1:
+		t.Errorf("told as applied, ran %d times", n)
+	case applied == 0 && !failed[0].Unknown:
+		t.Errorf("told as failed: %s", failed[0].Error)
+	}
+	return applied == 0
 }
 
 // A command that outlives its server is waited for, and then told as unknown.
@@ -215,6 +227,7 @@ func TestOrphanIsWaitedFor(t *testing.T) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		t.Skip("the child of another test")
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	script := "#!/bin/sh\necho begun\nsleep 1\necho x >> '" + dir + "/runs'\n"
 	if err := os.WriteFile(filepath.Join(dir, "restart"), []byte(script), 0o700); err != nil {

@@ -6,12 +6,16 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/fettleops/fettle/internal/peer"
+
 	"github.com/fettleops/fettle/execute/dryrun"
 	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/ops"
 )
 
 const secret = "s3cr3t-value"
+
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestDryrun(t *testing.T) {
 	change := ops.Change{ID: "c1", Resource: "shop", Action: "restart"}

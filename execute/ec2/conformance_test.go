@@ -2,10 +2,13 @@ package ec2_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 
 	"github.com/fettleops/fettle/execute/ec2"
 	"github.com/fettleops/fettle/execute/ec2/ec2test"
@@ -30,6 +33,8 @@ func world(a *ec2test.Account) {
 func config(url, extra string) string {
 	return "region: eu-central-1\nendpoint: " + url + "\npoll: 10ms\ninstances: [i-*]\n" + extra
 }
+
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestConformance(t *testing.T) {
 	awsxtest.Credentials(t)

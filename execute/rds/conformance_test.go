@@ -1,10 +1,13 @@
 package rds_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 
 	"github.com/fettleops/fettle/execute/executetest"
 	"github.com/fettleops/fettle/execute/rds"
@@ -27,6 +30,8 @@ func world(a *rdstest.Account) {
 func config(url, extra string) string {
 	return "region: eu-central-1\nendpoint: " + url + "\npoll: 10ms\ndatabases: [shop]\n" + extra
 }
+
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestConformance(t *testing.T) {
 	awsxtest.Credentials(t)

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fettleops/fettle/internal/peer"
 
 	"github.com/goccy/go-yaml"
 
@@ -56,6 +59,8 @@ func world(a *ssmtest.Account) {
 func config(url, extra string) string {
 	return "region: eu-central-1\nendpoint: " + url + "\npoll: 10ms\n" + extra + rules
 }
+
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestConformance(t *testing.T) {
 	awsxtest.Credentials(t)

@@ -89,6 +89,8 @@ func lines(t *testing.T, path string) []string {
 	return strings.Fields(string(b))
 }
 
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
+
 func TestTerraform(t *testing.T) {
 	peer.Long(t)
 	peer.Terraform(t)

@@ -11,10 +11,12 @@
 package peer
 
 import (
+	"flag"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +30,17 @@ func Long(t testing.TB) {
 	if os.Getenv("FETTLE_LONG") != "1" {
 		t.Skip("long test: set FETTLE_LONG=1 to run it")
 	}
+}
+
+// Waiting runs the tests of a package, eight parallel ones beside each other
+// unless -parallel says otherwise. It is meant for the TestMain of packages whose
+// tests mostly wait: for a tool, a server or a clock.
+func Waiting(m *testing.M) int {
+	// Go's own flag, registered before TestMain and not parsed yet.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
+	return m.Run()
 }
 
 // missing ends a test whose peer is not installed.
