@@ -177,6 +177,9 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.Store = store.New(a.DB, a.Clock)
+	if err := a.Store.FreeLeases(ctx); err != nil {
+		return err
+	}
 	key, err := a.dataKey(ctx)
 	if err != nil {
 		return err

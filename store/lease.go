@@ -14,6 +14,28 @@ import (
 // Leases returns the leases of one scope; scopes never see each other's.
 func (s *Store) Leases(scope string) lease.Table { return &leases{db: s.db, scope: scope} }
 
+// FreeLeases ends every lease, of integrations and of executions, that the last
+// process still holds, so that the next one goes on at once instead of waiting
+// for them to run out. It is meant for a start, before anything is taken: on
+// SQLite the lock on the database file proves that nobody else is alive. On
+// PostgreSQL another replica may be, and nothing is done.
+func (s *Store) FreeLeases(ctx context.Context) error {
+	if s.db.Engine() != db.SQLite {
+		return nil
+	}
+	err := s.db.Write(ctx, func(tx db.Tx) error {
+		if _, err := tx.Exec(ctx, "UPDATE execution_lease SET until_at = 0 WHERE until_at > 0"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE lease SET held_until = 0 WHERE held_until > 0")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store: free the leases of the last process: %w", err)
+	}
+	return nil
+}
+
 type leases struct {
 	db    *db.DB
 	scope string

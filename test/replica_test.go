@@ -14,6 +14,7 @@ import (
 
 	"github.com/fettleops/fettle/app"
 	"github.com/fettleops/fettle/cli"
+	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/db/dbtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
@@ -27,19 +28,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asFettle) != "" {
 		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	// Stories run beside each other: what AWS finds of its own is taken away for all.
-	for k, v := range amazon {
-		if err := os.Setenv(k, v); err != nil {
-			panic(err)
-		}
-	}
+	awsxtest.CredentialsForAll()
 	os.Exit(m.Run())
-}
-
-// amazon are credentials that mean nothing, instead of those of the machine.
-var amazon = map[string]string{
-	"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "", "AWS_REGION": "", "AWS_DEFAULT_REGION": "",
-	"AWS_PROFILE": "", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CA_BUNDLE": "",
 }
 
 // replica is a server process.

@@ -21,14 +21,10 @@ var (
 	_ connector.KindSettler    = (*platform)(nil)
 )
 
-// changeSettle is how long a create of a change request whose answer was lost
-// may still be under way: this API gives out its own keys.
-const changeSettle = time.Minute
-
 // SettleTimeOf implements connector.KindSettler.
 func (p *platform) SettleTimeOf(kind ops.TicketKind) time.Duration {
-	if kind == ops.TicketChangeRequest {
-		return changeSettle
+	if kind == ops.TicketChangeRequest && p.m.options.Changes != nil {
+		return p.m.options.Changes.settle()
 	}
 	return 0
 }

@@ -1,8 +1,10 @@
 package servicenow
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/fettleops/fettle/ops"
 )
@@ -29,9 +31,15 @@ type Changes struct {
 	// Fields are written to every new change request, by their names at the
 	// instance. Default: none.
 	Fields map[string]string `yaml:"fields"`
+	// Settle is how long a create of a change request or a task whose answer was
+	// lost may still be under way at the instance: this API gives out its own
+	// keys. Default: 1m.
+	Settle time.Duration `yaml:"settle"`
 	// Tasks says how the tasks of change requests are written. Default: see Tasks.
 	Tasks Tasks `yaml:"tasks"`
 }
+
+func (c *Changes) settle() time.Duration { return cmp.Or(c.Settle, time.Minute) }
 
 func (c *Changes) planField() string {
 	if c.PlanField == "" {
@@ -68,6 +76,9 @@ func (c *Changes) validate() []error {
 		if f.name != "" && (!namePattern.MatchString(f.name) || f.name != "justification" && slices.Contains(changeFields, f.name)) {
 			fault(f.key, "%.80q cannot hold it; name a text field of your own, such as u_plan", f.name)
 		}
+	}
+	if c.Settle < 0 {
+		fault("settle", "%s; write a duration above zero, such as 1m", c.Settle)
 	}
 	back := map[string]ops.RiskWord{}
 	risks := c.risks()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/connector/connectortest"
+	"github.com/fettleops/fettle/connector/servicenow"
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
 	"github.com/fettleops/fettle/ops"
 )
@@ -177,4 +178,23 @@ func TestRisksAreChecked(t *testing.T) {
 	i := start(t)
 	c := i.open(t, i.settings(connectortest.Values{"changes": map[string]any{"risks": map[string]any{"very_high": "0"}}}))
 	c.fails(c.Check(t.Context()), ops.ErrInvalid, "options.changes.risks", "1, 2, 3, 4")
+}
+
+// How long a create may still be under way is the instance's, and said by who
+// runs it.
+func TestSettleTimeOfAChange(t *testing.T) {
+	i := start(t)
+	f := func(changes map[string]any, want time.Duration) {
+		t.Helper()
+		c := i.open(t, i.settings(connectortest.Values{"changes": changes}))
+		if d, needed := c.SettleTime(ops.TicketChangeRequest); d != want || !needed {
+			t.Errorf("%v: %s, %t; want %s", changes, d, needed, want)
+		}
+	}
+	f(map[string]any{}, time.Minute)
+	f(map[string]any{"settle": 5 * time.Second}, 5*time.Second)
+	o := servicenow.Options{Changes: &servicenow.Changes{Settle: -time.Second}}
+	if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "changes.settle: -1s; write a duration above zero") {
+		t.Errorf("below zero: %v", err)
+	}
 }

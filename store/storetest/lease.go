@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/lease"
 	"github.com/fettleops/fettle/ops"
 )
@@ -26,6 +27,39 @@ var leaseRules = []rule{
 		why:   "two integrations may have the same shard",
 		check: scopesApart,
 	},
+	{
+		name:  "lease/free",
+		why:   "a change that a crash interrupted goes on at once where nobody else can be alive, and never while a replica may hold it",
+		check: freesOfTheDead,
+	},
+}
+
+func freesOfTheDead(t *testing.T, h *house) {
+	table, until := h.store.Leases("a"), h.clock().Add(time.Hour)
+	_, err := table.Take(h.ctx, "shard-1", "dead", h.clock(), until)
+	must(t, err)
+	take := func(holder string) (e ops.Execution, err error) {
+		err = h.db.Write(h.ctx, func(tx db.Tx) (err error) {
+			e, err = h.store.TakeExecution(h.ctx, tx, ops.Execution{ID: "apply:run-1", ChangeID: "c1", RunID: "run-1", Lease: "resource:r1", Holder: holder}, until)
+			return err
+		})
+		return e, err
+	}
+	_, err = take("dead")
+	must(t, err)
+	must(t, h.store.FreeLeases(h.ctx))
+	l, err := table.Take(h.ctx, "shard-1", "next", h.clock(), until)
+	e, busy := take("next")
+	if h.db.Engine() == db.Postgres {
+		wantClass(t, "a lease a replica may hold", err, lease.ErrHeld)
+		wantClass(t, "an execution a replica may be at", busy, ops.ErrConflict)
+		return
+	}
+	must(t, err)
+	must(t, busy)
+	if l.Owner != "next" || l.Epoch != 2 || e.Holder != "next" || e.Epoch != 2 {
+		t.Errorf("taken over: %+v, %+v", l, e)
+	}
 }
 
 func keepsLeases(t *testing.T, h *house) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/cli"
+	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/test/house"
 )
@@ -33,7 +34,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	code := m.Run()
+	awsxtest.CredentialsForAll()
+	code := peer.Waiting(m)
 	house.Remove()
 	os.Exit(code)
 }
@@ -66,6 +68,7 @@ func seed(t *testing.T) uint64 {
 
 func TestNothingIsLostOrDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	house.Binary(t)
 	s := seed(t)
 	random := rand.New(rand.NewPCG(s, 99))

@@ -72,6 +72,7 @@ func snapshots(t *testing.T, h *house.House) map[string]string {
 
 func TestATornSnapshotCostsOneModelItsMemory(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	h, f := halfway(t, house.Options{Detect: watchFleet})
 	h.Stop()
 	files := snapshots(t, h)
@@ -127,6 +128,7 @@ func TestATornSnapshotCostsOneModelItsMemory(t *testing.T) {
 
 func TestModelsThatAreDeletedBeginAnew(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	h, f := halfway(t, house.Options{Detect: watchFleet})
 	h.Stop()
 	if err := os.RemoveAll(filepath.Join(h.Dir, "models")); err != nil {
@@ -153,6 +155,7 @@ func TestModelsThatAreDeletedBeginAnew(t *testing.T) {
 
 func TestModelsThatAreDeletedUnderTheServerAreWrittenAgain(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	h, f := halfway(t, house.Options{Detect: watchFleet})
 	models := filepath.Join(h.Dir, "models")
 	for n := 0; os.RemoveAll(models) != nil; n++ { // the server may write one meanwhile
@@ -171,6 +174,7 @@ func TestModelsThatAreDeletedUnderTheServerAreWrittenAgain(t *testing.T) {
 
 func TestAFullLogMakesSendersWaitAndNothingIsLost(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	h, f := halfway(t, house.Options{Detect: watchFleet + "  log_max_bytes: 16KiB\n"})
 	got := rest(t, h, f)
 	t.Logf("%d deliveries refused", f.tally.Refused.Load())

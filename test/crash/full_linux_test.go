@@ -16,6 +16,7 @@ import (
 
 func TestAFullDiskMakesSendersWaitAndNothingIsLost(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=96m"); errors.Is(err, syscall.EPERM) {
 		t.Skip("only root may mount a disk that is small enough to fill")

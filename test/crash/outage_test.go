@@ -25,6 +25,7 @@ var outages = []struct {
 
 func TestTheQueueDrainsInOrderAfterServiceNowWasAway(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	house.Binary(t)
 	random := rand.New(rand.NewPCG(seed(t), 7))
 	h := house.New(t, house.Options{})

@@ -98,6 +98,7 @@ func matches(list []string, point string) bool {
 
 func TestNothingIsLostOrDoneTwiceWhenTheServerDiesAtAFailpoint(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	house.Binary(t)
 	excused := slices.Concat(slices.Collect(keys(unreached)), fetching, elsewhere)
 	rt := requestTracker(t)

@@ -19,12 +19,15 @@ import (
 
 	"github.com/fettleops/fettle/api"
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
+	"github.com/fettleops/fettle/internal/awsx/awsxtest"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/test/house"
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	awsxtest.CredentialsForAll()
+	code := peer.Waiting(m)
 	house.Remove()
 	os.Exit(code)
 }
@@ -73,7 +76,7 @@ func install(t *testing.T, o house.Options, executors, extra string, rewrite ...
 		"{name: Ops, time_zone: UTC,", "{name: Ops, assignment_group: Service Desk, time_zone: UTC,",
 		"executors:\n", "executors:\n  - " + strings.ReplaceAll(strings.TrimSpace(executors), "\n", "\n  - ") + "\n",
 		"expires: 3s", "expires: 10m",
-		"    sync: {every: 1s}\n", "    sync: {every: 1s}\n    options: {changes: {}}\n",
+		"    sync: {every: 1s}\n", "    sync: {every: 1s}\n    options: {changes: {settle: 2s}}\n",
 		"routes:\n", "routes:\n  - {match: 'true', platform: " + requests + ", kind: change_request, team: Ops}\n",
 	}, rewrite...)...)
 	i.House = house.New(t, o)

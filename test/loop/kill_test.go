@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/execute/cloudformation/cloudformationtest"
-	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/failpoint/points"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
@@ -45,8 +44,8 @@ const lines = 6
 // and leaves nothing behind.
 func TestTheLoopClosesThoughTheServerDiesAtEachStep(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	house.Binary(t)
-	awsxtest.Credentials(t)
 	service := cloudformationtest.Start(t)
 	var armed []string
 	for _, p := range points.All() {

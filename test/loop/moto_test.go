@@ -22,7 +22,6 @@ import (
 
 	"github.com/fettleops/fettle/execute/parameter"
 	"github.com/fettleops/fettle/internal/awsx"
-	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/test/house"
@@ -226,8 +225,8 @@ func (c *cloud) tells(s *story, event string) {
 // windows in a real Request Tracker or in ServiceNow.
 func TestTheLoopClosesInMoto(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	house.Binary(t)
-	awsxtest.Credentials(t)
 	t.Run("Request Tracker", func(t *testing.T) {
 		t.Parallel()
 		rt := peer.RequestTrackerWith(t, peer.RTConfig{InitialData: rtData, SiteConfig: rtLifecycle})

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 
 func TestAlertmanagerFiresAndResolvesThroughToResolvedTickets(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	house.Binary(t)
 	rt := peer.RequestTracker(t)
 	h := house.New(t, house.Options{RT: rt})

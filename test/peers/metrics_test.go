@@ -16,6 +16,7 @@ import (
 // Prometheus itself has, to the bit.
 func TestPrometheusWritesThroughTwoDeathsOfTheServer(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	h := house.New(t, house.Options{Checkpoint: "240h", Detect: `
   groups: [{name: node, features: node_exporter, step: 1s}]
 `})
