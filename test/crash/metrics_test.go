@@ -146,6 +146,7 @@ func undisturbed(t *testing.T, steps int) house.Findings {
 }
 
 func TestEverySampleIsScoredOnceThoughTheServerDies(t *testing.T) {
+	t.Parallel()
 	kills, each := 2, 300 // steps allowed more with each life
 	within := time.Minute // the one failpoint of the quick run is always reached
 	if os.Getenv("FETTLE_LONG") == "1" {

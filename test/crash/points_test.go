@@ -251,7 +251,7 @@ func (d *driver) live(t *testing.T, point string, n int) {
 	d.h.Start(point)
 	var wait sync.WaitGroup
 	wait.Go(func() { d.session(ctx, point, n) })
-	if strings.Contains(point, "History).flush") {
+	if strings.Contains(point, "History).Flush") {
 		wait.Go(func() { d.drain(ctx) }) // or it would come once a minute
 	}
 	select {
