@@ -24,7 +24,13 @@ type wall struct {
 	zone  *time.Location
 	from  time.Time
 	shown []time.Time // as the same numbers in UTC
+	// moments are the times that count, once each: a minute that is shown twice
+	// the first time, one that is skipped as if the clock had gone on as before.
+	moments []moment
 }
+
+// moment is an instant and what the clock shows then.
+type moment struct{ at, shown time.Time }
 
 const around = 30 * 24 * time.Hour // before and after a change
 
@@ -40,29 +46,26 @@ func newWall(t testing.TB, zone, day string) *wall {
 		h, mi, _ := i.In(z).Clock()
 		w.shown = append(w.shown, time.Date(y, mo, d, h, mi, 0, 0, time.UTC))
 	}
+	last := w.shown[0].Add(-time.Minute)
+	for i, now := range w.shown {
+		t := w.from.Add(time.Duration(i) * time.Minute)
+		for s, late := last.Add(time.Minute), time.Duration(0); s.Before(now); s, late = s.Add(time.Minute), late+time.Minute {
+			w.moments = append(w.moments, moment{t.Add(late), s})
+		}
+		if now.After(last) {
+			w.moments = append(w.moments, moment{t, now})
+			last = now
+		}
+	}
 	return w
 }
 
-// starts returns when a schedule opens that is a condition on the time shown:
-// a minute that is shown twice counts the first time, one that is skipped as
-// if the clock had gone on as before.
+// starts returns when a schedule opens that is a condition on the time shown.
 func (w *wall) starts(holds func(shown time.Time) bool) []time.Time {
 	var out []time.Time
-	last := w.shown[0]
-	for i, now := range w.shown {
-		t := w.from.Add(time.Duration(i) * time.Minute)
-		if i > 0 {
-			for s, late := last.Add(time.Minute), time.Duration(0); s.Before(now); s, late = s.Add(time.Minute), late+time.Minute {
-				if holds(s) {
-					out = append(out, t.Add(late))
-				}
-			}
-		}
-		if i == 0 || now.After(last) {
-			if holds(now) {
-				out = append(out, t)
-			}
-			last = now
+	for _, m := range w.moments {
+		if holds(m.shown) {
+			out = append(out, m.at)
 		}
 	}
 	return w.within(out)
@@ -208,8 +211,11 @@ func drawAmazon(r *rand.Rand, w *wall) drawn {
 		offset = 1 + r.IntN(6)
 	}
 	return drawn{ops.Window{Schedule: "cron(" + text + ")", OffsetDays: offset}, said(func(t time.Time) bool {
+		if !onClock(t) {
+			return false
+		}
 		d := t.AddDate(0, 0, -offset)
-		return onClock(t) && onDay(d) && inMonth(d)
+		return onDay(d) && inMonth(d)
 	})}
 }
 
