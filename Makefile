@@ -87,9 +87,11 @@ vuln: ## known vulnerabilities that our code reaches; says so when the database 
 fuzz: ## every fuzz target of the tree for FUZZTIME (10s) each
 	@FUZZTIME=$(FUZZTIME) .ci/fuzz
 
+BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | sed 's,/[^/]*$$,,' | sort -u)
+
 .PHONY: bench
 bench: ## every benchmark of the tree; BENCHTIME=1x runs each once
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 25m ./...
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 25m $(BENCHED)
 
 .PHONY: build
 build: ## the product: bin/fettle, static and stripped
