@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -150,41 +151,39 @@ func axe(t *testing.T) string {
 // that scrolls sideways at 320 px.
 func TestEveryPageInABrowser(t *testing.T) {
 	peer.Long(t)
-	h := webtest.New(t)
 	dir := os.Getenv("FETTLE_SHOTS")
 	if dir == "" {
 		dir = t.TempDir()
 	}
 	src := axe(t)
-	b := open(t, h, "ada")
-	pages := urls(t, h)
-	var names []string
-	for name := range pages {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	for _, theme := range []string{"light", "dark"} {
-		eval[bool](b, `document.cookie = "theme=`+theme+`; path=/"; true`)
-		for _, name := range names {
-			for _, width := range []int64{1440, 390} {
-				b.do(chromedp.EmulateViewport(width, 900))
-				b.visit(pages[name])
-				if got := eval[string](b, "document.documentElement.dataset.theme"); got != theme {
-					t.Fatalf("%s is %s, want %s", name, got, theme)
+		t.Run(theme, func(t *testing.T) {
+			t.Parallel()
+			h := webtest.New(t)
+			b := open(t, h, "ada")
+			eval[bool](b, `document.cookie = "theme=`+theme+`; path=/"; true`)
+			pages := urls(t, h)
+			for _, name := range slices.Sorted(maps.Keys(pages)) {
+				for _, width := range []int64{1440, 390} {
+					b.do(chromedp.EmulateViewport(width, 900))
+					b.visit(pages[name])
+					if got := eval[string](b, "document.documentElement.dataset.theme"); got != theme {
+						t.Fatalf("%s is %s, want %s", name, got, theme)
+					}
+					b.shot(dir, fmt.Sprintf("%s-%s-%d", name, theme, width))
+					for _, v := range b.violations(src) {
+						t.Errorf("%s %s %d px: %s", name, theme, width, v)
+					}
 				}
-				b.shot(dir, fmt.Sprintf("%s-%s-%d", name, theme, width))
-				for _, v := range b.violations(src) {
-					t.Errorf("%s %s %d px: %s", name, theme, width, v)
+				b.do(chromedp.EmulateViewport(320, 800))
+				if over := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
+					who := eval[string](b, `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".scroll, .plan, .tabs, pre")).slice(0, 4).map(e => e.tagName + "." + e.className.baseVal + e.className).join(", ")`)
+					t.Errorf("%s scrolls %d px sideways at 320 px: %s", name, over, who)
 				}
 			}
-			b.do(chromedp.EmulateViewport(320, 800))
-			if over := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
-				who := eval[string](b, `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".scroll, .plan, .tabs, pre")).slice(0, 4).map(e => e.tagName + "." + e.className.baseVal + e.className).join(", ")`)
-				t.Errorf("%s scrolls %d px sideways at 320 px: %s", name, over, who)
-			}
-		}
+			b.quiet()
+		})
 	}
-	b.quiet()
 }
 
 // quiet fails for everything the console was told, except for pages that are
