@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	awsxtest.CredentialsForAll()
-	os.Exit(m.Run())
+	os.Exit(peer.Waiting(m))
 }
 
 // replica is a server process.
