@@ -20,7 +20,7 @@ type memory struct {
 	clock   func() time.Time
 	changes map[string]*kept
 	order   []string // ids by number
-	plans   map[string][]byte
+	plans   map[string]*keptPlan
 	runs    map[string]keptRun
 	facts   []ops.Fact
 	line    map[string]bool // who waits until another change ends
@@ -41,6 +41,19 @@ type kept struct {
 	state   ops.ChangeState
 }
 
+type keptPlan struct {
+	body    []byte
+	decoded *ops.Plan // of body, until the process dies
+}
+
+func (k *keptPlan) plan() (p ops.Plan, err error) {
+	if k.decoded == nil {
+		k.decoded = &p
+		err = json.Unmarshal(k.body, &p)
+	}
+	return *k.decoded, err
+}
+
 type keptRun struct {
 	id, change, plan, lock, resource string
 	automated, final                 bool
@@ -50,7 +63,7 @@ type keptRun struct {
 var errCrash = errors.New("the process died at the commit")
 
 func newMemory(clock func() time.Time) *memory {
-	return &memory{clock: clock, changes: map[string]*kept{}, plans: map[string][]byte{}, runs: map[string]keptRun{}, line: map[string]bool{}}
+	return &memory{clock: clock, changes: map[string]*kept{}, plans: map[string]*keptPlan{}, runs: map[string]keptRun{}, line: map[string]bool{}}
 }
 
 // memoryTx is a transaction on memory. Only AfterCommit is asked of it.
@@ -124,6 +137,9 @@ func (m *memory) forget() {
 	for _, k := range m.changes {
 		k.decoded = nil
 	}
+	for _, k := range m.plans {
+		k.decoded = nil
+	}
 }
 
 func (m *memory) LoadChange(_ context.Context, _ db.Tx, idOrKey string) (ops.Change, ops.Plan, time.Time, error) {
@@ -134,7 +150,7 @@ func (m *memory) LoadChange(_ context.Context, _ db.Tx, idOrKey string) (ops.Cha
 	c, err := k.change()
 	var p ops.Plan
 	if err == nil && c.PlanID != "" {
-		err = json.Unmarshal(m.plans[c.PlanID], &p)
+		p, err = m.plans[c.PlanID].plan()
 	}
 	return c, p, k.wake, err
 }
@@ -165,9 +181,11 @@ func (m *memory) SaveChange(_ context.Context, _ db.Tx, c ops.Change, p ops.Plan
 	}
 	m.changes[c.ID] = &kept{body, nil, wake, c.Version, c.State}
 	if _, stored := m.plans[p.ID]; p.ID != "" && !stored {
-		if m.plans[p.ID], err = json.Marshal(p); err != nil {
+		body, err := json.Marshal(p)
+		if err != nil {
 			return err
 		}
+		m.plans[p.ID] = &keptPlan{body: body}
 		m.undo = append(m.undo, func() { delete(m.plans, p.ID) })
 	}
 	return m.saveRun(c)

@@ -741,7 +741,9 @@ func TestSafetyProperties(t *testing.T) {
 	n, first := 1_000, uint64(1)
 	if os.Getenv("FETTLE_LONG") != "" {
 		n = 100_000
-		defer debug.SetGCPercent(debug.SetGCPercent(400))
+		// What is kept is small: most collections would be for nothing.
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(512 << 20))
+		defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	}
 	if s, err := strconv.Atoi(os.Getenv("FETTLE_SEQUENCES")); err == nil {
 		n = s

@@ -288,7 +288,7 @@ func (c *cron) day(d time.Time, step int) (time.Time, bool) {
 		case c.matches(d):
 			return d, true
 		default:
-			d = d.AddDate(0, 0, step)
+			d = d.Add(time.Duration(step) * day)
 		}
 	}
 }
@@ -376,10 +376,110 @@ func (c *cron) resolver(d time.Time) (resolve func(time.Time) time.Time, steady 
 	return func(civil time.Time) time.Time { return Resolve(civil, c.zone) }, false
 }
 
-// after looks from two dates back, because local dates and a time that is
+const (
+	day = 24 * time.Hour
+	// unsettled is how long after a change of the clock there may be starts at
+	// times that it skipped, and none at times that it shows again.
+	unsettled = 26 * time.Hour
+)
+
+// after is the first start after t. Where the clock has not changed for a while
+// and does not until then, that is arithmetic on what it shows.
+func (c *cron) after(t time.Time) (time.Time, bool) {
+	local := t.In(c.zone)
+	if from, to := local.ZoneBounds(); from.IsZero() || t.Sub(from) > unsettled {
+		_, seconds := local.Zone()
+		offset := time.Duration(seconds) * time.Second
+		if civil, ok := c.civilAfter(t.UTC().Add(offset)); ok {
+			if at := civil.Add(-offset); to.IsZero() || at.Before(to) {
+				return at.In(c.zone), true
+			}
+		}
+	}
+	return c.searchAfter(t)
+}
+
+// before is the last start not after t, found in the same way.
+func (c *cron) before(t time.Time) (time.Time, bool) {
+	local := t.In(c.zone)
+	_, seconds := local.Zone()
+	offset := time.Duration(seconds) * time.Second
+	if civil, ok := c.civilBefore(t.UTC().Add(offset)); ok {
+		at := civil.Add(-offset)
+		if from, _ := local.ZoneBounds(); from.IsZero() || at.Sub(from) > unsettled {
+			return at.In(c.zone), true
+		}
+	}
+	return c.searchBefore(t)
+}
+
+// civilAfter returns the first start after what a clock shows, and civilBefore
+// the last one not after it, both as the same numbers in UTC, for a clock that
+// never changes.
+func (c *cron) civilAfter(shown time.Time) (time.Time, bool) {
+	today := shown.Truncate(day)
+	shift := time.Duration(c.offset) * day
+	for d, ok := c.day(today.Add(-shift), 1); ok; d, ok = c.day(d.Add(day), 1) {
+		least := 0
+		if d.Add(shift).Equal(today) {
+			least = int(shown.Sub(today)/time.Minute) + 1
+		}
+		if m, ok := c.minuteFrom(least); ok {
+			return d.Add(shift + time.Duration(m)*time.Minute), true
+		}
+	}
+	return time.Time{}, false
+}
+
+func (c *cron) civilBefore(shown time.Time) (time.Time, bool) {
+	today := shown.Truncate(day)
+	shift := time.Duration(c.offset) * day
+	for d, ok := c.day(today.Add(-shift), -1); ok; d, ok = c.day(d.Add(-day), -1) {
+		most := 24*60 - 1
+		if d.Add(shift).Equal(today) {
+			most = int(shown.Sub(today) / time.Minute)
+		}
+		if m, ok := c.minuteTo(most); ok {
+			return d.Add(shift + time.Duration(m)*time.Minute), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// minuteFrom returns the first minute of a day that matches, from the least on.
+func (c *cron) minuteFrom(least int) (int, bool) {
+	h, m := least/60, least%60
+	if c.hours>>h&1 == 1 {
+		if rest := c.minutes >> m << m; rest != 0 {
+			return h*60 + bits.TrailingZeros64(rest), true
+		}
+	}
+	rest := c.hours >> (h + 1) << (h + 1)
+	if rest == 0 {
+		return 0, false
+	}
+	return bits.TrailingZeros64(rest)*60 + bits.TrailingZeros64(c.minutes), true
+}
+
+// minuteTo returns the last minute of a day that matches, up to the most.
+func (c *cron) minuteTo(most int) (int, bool) {
+	h, m := most/60, most%60
+	if c.hours>>h&1 == 1 {
+		if rest := c.minutes & (1<<(m+1) - 1); rest != 0 {
+			return h*60 + bits.Len64(rest) - 1, true
+		}
+	}
+	rest := c.hours & (1<<h - 1)
+	if rest == 0 {
+		return 0, false
+	}
+	return (bits.Len64(rest)-1)*60 + bits.Len64(c.minutes) - 1, true
+}
+
+// searchAfter looks from two dates back, because local dates and a time that is
 // jumped over move forward by up to a day. For the same reason the date after
 // the first that has a start may have an earlier one.
-func (c *cron) after(t time.Time) (best time.Time, ok bool) {
+func (c *cron) searchAfter(t time.Time) (best time.Time, ok bool) {
 	y, m, d := t.In(c.zone).Date()
 	var hit time.Time
 	for day, found := c.day(date(y, int(m), d-2-c.offset), 1); found; day, found = c.day(day.AddDate(0, 0, 1), 1) {
@@ -399,8 +499,8 @@ func (c *cron) after(t time.Time) (best time.Time, ok bool) {
 	return best, ok
 }
 
-// before is after, backwards.
-func (c *cron) before(t time.Time) (best time.Time, ok bool) {
+// searchBefore is searchAfter, backwards.
+func (c *cron) searchBefore(t time.Time) (best time.Time, ok bool) {
 	y, m, d := t.In(c.zone).Date()
 	var hit time.Time
 	for day, found := c.day(date(y, int(m), d+1-c.offset), -1); found; day, found = c.day(day.AddDate(0, 0, -1), -1) {
