@@ -47,7 +47,7 @@ RACED = $(shell $(GO) list ./... | grep -vE '/detect/kernel/|/change/window$$|/i
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
 	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race $(UNWATCHED) -shuffle=on -timeout 25m $(RACED)
+	CGO_ENABLED=1 $(GO) test -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
 
 .PHONY: format
 format: ## rewrite all Go files as gofumpt and goimports want them
