@@ -686,9 +686,13 @@ func wipe(t testing.TB, h *house) {
 func TestSafetyPropertiesOnTheStore(t *testing.T) {
 	h := newHouse(t, testConfig())
 	laws := newLaws(t)
+	checks := "10"
+	if os.Getenv("FETTLE_LONG") != "" {
+		checks = "50"
+	}
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	for name, value := range map[string]string{"rapid.steps": "60", "rapid.checks": "25"} {
+	for name, value := range map[string]string{"rapid.steps": "60", "rapid.checks": checks} {
 		if given[name] {
 			continue
 		}

@@ -121,12 +121,12 @@ func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 			acknowledged[subject] = true
 		}
 	}
-	kills := 2
+	kills, most := 2, 60
 	if os.Getenv("FETTLE_LONG") == "1" {
-		kills = 6
+		kills, most = 6, 300
 	}
 	for range kills {
-		die("", 1+random.IntN(300))
+		die("", 1+random.IntN(most))
 	}
 	for _, at := range []string{"job.(*Queue).tell", "job.(*worker).Work"} {
 		for _, when := range []string{"commit.before:", "commit.after:"} {

@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/store/storetest"
 )
+
+func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) *db.DB {
