@@ -53,7 +53,11 @@ type TicketWork struct {
 	Asked TicketFields `json:"asked,omitzero"`
 	// Sent is what we sent last, whether or not an answer came: the platform
 	// showing it is an echo and nobody's edit.
-	Sent        TicketFields `json:"sent,omitzero"`
+	Sent TicketFields `json:"sent,omitzero"`
+	// Late is what was sent without an answer and not seen when we looked: until
+	// LateUntil it may still come about there, over what was sent since.
+	Late        TicketFields `json:"late,omitzero"`
+	LateUntil   time.Time    `json:"late_until,omitzero"`
 	SeenVersion string       `json:"seen_version,omitempty"` // the platform's version of Seen
 	WantAt      time.Time    `json:"want_at,omitzero"`       // when Want last changed
 	// CreateSentAt is set before a create is sent and cleared by its answer: as

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fettleops/fettle/connector"
 	"github.com/fettleops/fettle/internal/db"
@@ -57,12 +58,16 @@ func (r *Room) observe(ctx context.Context, p *platform, id string, turn int64, 
 // what we wrote just before. The caller saves t.
 func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c connector.Copy, cause string, wrote []connector.Field) error {
 	want, sent := p.Conn.Normal(t.Want, t.Seen), p.Conn.Normal(t.Work.Sent, t.Seen)
+	late := p.Conn.Normal(r.late(*t), t.Seen)
 	body := ops.TicketEditedBody{TicketID: t.ID, Platform: t.Platform, Display: c.Display}
 	conflict := false
 	for _, f := range connector.Diff(c.Fields, t.Seen) {
 		is, was := connector.Value(c.Fields, f), connector.Value(t.Seen, f)
 		if same(c.Fields, want, f) || same(c.Fields, sent, f) && connector.Value(sent, f) != "" {
 			continue // an echo, or what we want anyway
+		}
+		if c.Own && same(c.Fields, late, f) && connector.Value(late, f) != "" {
+			continue // an echo that took its time
 		}
 		if c.Own && slices.Contains(wrote, f) {
 			continue // the platform made something else of what we wrote
@@ -111,7 +116,8 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 		}
 	}
 	// What we sent has arrived or is about to be sent again: from here on, a
-	// person who sets the same value means it.
+	// person who sets the same value means it. What was not answered may come yet.
+	r.mayComeLate(t, slices.DeleteFunc(unlike(sent, c.Fields), func(f connector.Field) bool { return slices.Contains(wrote, f) }))
 	t.Work.Sent = ops.TicketFields{}
 	t.Seen, t.Work.SeenVersion, t.SeenAt = c.Fields, c.Version, r.now()
 	t.Display, t.URL = c.Display, c.URL
@@ -137,6 +143,34 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 	}
 	// queue saves; the caller's save then writes over the version queue left.
 	return r.queue(ctx, tx, t, cause, false)
+}
+
+// lateFor is how long a write without an answer may still come about in a
+// platform: a call is given up after half a minute, and a busy platform carries
+// out what it has begun to read.
+const lateFor = 2 * time.Minute
+
+// mayComeLate keeps what was sent of these fields and not answered, before
+// something else is sent or nothing more is known of it.
+func (r *Room) mayComeLate(t *ops.Ticket, fields []connector.Field) {
+	if len(fields) > 0 {
+		t.Work.Late, t.Work.LateUntil = connector.Overlay(r.late(*t), t.Work.Sent, fields), r.now().Add(lateFor)
+	}
+}
+
+// late is what may still come about in a platform although it was sent before
+// what is wanted.
+func (r *Room) late(t ops.Ticket) ops.TicketFields {
+	if !r.now().Before(t.Work.LateUntil) {
+		return ops.TicketFields{}
+	}
+	return t.Work.Late
+}
+
+// unlike returns the fields of what was sent that a copy, or what is sent next,
+// does not show.
+func unlike(sent, shown ops.TicketFields) []connector.Field {
+	return slices.DeleteFunc(connector.Diff(sent, shown), func(f connector.Field) bool { return connector.Value(sent, f) == "" })
 }
 
 // edited tells a person's edit.

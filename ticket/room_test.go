@@ -730,3 +730,45 @@ func TestTwoCommandsOfOneTicketSendANoteOnce(t *testing.T) {
 		}
 	})
 }
+
+// A write whose answer was lost may come about after the next one, where a
+// platform is slow: after kill -9 it finds what was sent in its queue. Nobody has
+// edited the ticket then, and it is written again as it is wanted.
+func TestAWriteThatComesLateIsNobodysEdit(t *testing.T) {
+	t.Parallel()
+	virtual(t, func(t *testing.T) {
+		h := open(t, setup{})
+		i := h.incident(ops.Medium)
+		h.run(time.Second)
+		h.snow.Next("update", connectortest.Fault{Err: connectortest.Unknown()})
+		h.severity(i.ID, ops.Critical)
+		h.run(10 * time.Millisecond)
+		h.severity(i.ID, ops.High)
+		h.run(30 * time.Second)
+		comes := func() {
+			t.Helper()
+			edit := connector.Edit{Want: ops.TicketFields{Severity: ops.Critical}, Changed: []connector.Field{connector.Severity}, Version: h.shown("snow", i).Version}
+			if _, err := h.snowDesk.Update(t.Context(), h.on("snow", i).Ref, edit); err != nil {
+				t.Fatal(err)
+			}
+			h.tell(i.Subject(), ops.IncidentCommentedBody{Note: ops.Note{Author: "ben", Text: "fan is loud"}, Via: "page"}) // and we look
+			h.run(10 * time.Second)
+		}
+		if got := h.shown("snow", i).Fields.Severity; got != ops.High {
+			t.Fatalf("after the retry snow shows %s", got)
+		}
+		comes()
+		if edits := h.facts(i.Subject(), ops.TicketEdited); len(edits) > 0 {
+			t.Errorf("our own late write was told as an edit: %s", edits[0].Body)
+		}
+		if got := h.shown("snow", i).Fields.Severity; got != ops.High {
+			t.Errorf("a late write stands: snow shows %s", got)
+		}
+		// Much later it is somebody who uses our account.
+		h.run(5 * time.Minute)
+		comes()
+		if edits := h.facts(i.Subject(), ops.TicketEdited); len(edits) != 1 {
+			t.Errorf("%d edits were told of the one by hand", len(edits))
+		}
+	})
+}

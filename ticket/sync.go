@@ -279,6 +279,7 @@ func (r *Room) write(ctx context.Context, p *platform, t ops.Ticket, fields []co
 		}
 		want = row.Want
 		fields = p.missing(*row)
+		r.mayComeLate(row, slices.DeleteFunc(unlike(row.Work.Sent, want), func(f connector.Field) bool { return !slices.Contains(fields, f) }))
 		row.Work.Sent = connector.Overlay(row.Work.Sent, want, fields)
 		if over(want.State) {
 			row.Work.Sent = connector.Overlay(row.Work.Sent, want, []connector.Field{connector.ResolveCode, connector.ResolveNote})
