@@ -22,6 +22,7 @@ var scripts = map[string]string{
 	"undo":    `rm -f "$W/standing"`,
 	"check":   `[ -d "$W" ] || exit 7; [ -x "$W/blind" ] && exit 7; test -e "$W/standing"`,
 	"slow":    `echo x >> "$W/begun"; echo $$ >> "$W/pids"; echo working; sleep 1.5 & echo $! >> "$W/pids"; wait`,
+	"slower":  `echo x >> "$W/begun"; echo $$ >> "$W/pids"; echo working; sleep 5 & echo $! >> "$W/pids"; wait`, // what it says takes its time to come over a network
 	"loud":    `echo "password=` + secret + `"; i=0; while [ $i -lt 9000 ]; do echo "line $i of many, long enough to fill what is kept"; i=$((i+1)); done; echo "the end"`,
 	"fails":   `echo x >> "$W/begun"; echo "` + secret + `"; exit 3`,
 	"endless": `trap "" TERM; echo x >> "$W/begun"; echo $$ >> "$W/pids"; (trap "" TERM; sleep 60) & echo $! >> "$W/pids"; setsid sleep 60 & echo $! >> "$W/pids"; sleep 60`,
@@ -70,10 +71,14 @@ func harness(host string, crashes ...string) executetest.Harness {
 		_, err := os.Stat(path)
 		return err == nil
 	}
+	slow := "slow"
+	if host != "" {
+		slow = "slower"
+	}
 	return executetest.Harness{
 		Prepare: prepare,
 		Quick:   one(host, "restart", "  rollback: $W/undo\n  check: $W/check\n"),
-		Slow:    one(host, "slow", ""),
+		Slow:    one(host, slow, ""),
 		Loud:    one(host, "loud", ""),
 		Fails:   one(host, "fails", ""),
 		Endless: one(host, "endless", "  timeout: 300ms\n"),
