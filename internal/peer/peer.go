@@ -32,12 +32,12 @@ func Long(t testing.TB) {
 	}
 }
 
-// Waiting runs the tests of a package, eight parallel ones beside each other
-// unless -parallel says otherwise. It is meant for the TestMain of packages whose
-// tests mostly wait: for a tool, a server or a clock.
+// Waiting runs the tests of a package, at least four parallel ones beside each
+// other unless -parallel says otherwise. It is meant for the TestMain of packages
+// whose tests mostly wait: for a tool, a server or a clock.
 func Waiting(m *testing.M) int {
 	// Go's own flag, registered before TestMain and not parsed yet.
-	if err := flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
 		panic(err)
 	}
 	return m.Run()
