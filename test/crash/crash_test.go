@@ -3,7 +3,6 @@
 package crash
 
 import (
-	"errors"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -11,29 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fettleops/fettle/cli"
 	"github.com/fettleops/fettle/internal/awsx/awsxtest"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/test/house"
 )
 
-// asFettle makes this test binary be fettle, so that the quick run builds
-// nothing. The long one kills the program that is shipped.
-const asFettle = "FETTLE_CRASH_TEST_SERVER"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(asFettle) != "" {
-		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}
-	if os.Getenv("FETTLE_LONG") != "1" && os.Getenv("FETTLE_BINARY") == "" {
-		self, err := os.Executable()
-		if err == nil {
-			err = errors.Join(os.Setenv("FETTLE_BINARY", self), os.Setenv(asFettle, "1"))
-		}
-		if err != nil {
-			panic(err)
-		}
-	}
 	awsxtest.CredentialsForAll()
 	code := peer.Waiting(m)
 	house.Remove()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/detect"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/test/house"
 	"github.com/fettleops/fettle/test/sender"
@@ -146,14 +146,11 @@ func undisturbed(t *testing.T, steps int) house.Findings {
 }
 
 func TestEverySampleIsScoredOnceThoughTheServerDies(t *testing.T) {
+	peer.Long(t)
 	t.Parallel()
-	kills, each := 2, 300 // steps allowed more with each life
-	within := time.Minute // the one failpoint of the quick run is always reached
-	if os.Getenv("FETTLE_LONG") == "1" {
-		kills, each = 50, 60
-		within = 8 * time.Second // some of these come rarely
-	}
-	steps := (kills + 1) * each
+	const kills, each = 50, 60     // steps allowed more with each life
+	const within = 8 * time.Second // some failpoints come rarely
+	const steps = (kills + 1) * each
 	random := rand.New(rand.NewPCG(seed(t), 3))
 	h := house.New(t, house.Options{Detect: watchFleet})
 	f := newFleet(t, h, steps)
