@@ -146,7 +146,7 @@ func (r *Room) see(ctx context.Context, tx db.Tx, p *platform, t *ops.Ticket, c 
 }
 
 // lateFor is how long a write without an answer may still come about in a
-// platform: a call is given up after half a minute, and a busy platform carries
+// platform: a call is given up after 20 seconds (app), and a busy platform carries
 // out what it has begun to read.
 const lateFor = 2 * time.Minute
 

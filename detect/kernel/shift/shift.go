@@ -295,16 +295,10 @@ func (w *work) move(v view, at, m, span int) (level, move [len(quantiles)]float6
 // scale is the robust standard deviation of the points that are there, zero
 // when fewer than half are.
 func (w *work) scale(points []float64) float64 {
-	s := make([]float64, 0, len(points))
-	for _, v := range points {
-		if there(v) {
-			s = append(s, v)
-		}
-	}
+	s := sorted(points)
 	if 2*len(s) < len(points) || len(s) == 0 {
 		return 0
 	}
-	slices.Sort(s)
 	mid := median(s)
 	for i, v := range s {
 		s[i] = math.Abs(v - mid)

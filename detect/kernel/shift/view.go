@@ -115,15 +115,21 @@ func controlled(whole []float64, n int, o Options, w *work) (view, bool) {
 
 // mid is the median of the points that are there, zero when none is.
 func mid(points []float64) float64 {
+	s := sorted(points)
+	if len(s) == 0 {
+		return 0
+	}
+	return median(s)
+}
+
+// sorted returns the points that are there, from the least on.
+func sorted(points []float64) []float64 {
 	s := make([]float64, 0, len(points))
 	for _, v := range points {
 		if there(v) {
 			s = append(s, v)
 		}
 	}
-	if len(s) == 0 {
-		return 0
-	}
 	slices.Sort(s)
-	return median(s)
+	return s
 }
