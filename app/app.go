@@ -32,6 +32,7 @@ import (
 	"github.com/fettleops/fettle/intake"
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/notify"
 	"github.com/fettleops/fettle/series"
@@ -169,7 +170,7 @@ func (a *App) openStore(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-	} else if a.DB, err = db.OpenSQLite(ctx, filepath.Join(a.DataDir, "fettle.db")); err != nil {
+	} else if a.DB, err = sqlite.Open(ctx, filepath.Join(a.DataDir, "fettle.db")); err != nil {
 		return err
 	}
 	a.closers = append(a.closers, func(context.Context) error { return a.DB.Close() })
@@ -196,7 +197,7 @@ func (a *App) openStore(ctx context.Context) error {
 func (a *App) openSamples(ctx context.Context) (err error) {
 	in := a.DB
 	if in.Engine() == db.SQLite {
-		if in, err = db.OpenSQLite(ctx, filepath.Join(a.DataDir, "samples.db")); err != nil {
+		if in, err = sqlite.Open(ctx, filepath.Join(a.DataDir, "samples.db")); err != nil {
 			return err
 		}
 		a.closers = append(a.closers, func(context.Context) error { return in.Close() })

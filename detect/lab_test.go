@@ -17,6 +17,7 @@ import (
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/detect/kernel/detector"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
@@ -284,10 +285,10 @@ func (l *lab) open() {
 	l.t.Helper()
 	ctx := context.Background()
 	var err error
-	l.core, err = db.OpenSQLite(ctx, filepath.Join(l.dir, "core.db"))
+	l.core, err = sqlite.Open(ctx, filepath.Join(l.dir, "core.db"))
 	must(l.t, err)
 	must(l.t, store.Migrate(ctx, l.core))
-	l.logDB, err = db.OpenSQLite(ctx, filepath.Join(l.dir, "samples.db"))
+	l.logDB, err = sqlite.Open(ctx, filepath.Join(l.dir, "samples.db"))
 	must(l.t, err)
 	l.log, err = series.OpenLog(ctx, l.logDB, 0)
 	must(l.t, err)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/internal/failpoint"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/job"
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 // its standard input does, that is with the test.
 func flood(path, round string) error {
 	ctx := context.Background()
-	d, err := db.OpenSQLite(ctx, path)
+	d, err := sqlite.Open(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func flood(path, round string) error {
 func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f.db")
-	d := sqlite(t, path)
+	d := openFile(t, path)
 	open(t, d)
 	tables(t, d)
 	must(t, d.Close())
@@ -134,7 +135,7 @@ func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 		}
 	}
 
-	d = sqlite(t, path)
+	d = openFile(t, path)
 	t.Cleanup(func() { _ = d.Close() })
 	h := open(t, d)
 	var calls atomic.Int64

@@ -19,6 +19,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/job/jobtest"
 	"github.com/fettleops/fettle/ops"
@@ -58,9 +59,9 @@ func openFor(t testing.TB, d *db.DB) *house {
 	return h
 }
 
-func sqlite(t *testing.T, path string) *db.DB {
+func openFile(t *testing.T, path string) *db.DB {
 	t.Helper()
-	d, err := db.OpenSQLite(t.Context(), path)
+	d, err := sqlite.Open(t.Context(), path)
 	must(t, err)
 	return d
 }
@@ -71,7 +72,7 @@ func inBubble(t *testing.T, f func(t *testing.T, h *house)) {
 	path := filepath.Join(dbtest.Dir(t), "f.db")
 	schema.Put(t, path)
 	synctest.Test(t, func(t *testing.T) {
-		d := sqlite(t, path)
+		d := openFile(t, path)
 		h := open(t, d)
 		f(t, h)
 		must(t, h.queue.Stop(t.Context()))
@@ -327,7 +328,7 @@ func TestUnknownCommandWaitsForAHandler(t *testing.T) {
 func TestStopQueuesAgainWhatItCancelled(t *testing.T) {
 	path := filepath.Join(dbtest.Dir(t), "f.db")
 	synctest.Test(t, func(t *testing.T) {
-		d := sqlite(t, path)
+		d := openFile(t, path)
 		h := open(t, d)
 		h.queue.Handle("Long", func(ctx context.Context, _ ops.Command) error {
 			<-ctx.Done()
@@ -348,7 +349,7 @@ func TestStopQueuesAgainWhatItCancelled(t *testing.T) {
 		}
 		must(t, d.Close())
 
-		d = sqlite(t, path)
+		d = openFile(t, path)
 		h = open(t, d)
 		h.queue.Handle("Long", func(context.Context, ops.Command) error { h.heard.note("second life"); return nil })
 		h.start()

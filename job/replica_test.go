@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/job"
 	"github.com/fettleops/fettle/ops"
@@ -143,7 +144,7 @@ func TestReplicasMigrateTogether(t *testing.T) {
 }
 
 func BenchmarkCommands(b *testing.B) {
-	d, err := db.OpenSQLite(b.Context(), filepath.Join(b.TempDir(), "f.db"))
+	d, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "f.db"))
 	if err != nil {
 		b.Fatal(err)
 	}

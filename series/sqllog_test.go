@@ -7,6 +7,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/series/seriestest"
@@ -41,7 +42,7 @@ func opens(t testing.TB, maxBytes int64, open func() (*db.DB, error)) (series.Lo
 
 func onSQLite(t testing.TB, maxBytes int64) (series.Log, func() series.Log) {
 	path := filepath.Join(dbtest.Dir(t), "samples.db")
-	return opens(t, maxBytes, func() (*db.DB, error) { return db.OpenSQLite(t.Context(), path) })
+	return opens(t, maxBytes, func() (*db.DB, error) { return sqlite.Open(t.Context(), path) })
 }
 
 func TestLogOnSQLite(t *testing.T) {

@@ -8,13 +8,14 @@ import (
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
 
 func TestTellChainsFactsPerSubject(t *testing.T) {
 	ctx := context.Background()
-	d, err := db.OpenSQLite(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
+	d, err := sqlite.Open(ctx, filepath.Join(dbtest.Dir(t), "f.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

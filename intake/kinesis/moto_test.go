@@ -13,6 +13,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
@@ -43,7 +44,7 @@ func TestAgainstMoto(t *testing.T) {
 	w := &world{t: t, options: "{stream: metrics, region: eu-west-1, start: trim_horizon, lease: 1500ms, every: 200ms, endpoint: \"" + url + "\", role: \"arn:aws:iam::123456789012:role/reader\", external_id: env:ID}"}
 	open := func(name string) *db.DB {
 		t.Helper()
-		d, err := db.OpenSQLite(t.Context(), filepath.Join(dbtest.Dir(t), name))
+		d, err := sqlite.Open(t.Context(), filepath.Join(dbtest.Dir(t), name))
 		must(t, err)
 		t.Cleanup(func() { _ = d.Close() })
 		return d

@@ -1,5 +1,5 @@
-// Package db opens the database, SQLite in one file or PostgreSQL, and owns
-// the one way to write to it.
+// Package db stands over the database, SQLite in one file or PostgreSQL, and
+// owns the one way to write to it. Package sqlite opens the file.
 //
 // Both engines run the same SQL text: $N placeholders, int64 milliseconds for
 // time, TEXT for JSON, 0 and 1 for booleans. All writes of a process go
@@ -79,9 +79,9 @@ const maxGroup = 512
 // DB is an open database.
 type DB struct {
 	engine Engine
-	lock   *lockFile // SQLite: proves that this process is alone with the file
-	write  *sql.DB   // SQLite: the one writing connection
-	read   *sql.DB   // SQLite: the read-only pool
+	write  *sql.DB      // SQLite: the one writing connection
+	read   *sql.DB      // SQLite: the read-only pool
+	unlock func() error // SQLite: lets another process have the file
 	pool   *pgxpool.Pool
 
 	requests chan *request
@@ -180,7 +180,7 @@ func (d *DB) Close() error {
 		d.pool.Close()
 		return nil
 	}
-	return errors.Join(d.read.Close(), d.write.Close(), d.lock.release())
+	return errors.Join(d.read.Close(), d.write.Close(), d.unlock())
 }
 
 // run is the writer: it gathers what waits and commits it together.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/internal/db/dbtest"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/store/storetest"
 )
@@ -17,7 +18,7 @@ func TestMain(m *testing.M) { os.Exit(peer.Waiting(m)) }
 
 func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) *db.DB {
-		d, err := db.OpenSQLite(t.Context(), filepath.Join(dbtest.Dir(t), "f.db"))
+		d, err := sqlite.Open(t.Context(), filepath.Join(dbtest.Dir(t), "f.db"))
 		return opened(t, d, err)
 	})
 }

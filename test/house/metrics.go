@@ -16,7 +16,7 @@ import (
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/detect/feature"
 	"github.com/fettleops/fettle/detect/kernel/detector"
-	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 	"github.com/fettleops/fettle/store"
@@ -155,7 +155,7 @@ func (h *House) Findings(ctx context.Context) Findings {
 			h.T.Fatal(err)
 		}
 	}
-	d, err := db.OpenSQLite(ctx, filepath.Join(h.Dir, "fettle.db"))
+	d, err := sqlite.Open(ctx, filepath.Join(h.Dir, "fettle.db"))
 	must(err)
 	defer func() { must(d.Close()) }()
 	s := store.New(d, time.Now)

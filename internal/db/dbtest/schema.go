@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/db/sqlite"
 )
 
 // Schema is a schema that tests open many SQLite databases with. It is laid out
@@ -28,7 +29,7 @@ func Laid(lay ...func(context.Context, *db.DB) error) *Schema {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		ctx, path := context.Background(), filepath.Join(dir, "fettle.db")
-		d, err := db.OpenSQLite(ctx, path)
+		d, err := sqlite.Open(ctx, path)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +60,7 @@ func (s *Schema) Open(t testing.TB) *db.DB {
 func (s *Schema) OpenAt(t testing.TB, path string) *db.DB {
 	t.Helper()
 	s.Put(t, path)
-	d, err := db.OpenSQLite(context.Background(), path)
+	d, err := sqlite.Open(context.Background(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package db
+package sqlite
 
 import (
 	"errors"
@@ -12,17 +12,11 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-// lockFile is the proof that one process alone has the database open. The
-// operating system drops it when the process ends, however it ends; the file
-// itself stays, because removing it would let two processes lock two files of
-// one name.
-type lockFile struct {
-	file *os.File
-	once sync.Once
-}
-
-// acquire takes the lock at once or says who has it.
-func acquire(path string) (*lockFile, error) {
+// acquire takes the lock at once or says who has it: the proof that one process
+// alone has the database open. The operating system drops it when the process
+// ends, however it ends; the file itself stays, because removing it would let
+// two processes lock two files of one name. Release may be called twice.
+func acquire(path string) (release func() error, err error) {
 	f, err := openLocked(path)
 	if errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("%s: the database is in use by process %s; stop it or use another data directory: %w", path, holder(path), ops.ErrConflict)
@@ -34,7 +28,7 @@ func acquire(path string) (*lockFile, error) {
 	if err := errors.Join(f.Truncate(0), write(f, pid)); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
-	return &lockFile{file: f}, nil
+	return sync.OnceValue(f.Close), nil
 }
 
 func write(f *os.File, b []byte) error {
@@ -56,9 +50,4 @@ func holder(path string) string {
 		return pid
 	}
 	return "unknown"
-}
-
-func (l *lockFile) release() (err error) {
-	l.once.Do(func() { err = l.file.Close() })
-	return err
 }

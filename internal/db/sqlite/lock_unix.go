@@ -1,6 +1,6 @@
 //go:build unix && !solaris
 
-package db
+package sqlite
 
 import (
 	"errors"
