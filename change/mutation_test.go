@@ -5,10 +5,11 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 // mutations lists every guard, what the gate does without it, and a sequence
@@ -94,7 +95,7 @@ func TestEveryGuardHasAMutation(t *testing.T) {
 // TestSafetyMutations breaks each guard, one at a time, and wants it noticed.
 func TestSafetyMutations(t *testing.T) {
 	most := uint64(1_000)
-	if os.Getenv("FETTLE_LONG") != "" {
+	if peer.Proving() {
 		most = 20_000
 	}
 	laws := newLaws(t)

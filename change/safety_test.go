@@ -23,6 +23,7 @@ import (
 	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/change/safetytest"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -687,7 +688,7 @@ func TestSafetyPropertiesOnTheStore(t *testing.T) {
 	h := newHouse(t, testConfig())
 	laws := newLaws(t)
 	checks := "10"
-	if os.Getenv("FETTLE_LONG") != "" {
+	if peer.Proving() {
 		checks = "50"
 	}
 	given := map[string]bool{}
@@ -740,10 +741,10 @@ func play(t testing.TB, laws []*law, seed uint64, broken string) (*players, erro
 // TestSafetyProperties plays thousands of sequences of facts and of what
 // people do, with crashes, repetitions, delays and clocks that jump, and has
 // every fact and command judged by the oracle: 1,000 in the quick test,
-// FETTLE_SEQUENCES (100,000) with FETTLE_LONG=1. FETTLE_SEED plays one again.
+// FETTLE_SEQUENCES (100,000) with FETTLE_PROVE=1. FETTLE_SEED plays one again.
 func TestSafetyProperties(t *testing.T) {
 	n, first := 1_000, uint64(1)
-	if os.Getenv("FETTLE_LONG") != "" {
+	if peer.Proving() {
 		n = 100_000
 		// What is kept is small: most collections would be for nothing.
 		defer debug.SetMemoryLimit(debug.SetMemoryLimit(512 << 20))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/fettleops/fettle/detect"
 	"github.com/fettleops/fettle/internal/db/dbtest"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
 )
@@ -141,7 +141,7 @@ func TestThePastTeachesAsIfItHadBeenLived(t *testing.T) {
 	f(lesson{shards: 1, models: 100, cuts: []int{learned}})
 	f(lesson{shards: 2, models: 3, before: 7, cuts: []int{60, 200, 211, learned}, crash: 2})
 	f(lesson{shards: 3, models: 100, before: 11, cuts: []int{149, learned}, crash: 1})
-	if os.Getenv("FETTLE_LONG") != "1" {
+	if !peer.Proving() {
 		return
 	}
 	rapid.Check(t, func(rt *rapid.T) {

@@ -2,7 +2,6 @@ package detect_test
 
 import (
 	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,13 +11,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fettleops/fettle/internal/db/dbtest"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/series"
 )
 
 // few makes property tests on files quick: fsync is what they wait for.
 func few(t *testing.T) {
 	t.Helper()
-	given := os.Getenv("FETTLE_LONG") == "1"
+	given := peer.Proving()
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
 	if !given {
 		must(t, flag.Set("rapid.checks", "3"))

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/verify"
 )
@@ -67,7 +68,7 @@ func recorded(t *testing.T) []ops.Series {
 func TestCalibration(t *testing.T) {
 	all := recorded(t)
 	wanted := 60
-	if os.Getenv("FETTLE_LONG") != "" {
+	if peer.Proving() {
 		wanted = 600
 	}
 	const observed = 5 * time.Hour

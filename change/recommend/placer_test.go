@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/change/recommend"
 	"github.com/fettleops/fettle/internal/db"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -327,7 +327,7 @@ func TestAWholeEstateInOneDelivery(t *testing.T) {
 // most one change per identity is live, every live change is that of a placed
 // recommendation and the other way round, and what was said last is known.
 func TestPlacementProperty(t *testing.T) {
-	given := os.Getenv("FETTLE_LONG") == "1"
+	given := peer.Proving()
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
 	if !given {
 		if err := flag.Set("rapid.checks", "10"); err != nil {

@@ -3,7 +3,6 @@ package window_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/change/window"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -381,7 +381,7 @@ func drawRule(r *rand.Rand, w *wall) drawn {
 // around each change of the clock of their zone.
 func TestSchedulesEqualTheWallClock(t *testing.T) {
 	runs := 88
-	if os.Getenv("FETTLE_LONG") != "" {
+	if peer.Proving() {
 		runs = 10_000
 	}
 	walls := make([]*wall, len(oraclePlaces))

@@ -160,7 +160,7 @@ func TestShippedDetectorsOnSomeSeries(t *testing.T) {
 
 // The bars of the product, on whatever of the sets is here, with five seeds.
 func TestShippedDetectorsMeetTheBars(t *testing.T) {
-	peer.Long(t)
+	peer.Prove(t)
 	nab, cloud := shippedSets(t)
 	windows := measure(t, nab, 5, "default", "rcf")
 	least(t, "NAB of default", windows["default"].NAB["standard"], 62)

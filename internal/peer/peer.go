@@ -32,6 +32,19 @@ func Long(t testing.TB) {
 	}
 }
 
+// Proving tells whether FETTLE_PROVE=1 asks tests that judge by numbers, drawn or
+// labelled, for as many as rule chance out; otherwise they take what a few
+// seconds bear. .ci/run proves too.
+func Proving() bool { return os.Getenv("FETTLE_PROVE") == "1" }
+
+// Prove skips a test that has no smaller form, unless Proving.
+func Prove(t testing.TB) {
+	t.Helper()
+	if !Proving() {
+		t.Skip("proof: set FETTLE_PROVE=1 to run it")
+	}
+}
+
 // Waiting runs the tests of a package, at least four parallel ones beside each
 // other unless -parallel says otherwise. It is meant for the TestMain of packages
 // whose tests mostly wait: for a tool, a server or a clock.

@@ -43,18 +43,20 @@ func TestMissingPeerSkipsOrFails(t *testing.T) {
 	f("required", "fail")
 }
 
-func TestLongNeedsToBeAskedFor(t *testing.T) {
-	f := func(env, want string) {
+func TestLongTestsAndProofsNeedToBeAskedFor(t *testing.T) {
+	f := func(ask func(testing.TB), name, value, want string) {
 		t.Helper()
-		t.Setenv("FETTLE_LONG", env)
+		t.Setenv(name, value)
 		r := &recorder{TB: t}
-		if Long(r); r.how != want {
-			t.Errorf("FETTLE_LONG=%q: %q, want %q", env, r.how, want)
+		if ask(r); r.how != want {
+			t.Errorf("%s=%q: %q, want %q", name, value, r.how, want)
 		}
 	}
-	f("", "skip")
-	f("0", "skip")
-	f("1", "")
+	for name, ask := range map[string]func(testing.TB){"FETTLE_LONG": Long, "FETTLE_PROVE": Prove} {
+		f(ask, name, "", "skip")
+		f(ask, name, "0", "skip")
+		f(ask, name, "1", "")
+	}
 }
 
 // TestAbandonedPeersEnd runs the next test in a process that exits without any

@@ -133,7 +133,7 @@ func (m *measure) add(scores []float64, positive []bool) {
 // the choice of defaults, rules and champions can be checked. It asserts only
 // that every scorer knows more than chance.
 func TestFirstLook(t *testing.T) {
-	peer.Long(t)
+	peer.Prove(t)
 	var order []string
 	whole, half := map[string]*measure{}, map[string]*measure{}
 	add := func(to map[string]*measure, name string, scores []float64, positive []bool) {

@@ -3,11 +3,11 @@ package detector_test
 import (
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/fettleops/fettle/detect/kernel/detector"
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 // source makes the value of each step.
@@ -57,11 +57,9 @@ func jumping(rng *rand.Rand) source {
 
 const monday = 1_699_833_600_000
 
-func long() bool { return os.Getenv("FETTLE_LONG") == "1" }
-
 // weeks is how much is looked at: less where tests are to be quick.
 func weeks() int {
-	if long() {
+	if peer.Proving() {
 		return 4
 	}
 	return 2
@@ -113,7 +111,7 @@ func (w *watch) forget() { w.episodes, w.graded, w.quiet = 0, 0, 5 }
 func TestAlarmsKeepTheirBudget(t *testing.T) {
 	const step = 5 * time.Minute
 	tiers := []detector.Tier{detector.Small}
-	if long() {
+	if peer.Proving() {
 		tiers = append(tiers, detector.Full)
 	}
 	f := func(name string, make func(*rand.Rand) source, most float64) {
@@ -133,7 +131,7 @@ func TestAlarmsKeepTheirBudget(t *testing.T) {
 	f("a daily wave", daily(288), 2)
 	f("heavy tails", heavy, 3)
 	f("jumps between levels", jumping, 2)
-	if long() {
+	if peer.Proving() {
 		f("wandering", wandering, 2)
 		f("small counts", counts, 2)
 	}
@@ -220,7 +218,7 @@ func TestPlantedAnomaliesAreFoundAndBlamed(t *testing.T) {
 	}
 	f(1, detector.Small)
 	f(4, detector.Small)
-	if long() {
+	if peer.Proving() {
 		f(1, detector.Full)
 		f(4, detector.Full)
 	}
@@ -254,7 +252,7 @@ func TestACalmStartLeavesNoDetectorDeaf(t *testing.T) {
 		}
 	}
 	f(detector.Small, 5, 480)
-	if long() {
+	if peer.Proving() {
 		f(detector.Small, 20, 2000)
 		f(detector.Full, 5, 480)
 		f(detector.Full, 5, 2000)
@@ -364,7 +362,7 @@ func TestTheBandHoldsWhatItPromises(t *testing.T) {
 	}
 	f("noise", white)
 	f("a daily wave", daily(288))
-	if long() {
+	if peer.Proving() {
 		f("wandering", wandering)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 func newForest(t testing.TB, o Options) *Forest {
@@ -417,7 +419,7 @@ func TestRestingMemory(t *testing.T) {
 		t.Helper()
 		forest, p := newForest(t, Options{Dims: dims, Shingle: 8, BoxMass: 10}), &Pass{}
 		rows := 12000
-		if long() {
+		if peer.Proving() {
 			rows = 40000
 		}
 		process(t, forest, p, stream(1, rows, dims))

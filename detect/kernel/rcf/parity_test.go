@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 // The reference is the mean and the deviation, over 20 seeds, of the scores of
 // AWS's Java library for five streams; the data says how they were made and
-// what agreement is. Fewer seeds than FETTLE_LONG takes make the test less
+// what agreement is. Fewer seeds than FETTLE_PROVE takes make the test less
 // sharp, not weaker in form: the tolerance is in standard errors.
 
 type reference struct {
@@ -78,18 +80,16 @@ func (m *moments) add(x float64) {
 
 func (m *moments) variance() float64 { return m.m2 / (m.n - 1) }
 
-func long() bool { return os.Getenv("FETTLE_LONG") != "" }
-
 // TestParity compares with the reference. The quick form takes fewer seeds and
 // the cases that take less time; both paths give the same bits, which
 // TestScalarIsTheSame proves for every option.
 func TestParity(t *testing.T) {
 	seeds, paths := 6, []bool{false}
-	if long() {
+	if peer.Proving() {
 		seeds, paths = 40, []bool{false, true}
 	}
 	f := func(name string, dims, shingle int, slow bool) {
-		if slow && !long() {
+		if slow && !peer.Proving() {
 			return
 		}
 		for _, scalar := range paths {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/detect/kernel/shift"
+	"github.com/fettleops/fettle/internal/peer"
 )
 
 // trace is a recorded series; the labels of its anomalies are not looked at.
@@ -84,7 +85,7 @@ func read(t *testing.T, path string, rows [][]string) trace {
 func TestCalibration(t *testing.T) {
 	all := traces(t)
 	wanted, seed := 200, uint64(1)
-	if os.Getenv("FETTLE_LONG") != "" {
+	if peer.Proving() {
 		wanted = 2000
 	}
 	const observed = 60

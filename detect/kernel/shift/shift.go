@@ -20,7 +20,7 @@
 // On 2,000 changes without effect in recorded series of servers and services,
 // 60 points observed after each, 4.5 % were called a move up and as many one
 // down; moved by one robust standard deviation, 85 % were called a move up
-// (TestCalibration with FETTLE_LONG=1).
+// (TestCalibration with FETTLE_PROVE=1).
 package shift
 
 import (
