@@ -56,10 +56,13 @@ UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/
 RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*go |[.]Go\>|make.chan|"sync|t[.]Parallel|"github.com/fettleops/fettle/.*test"' . | \
 	sed 's,/[^/]*$$,,' | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$' | sort -u)
 
+# Nor where a test plays one thing after the other, however many.
+CALCULATED = ^Test(SafetyProperties|SafetyMutations|Calibration)$$
+
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
 	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
+	CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -skip '$(CALCULATED)' -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
 
 .PHONY: format
 format: ## rewrite all Go files as gofumpt and goimports want them
@@ -103,7 +106,7 @@ BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | sed 's,/[
 
 .PHONY: bench
 bench: ## every benchmark of the tree; BENCHTIME=1x runs each once
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 25m $(BENCHED)
+	$(GO) test -vet=off -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 25m $(BENCHED)
 
 .PHONY: build
 build: ## the product: bin/fettle, static and stripped
