@@ -99,7 +99,7 @@ vuln: ## known vulnerabilities that our code reaches; says so when the database 
 	else exit $$rc; fi
 
 .PHONY: fuzz
-fuzz: ## every fuzz target of the tree for FUZZTIME (10s) each
+fuzz: ## every fuzz target of the tree, or those that match FUZZONLY, for FUZZTIME (10s) each
 	@FUZZTIME=$(FUZZTIME) .ci/fuzz
 
 BENCHED = $(shell grep -rl --include='*_test.go' '^func Benchmark' . | sed 's,/[^/]*$$,,' | sort -u)
