@@ -142,6 +142,12 @@ func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 	register(h, &calls)
 	h.start()
 	facts := count(t, d, "SELECT COUNT(*) FROM fact WHERE kind = 'ExecutionStopped'")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%d facts; heard %v; commands %v; jobs %v", facts, spread(t, d, "room", "heard"), spread(t, d, "state", "command"),
+				spread(t, d, "state || ' attempt ' || attempt || ' at ' || scheduled_at", "river_job WHERE state <> 'completed'"))
+		}
+	})
 	eventually(t, "every fact heard and every command done", func() bool {
 		return count(t, d, "SELECT COUNT(*) FROM heard") == 2*facts && count(t, d, "SELECT COUNT(*) FROM command WHERE state = 'done'") == 2*facts
 	})
@@ -166,6 +172,21 @@ func TestNothingIsLostWhenThePowerGoes(t *testing.T) {
 		t.Errorf("the database is damaged: %s", check)
 	}
 	t.Logf("%d writes acknowledged, %d committed", len(acknowledged), facts)
+}
+
+// spread counts the rows of a table by what an expression says of each.
+func spread(t *testing.T, d *db.DB, by, table string) map[string]int {
+	t.Helper()
+	rows, err := d.Read().Query(context.Background(), fmt.Sprintf("SELECT %s, COUNT(*) FROM %s GROUP BY 1", by, table))
+	out := map[string]int{}
+	_, err = db.Collect(rows, err, func(r db.Row) (n int, err error) {
+		var what string
+		err = r.Scan(&what, &n)
+		out[what] = n
+		return n, err
+	})
+	must(t, err)
+	return out
 }
 
 // killed runs the flood until it dies at a failpoint, or until it has
