@@ -26,7 +26,7 @@ shuffle: ## the quick tests in random order
 	$(GO) test -shuffle=on ./...
 
 .PHONY: test-long
-test-long: ## all tests, with real peers (Debian packages) and the long ones
+test-long: ## all tests but the proofs, with real peers (Debian packages) and the long ones
 	FETTLE_LONG=1 $(GO) test -timeout 45m ./...
 
 PROVED = $(shell grep -rl --include='*_test.go' 'peer.Prov' . | grep -v '^./internal/peer/' | sed 's,/[^/]*$$,,' | sort -u)
@@ -50,19 +50,16 @@ UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/
 	-gcflags='github.com/aws/aws-sdk-go-v2/service/...=-race=false -d=checkptr=0 -N -l'
 
 # Nothing can be watched where neither a package nor its tests run anything beside
-# anything: they name no goroutine, no channel and nothing of sync, and take part
-# in no conformance suite. Kernels and windows may have nothing to lock
+# anything: they name no goroutine, no channel, no server and nothing of sync, and
+# take part in no conformance suite. Kernels and windows may have nothing to lock
 # (internal/archtest), and their arithmetic would take longest of all.
-RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*go |[.]Go\>|make.chan|"sync|t[.]Parallel|"github.com/fettleops/fettle/.*test"' . | \
+RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*go |[.]Go\>|make.chan|"sync|t[.]Parallel|httptest|"github.com/fettleops/fettle/.*test"' . | \
 	sed 's,/[^/]*$$,,' | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$' | sort -u)
-
-# Nor where a test plays one thing after the other, however many.
-CALCULATED = ^Test(SafetyProperties|SafetyMutations|Calibration)$$
 
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
 	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -skip '$(CALCULATED)' -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
+	CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
 
 .PHONY: format
 format: ## rewrite all Go files as gofumpt and goimports want them
