@@ -93,14 +93,23 @@ func (p *platform) decided(t *ticket, c *connector.Copy, steps []step, user stri
 		case !before && !d.At.After(planAt):
 			d.At = planAt.Add(time.Nanosecond)
 		}
-		for _, n := range c.Notes {
-			// What is written with a status is a message just before or after it.
-			if n.Author == by && n.At.Sub(s.Created.Time).Abs() <= time.Second {
-				d.Comment = n.Text
-			}
-		}
+		d.Comment = comment(c.Notes, by, s.Created.Time)
 		c.Decisions = append(c.Decisions, d)
 	}
+}
+
+// comment returns what a person wrote about a move made at a time: what is sent
+// with a status becomes a transaction before or after it, seconds apart where
+// the server is busy, and mails its watchers in between.
+func comment(notes []connector.Note, by string, at time.Time) string {
+	var text string
+	nearest := time.Minute
+	for _, n := range notes {
+		if apart := n.At.Sub(at).Abs(); n.Author == by && apart <= nearest {
+			text, nearest = n.Text, apart
+		}
+	}
+	return text
 }
 
 // RequestApproval implements connector.Approver: the ticket is moved to the

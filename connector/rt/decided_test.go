@@ -53,3 +53,24 @@ func TestTwoPersonsDecide(t *testing.T) {
 		t.Errorf("decided %+v", d)
 	}
 }
+
+// What a person writes with a decision is a transaction of its own, and a busy
+// server takes seconds between the two.
+func TestCommentOfADecision(t *testing.T) {
+	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	note := func(after time.Duration, by, text string) connector.Note {
+		return connector.Note{Note: ops.Note{At: at.Add(after), Author: by, Text: text}}
+	}
+	f := func(want string, notes ...connector.Note) {
+		t.Helper()
+		if got := comment(notes, "ben", at); got != want {
+			t.Errorf("comment %q, want %q", got, want)
+		}
+	}
+	f("")
+	f("not this week", note(0, "ben", "not this week"))
+	f("not this week", note(-11*time.Second, "ben", "not this week"))
+	f("not this week", note(4*time.Second, "ben", "not this week"))
+	f("not this week", note(-40*time.Second, "ben", "looking at it"), note(-3*time.Second, "ben", "not this week"), note(30*time.Second, "ben", "thanks"))
+	f("", note(0, "anna", "fine with me"), note(-2*time.Minute, "ben", "looking at it"))
+}

@@ -65,9 +65,6 @@ func run(t *testing.T, e *feature.Entity, bindings []feature.Binding, data []byt
 					t.Fatal("an infinite value")
 				}
 			}
-			if c.Values[1] < 0 {
-				t.Fatalf("a negative rate %v", c.Values[1])
-			}
 			c.Values = append([]float64(nil), c.Values...)
 			out = append(out, c)
 		}
@@ -95,6 +92,11 @@ func FuzzAdd(f *testing.F) {
 	f.Add(append(append(sample(3, 1, 5), sample(3, 1, stale)...), sample(3, 127, -1)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		want := run(t, sel.New("a"), bindings, data, false)
+		for _, c := range want { // a state that is loaded may say that this was no counter
+			if c.Values[1] < 0 {
+				t.Fatalf("a negative rate %v", c.Values[1])
+			}
+		}
 		if got := run(t, sel.New("a"), bindings, data, true); !same(got, want) {
 			t.Fatalf("saved and loaded\n%v\nwithout\n%v", got, want)
 		}

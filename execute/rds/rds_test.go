@@ -332,15 +332,19 @@ func TestARefusedCallChangesNothing(t *testing.T) {
 
 func TestWhatCannotBeCalledOffIsWaitedForAndRolledBack(t *testing.T) {
 	b := newBench(t, "")
-	b.database(func(d *rdstest.Database) { d.Takes = 60 * time.Millisecond })
+	endless := func(d *rdstest.Database) { d.Takes = time.Hour }
+	b.database(endless)
 	p := b.plan(rds.Resize, "db.m5.large")
-	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("a person stopped it")
-	out := &until{when: "is modifying", then: func() { cancel(stop) }}
-	_, err := b.Apply(ctx, "t", p, out)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := &until{when: "is modifying", then: func() { cancel(stop) }}
+	waited := &until{when: "Waiting until database shop has settled", then: func() {
+		b.database(func(d *rdstest.Database) { d.Settle(); d.Takes = 0 })
+	}}
+	_, err := b.Apply(ctx, "t", p, io.MultiWriter(stopped, waited))
 	b.wants(err, stop, "could not be called off", "roll back to undo it")
-	if left := b.account.Moving(); len(left) > 0 || !strings.Contains(out.said, "Waiting until database shop has settled") {
-		t.Errorf("%v, said %s", left, out.said)
+	if left := b.account.Moving(); len(left) > 0 {
+		t.Errorf("%v, said %s", left, waited.said)
 	}
 	if _, err := b.RollBack(t.Context(), "t", p, io.Discard); err != nil {
 		t.Fatal(err)
@@ -351,10 +355,11 @@ func TestWhatCannotBeCalledOffIsWaitedForAndRolledBack(t *testing.T) {
 		}
 	})
 	// What does not settle in time is not known.
-	b = newBench(t, "timeout: 20ms\ngrace: 30ms\n")
-	b.database(func(d *rdstest.Database) { d.Takes = 10 * time.Second })
-	_, err = b.Apply(t.Context(), "t", b.plan(rds.Resize, "db.m5.large"), io.Discard)
-	if !errors.As(err, new(*ops.UnknownOutcome)) {
+	b = newBench(t, "grace: 30ms\n")
+	b.database(endless)
+	ctx, cancel = context.WithCancelCause(t.Context())
+	stopped = &until{when: "is modifying", then: func() { cancel(stop) }}
+	if _, err = b.Apply(ctx, "t", b.plan(rds.Resize, "db.m5.large"), stopped); !errors.As(err, new(*ops.UnknownOutcome)) {
 		t.Errorf("it still runs: %v", err)
 	}
 }

@@ -275,7 +275,8 @@ func (s *SPOT) code(c *coder) {
 	c.int(&points, s.settings.Calibrate-1)
 	c.int(&peaks, s.settings.Peaks)
 	if c.load {
-		if c.err == nil && (uint64(peaks) > s.over || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0) {
+		if c.err == nil && (uint64(peaks) > s.over || !s.Ready() && uint64(points) != s.seen || s.Ready() && points > 0 ||
+			peaks < s.settings.Peaks && s.next > 0) {
 			c.err = errors.New("its counts contradict one another: it was damaged")
 		}
 		if c.err != nil {

@@ -86,6 +86,13 @@ func (d *Database) then(after time.Duration, status string, apply func()) {
 	d.steps = append(d.steps, step{at.Add(after), status, apply})
 }
 
+// Settle lets a database arrive that is on its way.
+func (d *Database) Settle() {
+	for i := range d.steps {
+		d.steps[i].at = time.Time{}
+	}
+}
+
 func (a *Account) one(in form) (string, *Database, *Fault) {
 	id := in.get("DBInstanceIdentifier")
 	if id == "" {
