@@ -35,7 +35,8 @@ type work struct {
 	Body    string `json:"body,omitempty"`
 	Cause   string `json:"cause,omitempty"`
 	At      int64  `json:"at,omitempty"` // milliseconds
-	Failed  int    `json:"failed,omitempty"`
+	Tried   int    `json:"tried,omitempty"`  // attempts before this job, those included that a crash ended
+	Failed  int    `json:"failed,omitempty"` // how many of all attempts failed
 }
 
 // Kind names the one kind of River job.
@@ -147,8 +148,8 @@ func (w *worker) Work(ctx context.Context, j *river.Job[work]) error {
 	}
 	began := q.clock()
 	failure := q.carryOut(ctx, c)
-	attempts := j.Args.Failed + j.Attempt
-	o := q.judge(failure, j.Args.Seq, attempts)
+	attempts := j.Args.Tried + j.Attempt
+	o := q.judge(failure, j.Args.Seq, j.Args.Failed+1)
 	q.metric.command(c.Kind, o.word, q.clock().Sub(began))
 	if failure != nil {
 		q.log.LogAttrs(ctx, o.level, "command did not finish",
@@ -193,8 +194,9 @@ type outcome struct {
 	level  slog.Level
 }
 
-// judge is the table from class of error to what happens next.
-func (q *Queue) judge(err error, seq int64, attempts int) outcome {
+// judge is the table from class of error to what happens next, if this is the
+// command's failure of that number.
+func (q *Queue) judge(err error, seq int64, failures int) outcome {
 	var s *snooze
 	switch {
 	case err == nil:
@@ -213,7 +215,7 @@ func (q *Queue) judge(err error, seq int64, attempts int) outcome {
 		if errors.Is(err, ops.ErrConflict) {
 			most = maxConflict // somebody was faster: there is nothing to wait for but the next look
 		}
-		again = backoff(seq, attempts, time.Second, most)
+		again = backoff(seq, failures, time.Second, most)
 	}
 	return outcome{word: "retry", state: waiting, again: again, failed: true, level: slog.LevelWarn}
 }
@@ -231,29 +233,30 @@ func (q *Queue) halted() bool {
 }
 
 // The longest pauses between two attempts of a command: after a failure, and
-// after a conflict. Lives that a crash ended count as attempts too.
+// after a conflict. A crash is nobody's failure: commands it interrupted wait no
+// longer than others.
 const (
 	maxBackoff  = 5 * time.Minute
 	maxConflict = 5 * time.Second
 )
 
-// backoff doubles from first to most with every attempt and spreads each pause
+// backoff doubles from first to most with every failure and spreads each pause
 // over its upper quarter, by key, so that what failed together does not come
 // back together.
-func backoff(key int64, attempt int, first, most time.Duration) time.Duration {
+func backoff(key int64, failures int, first, most time.Duration) time.Duration {
 	d := most
-	if shift := attempt - 1; shift < 20 && first<<shift < most {
+	if shift := failures - 1; shift < 20 && first<<shift < most {
 		d = first << shift
 	}
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%d/%d", key, attempt)
+	_, _ = fmt.Fprintf(h, "%d/%d", key, failures)
 	return d - time.Duration(float64(d)/4*float64(h.Sum64()%1024)/1024)
 }
 
 func (q *Queue) record(ctx context.Context, tx db.Tx, j *river.Job[work], o outcome, attempts int, failure error) error {
 	now := q.clock()
 	if !o.failed && o.state == waiting {
-		attempts = j.Args.Failed
+		attempts = j.Args.Tried
 	}
 	var finishedAt int64
 	due := now.Add(o.again)
@@ -268,7 +271,9 @@ func (q *Queue) record(ctx context.Context, tx db.Tx, j *river.Job[work], o outc
 	}
 	if n == 1 && o.state == waiting {
 		w := j.Args
-		w.Failed = attempts
+		if w.Tried = attempts; o.failed {
+			w.Failed++
+		}
 		if err := q.insert(ctx, tx, now, []queued{{w, due}}); err != nil {
 			return err
 		}

@@ -379,6 +379,28 @@ func TestJobsOfADeadProcessAreFreedAtStart(t *testing.T) {
 	})
 }
 
+func TestCrashesLengthenNoPause(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, h *house) {
+		h.queue.Handle("Greet", func(context.Context, ops.Command) error {
+			if h.heard.note("greeted") == 1 {
+				return ops.ErrUnavailable
+			}
+			return nil
+		})
+		h.enqueue(ops.NewCommand("Greet", "x", nil))
+		must(t, h.db.Write(t.Context(), func(tx db.Tx) error {
+			_, err := tx.Exec(t.Context(), "UPDATE river_job SET state = 'running', attempt = 9")
+			return err
+		}))
+		h.start()
+		time.Sleep(2 * time.Second)
+		if state, attempts, _ := h.row("x"); state != "done" || attempts != 11 {
+			t.Errorf("%s after %d attempts", state, attempts)
+		}
+	})
+}
+
 func TestFactsAreHeardOncePerRoomInOrder(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {
