@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/fettleops/fettle/internal/db/dbtest"
 )
 
 // RT is a running Request Tracker with REST 2 at URL + "/REST/2.0". Token and
@@ -90,7 +92,7 @@ func RequestTrackerWith(t testing.TB, c RTConfig) *RT {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := dbtest.Dir(t)
 	write(t, filepath.Join(dir, "rtdb"), string(db))
 	for _, d := range []string{"mason", "session"} { // it makes neither, and its own are for www-data alone
 		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
