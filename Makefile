@@ -52,9 +52,11 @@ UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/
 # Nothing can be watched where neither a package nor its tests run anything beside
 # anything: they name no goroutine, no channel, no server and nothing of sync, and
 # take part in no conformance suite. Kernels and windows may have nothing to lock
-# (internal/archtest), and their arithmetic would take longest of all.
+# (internal/archtest), and their arithmetic would take longest of all. The tests of
+# crash watch another process, and are all long.
 RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*go |[.]Go\>|make.chan|"sync|t[.]Parallel|httptest|"github.com/fettleops/fettle/.*test"' . | \
-	sed 's,/[^/]*$$,,' | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$' | sort -u)
+	sed 's,/[^/]*$$,,' | sort -u | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$|/test/crash$$' | \
+	while read -r p; do ! compgen -G "$$p/*_test.go" >/dev/null || echo "$$p"; done)
 
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -135,4 +136,36 @@ func plain[T ~string](in map[T]badge) map[string]badge {
 		out[string(k)] = v
 	}
 	return out
+}
+
+// Whatever looks at a page in one theme has seen its structure in both: a theme
+// is a color-scheme and nothing else.
+func TestThemesDifferInColours(t *testing.T) {
+	block := regexp.MustCompile(`\[data-theme[^{]*\{([^}]*)\}`)
+	themes := 0
+	own, err := filepath.Glob("css/*.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("../page/*/*.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Concat(own, pages) {
+		css, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(css), "prefers-color-scheme") {
+			t.Errorf("%s asks for the theme; use light-dark()", name)
+		}
+		for _, m := range block.FindAllStringSubmatch(string(css), -1) {
+			if themes++; !regexp.MustCompile(`^\s*color-scheme: (light|dark);\s*$`).MatchString(m[1]) {
+				t.Errorf("%s does more in a theme than to name it: %s", name, m[0])
+			}
+		}
+	}
+	if themes != 2 {
+		t.Errorf("%d themes, want 2", themes)
+	}
 }
