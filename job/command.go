@@ -34,7 +34,7 @@ type work struct {
 	Command string `json:"kind"`
 	Body    string `json:"body,omitempty"`
 	Cause   string `json:"cause,omitempty"`
-	At      int64  `json:"at,omitempty"` // milliseconds
+	At      int64  `json:"at,omitempty"`     // milliseconds
 	Tried   int    `json:"tried,omitempty"`  // attempts before this job, those included that a crash ended
 	Failed  int    `json:"failed,omitempty"` // how many of all attempts failed
 }
