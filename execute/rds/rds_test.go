@@ -331,7 +331,7 @@ func TestARefusedCallChangesNothing(t *testing.T) {
 }
 
 func TestWhatCannotBeCalledOffIsWaitedForAndRolledBack(t *testing.T) {
-	b := newBench(t, "")
+	b := newBench(t, "grace: 1m\n") // which it takes to fail
 	endless := func(d *rdstest.Database) { d.Takes = time.Hour }
 	b.database(endless)
 	p := b.plan(rds.Resize, "db.m5.large")

@@ -41,7 +41,7 @@ type Alert struct {
 
 // NewFlood returns a flood of alerts that are none yet.
 func NewFlood(h *House) *Flood {
-	return &Flood{house: h, stop: make(chan struct{}), final: map[string]Alert{}, Pause: 10 * time.Millisecond, Moves: 500 * time.Millisecond}
+	return &Flood{house: h, stop: make(chan struct{}), final: map[string]Alert{}, Pause: 2 * time.Millisecond, Moves: 500 * time.Millisecond}
 }
 
 // Start begins to send alerts of these rules for so many instances each, over
