@@ -102,6 +102,12 @@ func TestResource(t *testing.T) {
 	f("", `{"service":"shop"}`, "shop", "service:shop")
 	f("resource_labels: [cluster]", `{"instance":"web1:9100","cluster":"eu"}`, "eu", "cluster:eu")
 	f("", `{"x":"y"}`, "", "")
+	// A blank label names nothing.
+	f("", `{"instance":" ","service":"shop"}`, "shop", "service:shop")
+	f("", `{"instance":" Web1:9100 "}`, "Web1", "instance:Web1:9100 host:web1")
+	f("", `{"instance":"[ ]:9100"}`, "[ ]:9100", "instance:[ ]:9100")
+	f("", `{"pod":"web-0","namespace":" "}`, "web-0", "pod:web-0")
+	f("", `{"instance":"\t"}`, "", "")
 }
 
 func TestOptionsNameTheFault(t *testing.T) {

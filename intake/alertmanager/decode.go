@@ -137,10 +137,11 @@ func links(in *alert, external string) []ops.Link {
 	return out
 }
 
-// resource names what the alert is about by the first label that is there.
+// resource names what the alert is about by the first label that is there and
+// not blank.
 func (s *source) resource(labels map[string]string) ops.ResourceRef {
 	for _, l := range s.config.ResourceLabels {
-		v := labels[l]
+		v := strings.TrimSpace(labels[l])
 		if v == "" {
 			continue
 		}
@@ -150,7 +151,7 @@ func (s *source) resource(labels map[string]string) ops.ResourceRef {
 		case "host", "hostname", "nodename":
 			return ops.ResourceRef{Kind: "host", Name: v, Aliases: []string{s.local("host", v)}}
 		case "pod":
-			if ns := labels["namespace"]; ns != "" {
+			if ns := strings.TrimSpace(labels["namespace"]); ns != "" {
 				v = ns + "/" + v
 			}
 		}
@@ -170,7 +171,7 @@ func (s *source) instance(v string) ops.ResourceRef {
 	if err != nil {
 		host = v
 	}
-	if host != "" && !loopback(host) {
+	if host = strings.TrimSpace(host); host != "" && !loopback(host) {
 		ref.Kind, ref.Name = "host", host
 		ref.Aliases = append(ref.Aliases, ops.Alias("host", host))
 	}

@@ -52,12 +52,22 @@ func TestGolden(t *testing.T) { intaketest.Golden(t, azuremonitor.Driver) }
 
 func FuzzDecode(f *testing.F) { intaketest.Fuzz(f, azuremonitor.Driver, "") }
 
-func decode(t *testing.T, name string) intake.Delivery {
+func input(t *testing.T, name string) []byte {
 	t.Helper()
 	body, err := os.ReadFile(filepath.Join("testdata", name, "in.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return body
+}
+
+func decode(t *testing.T, name string) intake.Delivery {
+	t.Helper()
+	return decodeBody(t, name, input(t, name))
+}
+
+func decodeBody(t *testing.T, name string, body []byte) intake.Delivery {
+	t.Helper()
 	s, err := azuremonitor.Driver.Open(intaketest.YAML(""), intake.Env{})
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +77,24 @@ func decode(t *testing.T, name string) intake.Delivery {
 		t.Fatalf("%s: %+v, %v", name, d, err)
 	}
 	return d
+}
+
+func TestBlankNamesNothing(t *testing.T) {
+	const target, item, computer = `"/subscriptions/1111/resourcegroups/rg/providers/microsoft.operationalinsights/workspaces/logs"`, `"Web1"`, `{"name": "Computer", "value": "Web1"}`
+	f := func(name, aliases string, oldnew ...string) {
+		t.Helper()
+		body := strings.NewReplacer(oldnew...).Replace(string(input(t, "log-v2")))
+		r := decodeBody(t, "log-v2", []byte(body)).Signals[0].Alert.Resource
+		if got := strings.Join(r.Aliases, " "); r.Name != name || got != aliases {
+			t.Errorf("resource = %q %q, want %q %q", r.Name, got, name, aliases)
+		}
+	}
+	noDimension := strings.Replace(computer, "Web1", " ", 1)
+	f("Web1", "host:web1")
+	f("Web1", "host:web1", computer, noDimension) // the configuration item
+	f("logs", "arm:"+strings.Trim(target, `"`), computer, noDimension, `[`+item+`]`, `[" "]`)
+	f("Web2", "host:web2", computer, noDimension, `[`+item+`]`, `[" ", " Web2 "]`)
+	f("", "", computer, noDimension, `[`+item+`]`, `["\t"]`, target, `" "`)
 }
 
 func TestResolvedPairsWithFired(t *testing.T) {

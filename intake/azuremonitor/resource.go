@@ -52,8 +52,8 @@ const workspace = "microsoft.operationalinsights/workspaces"
 func resource(e *essentials, dims []dimension) ops.ResourceRef {
 	for _, name := range machineDimensions {
 		for _, d := range dims {
-			if strings.EqualFold(string(d.Name), name) && d.Value != "" {
-				return refOf(string(d.Value))
+			if v := strings.TrimSpace(string(d.Value)); v != "" && strings.EqualFold(string(d.Name), name) {
+				return refOf(v)
 			}
 		}
 	}

@@ -41,7 +41,8 @@ func (t text) number() *float64 {
 	return &f
 }
 
-// list is a list of texts that Azure also sends as one text or null.
+// list is a list of texts that Azure also sends as one text or null. Blank
+// texts name nothing and are left out.
 type list []string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -56,8 +57,8 @@ func (l *list) UnmarshalJSON(b []byte) error {
 		many = []text{one}
 	}
 	for _, t := range many {
-		if t != "" {
-			*l = append(*l, string(t))
+		if s := strings.TrimSpace(string(t)); s != "" {
+			*l = append(*l, s)
 		}
 	}
 	return nil
