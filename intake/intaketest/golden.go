@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/intake"
+	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -42,7 +44,8 @@ func source(t testing.TB, driver intake.Driver, options string) intake.Source {
 // Golden decodes testdata/<case>/in.json with the headers in
 // testdata/<case>/headers ("Name: value" lines, optional) and the options in
 // options.yaml (optional), and compares with out.json. The flag -update writes
-// out.json.
+// out.json. What comes of a case that is spoiled in one place is sound too, a
+// long test.
 func Golden(t *testing.T, driver intake.Driver) {
 	cases, err := filepath.Glob(filepath.Join("testdata", "*", "in.json"))
 	if err != nil || len(cases) == 0 {
@@ -52,7 +55,8 @@ func Golden(t *testing.T, driver intake.Driver) {
 		dir := filepath.Dir(in)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			r := &intake.Request{Integration: Name, Header: headers(t, filepath.Join(dir, "headers")), Body: read(t, in), ReceivedAt: Now, Passed: []string{"sns"}}
-			got := decode(t, source(t, driver, string(optional(t, filepath.Join(dir, "options.yaml")))), r)
+			s := source(t, driver, string(optional(t, filepath.Join(dir, "options.yaml"))))
+			got := decode(t, s, r)
 			var b bytes.Buffer
 			e := json.NewEncoder(&b)
 			e.SetEscapeHTML(false)
@@ -70,26 +74,42 @@ func Golden(t *testing.T, driver intake.Driver) {
 			if want := read(t, file); !bytes.Equal(b.Bytes(), want) {
 				t.Errorf("decoded\n%s\nwant\n%s", &b, want)
 			}
+			if json.Valid(r.Body) {
+				t.Run("spoiled", func(t *testing.T) {
+					peer.Long(t)
+					spoiled(t, s, r.Header, r.Body)
+				})
+			}
 		})
 	}
 }
 
 func decode(t testing.TB, s intake.Source, r *intake.Request) outcome {
 	t.Helper()
+	out, err := decoded(s, r)
+	if err != nil {
+		t.Error(err)
+	}
+	return out
+}
+
+// decoded returns what a source makes of a request, and what is wrong with it.
+func decoded(s intake.Source, r *intake.Request) (outcome, error) {
 	d, err := s.Decode(r)
 	var f *intake.Fault
 	switch {
 	case errors.As(err, &f):
-		return outcome{Fault: f}
+		return outcome{Fault: f}, nil
 	case err != nil:
-		t.Fatalf("an error of a decoder is a *intake.Fault, got %T: %v", err, err)
+		return outcome{}, fmt.Errorf("an error of a decoder is a *intake.Fault, got %T: %w", err, err)
 	}
+	var wrong []error
 	for _, s := range d.Signals {
 		if err := Sound(s); err != nil {
-			t.Errorf("unsound signal: %v", err)
+			wrong = append(wrong, fmt.Errorf("unsound signal: %w", err))
 		}
 	}
-	return outcome{Outcome: d.Outcome, Dedupe: d.Dedupe, Note: d.Note, Then: d.Then != nil, Signals: d.Signals}
+	return outcome{Outcome: d.Outcome, Dedupe: d.Dedupe, Note: d.Note, Then: d.Then != nil, Signals: d.Signals}, errors.Join(wrong...)
 }
 
 func read(t testing.TB, file string) []byte {
