@@ -107,11 +107,14 @@ func open(t *testing.T, dir string, s Story) *House {
 	return h
 }
 
+// dataDir is the installation's data directory, beside its secrets.
+const dataDir = "data"
+
 // build makes everything around an installation, its secrets in dir.
 func build(t *testing.T, dir string) *House {
 	t.Helper()
 	h := &House{
-		t: t, base: "http://" + fettleHost, dir: filepath.Join(dir, "data"), net: newNetwork(), logs: &logBook{},
+		t: t, base: "http://" + fettleHost, dir: filepath.Join(dir, dataDir), net: newNetwork(), logs: &logBook{},
 		firing: map[string]time.Time{}, tokens: map[string]string{},
 	}
 	h.wire = h.net.transport()

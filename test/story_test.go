@@ -79,7 +79,7 @@ func Play(t *testing.T, s Story) {
 				peer.Long(t)
 			}
 			dir := dbtest.Dir(t)
-			schema.Put(t, filepath.Join(dir, "fettle.db"))
+			schema.Put(t, filepath.Join(dir, dataDir, "fettle.db"))
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t, dir, s)
 				defer h.close()

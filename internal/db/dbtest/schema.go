@@ -68,13 +68,17 @@ func (s *Schema) OpenAt(t testing.TB, path string) *db.DB {
 	return d
 }
 
-// Put puts an empty database with the schema at path, unless one is there.
+// Put puts an empty database with the schema at path, in a directory of its
+// own if need be, unless one is there.
 func (s *Schema) Put(t testing.TB, path string) {
 	t.Helper()
 	if _, err := os.Stat(path); err == nil {
 		return
 	}
 	file, err := s.file()
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o700)
+	}
 	if err == nil {
 		err = os.WriteFile(path, file, 0o600)
 	}
