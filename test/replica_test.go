@@ -86,8 +86,10 @@ func to(r *replica) Act {
 // twice.
 func TestReplicas(t *testing.T) {
 	peer.Long(t)
+	t.Parallel()
 	for victim := range 2 {
 		t.Run(fmt.Sprintf("kill %d", victim+1), func(t *testing.T) {
+			t.Parallel()
 			dir := dbtest.Dir(t)
 			h := build(t, dir)
 			h.wire = &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * sec}).DialContext}
