@@ -46,8 +46,8 @@ test-arm64: ## the tests of the random cut forest on an emulated arm64; needs qe
 # AWS is written by a machine too and keeps nothing: compiling it took a third of
 # the stage. Neither is watched, and the latter not made fast either; the drivers
 # around them, the locks in them and all else are watched as ever.
-UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags='$(p)=-race=false -d=checkptr=0') \
-	-gcflags='github.com/aws/aws-sdk-go-v2/service/...=-race=false -d=checkptr=0 -N -l'
+UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags='$(p)=-race=false -d=checkptr=0 -dwarf=false') \
+	-gcflags='github.com/aws/aws-sdk-go-v2/service/...=-race=false -d=checkptr=0 -N -l -dwarf=false'
 
 # Nothing can be watched where neither a package nor its tests run anything beside
 # anything: they name no goroutine, no channel, no server and nothing of sync, and
@@ -58,10 +58,14 @@ RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*
 	sed 's,/[^/]*$$,,' | sort -u | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$|/test/crash$$' | \
 	while read -r p; do ! compgen -G "$$p/*_test.go" >/dev/null || echo "$$p"; done)
 
+# A binary that is watched waits a second at its end for late reports; the tests
+# have ended what they began by then.
+RACE = GORACE=atexit_sleep_ms=50 CGO_ENABLED=1
+
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
 	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
+	$(RACE) $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
 
 .PHONY: format
 format: ## rewrite all Go files as gofumpt and goimports want them
