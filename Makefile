@@ -46,8 +46,8 @@ test-arm64: ## the tests of the random cut forest on an emulated arm64; needs qe
 # AWS is written by a machine too and keeps nothing: compiling it took a third of
 # the stage. Neither is watched, and the latter not made fast either; the drivers
 # around them, the locks in them and all else are watched as ever.
-UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags='$(p)=-race=false -d=checkptr=0 -dwarf=false') \
-	-gcflags='github.com/aws/aws-sdk-go-v2/service/...=-race=false -d=checkptr=0 -N -l -dwarf=false'
+UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags='$(p)=-race=false -d=checkptr=0') \
+	-gcflags='github.com/aws/aws-sdk-go-v2/service/...=-race=false -d=checkptr=0 -N -l'
 
 # Nothing can be watched where neither a package nor its tests run anything beside
 # anything: they name no goroutine, no channel, no server and nothing of sync, and
