@@ -58,14 +58,10 @@ RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*
 	sed 's,/[^/]*$$,,' | sort -u | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$|/test/crash$$' | \
 	while read -r p; do ! compgen -G "$$p/*_test.go" >/dev/null || echo "$$p"; done)
 
-# A binary that is watched waits a second at its end for late reports; the tests
-# have ended what they began by then.
-RACE = GORACE=atexit_sleep_ms=50 CGO_ENABLED=1
-
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
 	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
-	$(RACE) $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
+	CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
 
 .PHONY: format
 format: ## rewrite all Go files as gofumpt and goimports want them

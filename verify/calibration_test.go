@@ -66,7 +66,6 @@ func recorded(t *testing.T) []ops.Series {
 // done with four metrics of unlike machines judged together, of which the plant
 // moves one. The quick run makes a tenth.
 func TestCalibration(t *testing.T) {
-	peer.Unraced(t)
 	all := recorded(t)
 	wanted := 60
 	if peer.Proving() {

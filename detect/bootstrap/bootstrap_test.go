@@ -16,7 +16,6 @@ import (
 	"github.com/klauspost/compress/s2"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/internal/redact"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/series"
@@ -320,7 +319,6 @@ func TestTables(t *testing.T) {
 
 // TestLongTables cuts a table that does not fit into a part.
 func TestLongTables(t *testing.T) {
-	peer.Unraced(t)
 	const rows = 11 * wanted / 5
 	count := func(parts []Part) (n int) {
 		for i := range parts {

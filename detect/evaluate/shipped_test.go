@@ -76,7 +76,6 @@ func planted(series int) *evaluate.Set {
 }
 
 func TestShippedDetectorsFindWhatWasPlanted(t *testing.T) {
-	peer.Unraced(t)
 	got := measure(t, planted(4), 1, "default", "rcf", "zscore", "random")
 	d := got["default"]
 	least(t, "average precision of default", d.AveragePrecision, 0.5)
@@ -152,7 +151,6 @@ func shippedSets(t *testing.T) (nab, cloud *evaluate.Set) {
 
 // A few series that take a second.
 func TestShippedDetectorsOnSomeSeries(t *testing.T) {
-	peer.Unraced(t)
 	nab, cloud := shippedSets(t)
 	points := measure(t, some(cloud, "outbound", "app2"), 1, "default", "rcf")
 	least(t, "average precision of default", points["default"].AveragePrecision, 0.58)

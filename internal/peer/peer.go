@@ -45,16 +45,6 @@ func Prove(t testing.TB) {
 	}
 }
 
-// Unraced skips, under the race detector, a test that has nothing for it: one
-// goroutine does its work, or the same ones as in a shorter test. To be watched
-// would take it ten times as long.
-func Unraced(t testing.TB) {
-	t.Helper()
-	if raced {
-		t.Skip("nothing for the race detector")
-	}
-}
-
 // Waiting runs the tests of a package, at least four parallel ones beside each
 // other unless -parallel says otherwise. It is meant for the TestMain of packages
 // whose tests mostly wait: for a tool, a server or a clock.

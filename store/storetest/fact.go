@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fettleops/fettle/internal/db"
-	"github.com/fettleops/fettle/internal/peer"
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/store"
 )
@@ -116,7 +115,6 @@ func factChain(t *testing.T, h *house) {
 }
 
 func tampering(t *testing.T, h *house) {
-	peer.Unraced(t)
 	long := make([]ops.Fact, 2100) // more than one batch of VerifyChain
 	for i := range long {
 		long[i] = h.fact("other", fmt.Sprint(i))

@@ -1,5 +1,0 @@
-//go:build race
-
-package peer
-
-const raced = true
