@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,16 +9,29 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/fettleops/fettle/ops"
 )
 
-// acquire takes the lock at once or says who has it: the proof that one process
-// alone has the database open. The operating system drops it when the process
-// ends, however it ends; the file itself stays, because removing it would let
-// two processes lock two files of one name. Release may be called twice.
-func acquire(path string) (release func() error, err error) {
+// left is how long the lock of a process that is no more is waited for. A child
+// it was starting when it was killed has its files until it runs what it is to
+// run, which takes a while on a busy machine.
+const left = 5 * time.Second
+
+// acquire takes the lock or says who has it: the proof that one process alone
+// has the database open. The operating system drops it when the process ends,
+// however it ends; the file itself stays, because removing it would let two
+// processes lock two files of one name. Release may be called twice.
+func acquire(ctx context.Context, path string) (release func() error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
 	f, err := openLocked(path)
+	for errors.Is(err, errLocked) && ctx.Err() == nil && ended(holder(path)) {
+		time.Sleep(10 * time.Millisecond)
+		f, err = openLocked(path)
+	}
 	if errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("%s: the database is in use by process %s; stop it or use another data directory: %w", path, holder(path), ops.ErrConflict)
 	}
@@ -50,4 +64,14 @@ func holder(path string) string {
 		return pid
 	}
 	return "unknown"
+}
+
+// ended reports whether there is no process of this number any more.
+func ended(pid string) bool {
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return false
+	}
+	p, err := os.FindProcess(n)
+	return err != nil || errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }

@@ -26,7 +26,7 @@ func Open(ctx context.Context, path string) (d *db.DB, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	release, err := acquire(abs + ".lock")
+	release, err := acquire(ctx, abs+".lock")
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
