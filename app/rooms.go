@@ -342,7 +342,7 @@ func (a *App) buildGate(ctx context.Context) error {
 		return err
 	}
 	a.Change, err = change.New(gate, change.Deps{
-		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Senses: measure{a}, People: a.Store, Graph: a.Store, Tickets: a.Store, Clock: a.Clock, Log: a.Logger,
+		DB: a.DB, Rows: a.Store, Ledger: a.Store, Queue: a.Queue, Inventory: a.Store, Incidents: a.Store, Senses: measure{a}, People: a.Store, Graph: a.Store, Tickets: a.Store, Clock: a.Clock, Log: a.Logger,
 	})
 	if err != nil {
 		return err

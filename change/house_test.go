@@ -34,6 +34,7 @@ type house struct {
 	people    map[string]ops.Principal // by name
 	needs     map[string][]string      // what a resource depends on
 	tickets   []ops.Ticket
+	members   []ops.Member // of all incidents
 	listeners map[ops.FactKind]job.Listener
 	handlers  map[ops.CommandKind]job.Handler
 	sweep     func(context.Context) error
@@ -100,7 +101,7 @@ func (h *house) restart() {
 func (h *house) restartOn(g *change.Gate) {
 	h.listeners, h.handlers = map[ops.FactKind]job.Listener{}, map[ops.CommandKind]job.Handler{}
 	h.room = change.NewRoomOn(g, change.Deps{
-		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Senses: h, People: h, Graph: h, Tickets: h,
+		DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h, Incidents: h, Senses: h, People: h, Graph: h, Tickets: h,
 		Clock: func() time.Time { return h.now }, Log: slog.New(slog.DiscardHandler),
 	})
 	h.room.Register(h)
@@ -108,6 +109,19 @@ func (h *house) restartOn(g *change.Gate) {
 
 // TicketsAbout returns the tickets, whatever they are about.
 func (h *house) TicketsAbout(context.Context, string) ([]ops.Ticket, error) { return h.tickets, nil }
+
+func (h *house) Incident(_ context.Context, id string) (ops.Incident, error) {
+	return ops.Incident{ID: id, Number: 1}, nil
+}
+
+func (h *house) Joined(_ context.Context, incidentID string, span ops.Span) (out []ops.Member, err error) {
+	for _, m := range h.members {
+		if m.IncidentID == incidentID && span.First <= m.Joined && m.Joined <= span.Last {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
 
 func (h *house) Enqueue(_ context.Context, tx db.Tx, commands ...ops.Command) error {
 	commands = slices.Clone(commands)

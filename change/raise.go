@@ -2,9 +2,11 @@ package change
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,43 +16,109 @@ import (
 )
 
 // hearIncident raises the standard changes that runbooks want for the alerts
-// of an incident.
+// of an incident. Those the fact only counts, the room's command looks at.
 func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
-	incident, alerts, err := opened(f)
+	incident, alerts, count, span, err := opened(f)
 	if err != nil {
 		return err
 	}
-	g := r.gate.Load()
-	for _, b := range g.runbooks {
-		for _, a := range alerts {
-			wanted, err := b.Triggered(a, incident)
-			if err != nil {
-				r.skip(tx, f, b, slog.LevelWarn, "the trigger of a runbook cannot be evaluated", err.Error())
-				continue
-			}
-			if !wanted {
-				continue
-			}
-			if err := r.remediate(ctx, tx, f, b, a, incident); err != nil {
-				return err
-			}
+	wanted := r.wanted(incident, alerts, func(b *runbook.Runbook, level slog.Level, message, why string) {
+		r.skip(tx, f, b, level, message, why)
+	})
+	for _, w := range wanted {
+		if err := r.remediate(ctx, tx, f, w.runbook, w.alert, incident); err != nil {
+			return err
 		}
 	}
-	return nil
+	if count <= len(alerts) || span == (ops.Span{}) || len(r.gate.Load().runbooks) == 0 {
+		return nil
+	}
+	body := ops.WeighAlertsBody{IncidentID: incident.ID, Joined: span}
+	for _, a := range alerts {
+		body.Told = append(body.Told, a.Fingerprint)
+	}
+	c := ops.NewCommand(ops.WeighAlerts, f.Subject, body)
+	c.Cause = f.ID
+	return r.Queue.Enqueue(ctx, tx, c)
 }
 
-func opened(f ops.Fact) (ops.Incident, []ops.Alert, error) {
+func opened(f ops.Fact) (i ops.Incident, alerts []ops.Alert, count int, span ops.Span, err error) {
 	switch f.Kind {
 	case ops.IncidentOpened:
 		b, err := ops.Body[ops.IncidentOpenedBody](f)
-		return b.Incident, b.Alerts, err
+		return b.Incident, b.Alerts, b.Count, b.Joined, err
 	case ops.IncidentGrew:
 		b, err := ops.Body[ops.IncidentGrewBody](f)
-		return b.Incident, b.Alerts, err
+		return b.Incident, b.Alerts, b.Count, b.Joined, err
 	default:
 		b, err := ops.Body[ops.IncidentReopenedBody](f)
-		return b.Incident, b.Alerts, err
+		return b.Incident, b.Alerts, b.Count, b.Joined, err
 	}
+}
+
+// weigh raises what runbooks want for the alerts that a fact counted without
+// telling them. Twice raises nothing twice: the runbook has a live change then.
+func (r *Room) weigh(ctx context.Context, c ops.Command) error {
+	var body ops.WeighAlertsBody
+	if err := json.Unmarshal(c.Body, &body); err != nil {
+		return fmt.Errorf("change: read %s: %w: %w", c.Kind, err, ops.ErrInternal)
+	}
+	incident, err := r.Incidents.Incident(ctx, body.IncidentID)
+	if err != nil {
+		return err
+	}
+	members, err := r.Incidents.Joined(ctx, body.IncidentID, body.Joined)
+	if err != nil {
+		return fmt.Errorf("change: read the alerts that joined %s: %w", incident.Key(), err)
+	}
+	var alerts []ops.Alert
+	for _, m := range members {
+		if !slices.Contains(body.Told, m.Fingerprint) {
+			alerts = append(alerts, m.Alert)
+		}
+	}
+	f := ops.Fact{ID: c.Cause, Subject: c.Subject}
+	wanted := r.wanted(incident, alerts, func(b *runbook.Runbook, level slog.Level, message, why string) {
+		r.say(ctx, f, b, level, message, why)
+	})
+	if len(wanted) == 0 {
+		return nil
+	}
+	return r.DB.Write(ctx, func(tx db.Tx) error {
+		for _, w := range wanted {
+			if err := r.remediate(ctx, tx, f, w.runbook, w.alert, incident); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// match is an alert that a runbook is for.
+type match struct {
+	runbook *runbook.Runbook
+	alert   ops.Alert
+}
+
+// wanted holds alerts against the runbooks, in the order of the latter. What a
+// trigger cannot be asked about is told once for each runbook.
+func (r *Room) wanted(incident ops.Incident, alerts []ops.Alert, say func(b *runbook.Runbook, level slog.Level, message, why string)) (out []match) {
+	for _, b := range r.gate.Load().runbooks {
+		var first error
+		for _, a := range alerts {
+			wanted, err := b.Triggered(a, incident)
+			if err != nil && first == nil {
+				first = err
+			}
+			if err == nil && wanted {
+				out = append(out, match{b, a})
+			}
+		}
+		if first != nil {
+			say(b, slog.LevelWarn, "the trigger of a runbook cannot be evaluated", first.Error())
+		}
+	}
+	return out
 }
 
 // remediate raises one change, unless the runbook has a live one on the
@@ -96,10 +164,12 @@ func (r *Room) remediate(ctx context.Context, tx db.Tx, f ops.Fact, b *runbook.R
 
 // skip logs, once the transaction stands, why a runbook raised nothing.
 func (r *Room) skip(tx db.Tx, f ops.Fact, b *runbook.Runbook, level slog.Level, message, why string) {
-	tx.AfterCommit(func() {
-		r.Log.LogAttrs(context.Background(), level, message,
-			slog.String("runbook", b.Name), slog.String("subject", f.Subject), slog.String("fact", f.ID), slog.String("why", why))
-	})
+	tx.AfterCommit(func() { r.say(context.Background(), f, b, level, message, why) })
+}
+
+func (r *Room) say(ctx context.Context, f ops.Fact, b *runbook.Runbook, level slog.Level, message, why string) {
+	r.Log.LogAttrs(ctx, level, message,
+		slog.String("runbook", b.Name), slog.String("subject", f.Subject), slog.String("fact", f.ID), slog.String("why", why))
 }
 
 func (r *Room) raise(ctx context.Context, tx db.Tx, cause string, e Raised) error {

@@ -72,6 +72,14 @@ type Inventory interface {
 	CountResources(ctx context.Context) (int, error)
 }
 
+// Incidents is what the room asks about incidents.
+type Incidents interface {
+	Incident(ctx context.Context, idOrKey string) (ops.Incident, error)
+	// Joined returns the alerts of an incident that fire and last joined it by
+	// the messages of a span.
+	Joined(ctx context.Context, incidentID string, span ops.Span) ([]ops.Member, error)
+}
+
 // Senses measures what an alert was about, as it is now.
 type Senses interface {
 	// Measure returns the present value of the alert's metric on its resource,
@@ -115,6 +123,7 @@ type Deps struct {
 	Ledger    Ledger
 	Queue     job.Enqueuer
 	Inventory Inventory
+	Incidents Incidents
 	Senses    Senses
 	People    People
 	Graph     Graph
@@ -155,6 +164,7 @@ const sweep = time.Minute
 // Register names the room's work to the queue.
 func (r *Room) Register(reg job.Registrar) {
 	reg.Handle(ops.WakeChange, r.wake)
+	reg.Handle(ops.WeighAlerts, r.weigh)
 	for _, kind := range ops.Heard("change") {
 		switch kind {
 		case ops.IncidentOpened, ops.IncidentGrew, ops.IncidentReopenedFact:

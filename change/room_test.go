@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,48 @@ func TestRunsEnd(t *testing.T) {
 		h.tell(c.Subject(), ops.PlanMadeBody{Plan: plan(c, "b", true)})
 		h.wakeDue()
 	}, ops.ChangeImplement, ops.RunQueued, "")
+}
+
+// A fact carries twenty of the alerts that joined; the runbook is for the last of
+// them.
+func TestARunbookSeesTheAlertsAFactOnlyCounts(t *testing.T) {
+	h := newHouse(t, testConfig())
+	i := ops.Incident{ID: "i", Number: 1}
+	member := func(joined int64, rule string) ops.Alert {
+		a := ops.Alert{Fingerprint: fmt.Sprint(joined), Rule: rule, State: ops.Firing, Resource: ops.ResourceRef{ID: "r0"}}
+		h.members = append(h.members, ops.Member{Alert: a, IncidentID: i.ID, Joined: joined})
+		return a
+	}
+	member(1, "disk") // told before
+	var carried []ops.Alert
+	for n := range int64(ops.MaxFactAlerts) {
+		carried = append(carried, member(2+n, "other"))
+	}
+	tell := func(last int64) {
+		h.tell(i.Subject(), ops.IncidentGrewBody{Incident: i, Alerts: carried, Count: int(last) - 1, Joined: ops.Span{First: 2, Last: last}})
+	}
+	weigh := func() {
+		for _, c := range h.commands {
+			if c.Kind != ops.WeighAlerts {
+				continue
+			}
+			if err := h.handlers[ops.WeighAlerts](h.ctx, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tell(21)
+	weigh()
+	if all, err := h.store.Changes(h.ctx, ops.ChangeFilter{}); err != nil || len(all) != 0 {
+		t.Fatalf("changes %+v, %v, want none: nothing the runbook waits for joined", all, err)
+	}
+	member(22, "disk")
+	tell(22)
+	weigh()
+	weigh() // a command may come twice
+	if c := h.only(); c.Trigger == nil || c.Trigger.Fingerprint != "22" {
+		t.Errorf("the change is for %+v", c.Trigger)
+	}
 }
 
 // asked raises a risky change of r0 and has it planned.

@@ -45,18 +45,20 @@ func (s *step) again(m ops.Message, a ops.Alert, known *remembered, t *touch, at
 	case t.incident.State.Open():
 		s.flip(known, t, at)
 		why := "the alert fires again while its incident is open"
+		known.joined = m.Seq
 		s.put(m, a, known, t, at, why)
 		if t.incident.Flapping {
 			t.changed, t.at = true, at // it comes and goes: recorded, not told each time
 			return true
 		}
-		t.grow(a, at, why)
+		t.grow(m.Seq, a, at, why)
 		return true
 	case t.incident.State == ops.IncidentResolved && at.Sub(t.incident.ResolvedAt) <= s.cfg.ReopenWithin:
 		s.flip(known, t, at)
+		known.joined = m.Seq
 		why := fmt.Sprintf("the alert fires again %s after the incident was resolved, within %s", short(at.Sub(t.incident.ResolvedAt)), short(s.cfg.ReopenWithin))
 		s.put(m, a, known, t, at, why)
-		t.reopen(a, at, why)
+		t.reopen(m.Seq, a, at, why)
 		return true
 	}
 	return false
@@ -81,7 +83,7 @@ func (s *step) repeat(m ops.Message, a ops.Alert, known *remembered, t *touch, a
 func (s *step) join(m ops.Message, a ops.Alert, at time.Time) {
 	key := s.groupKey(m, a)
 	t := s.latest(key)
-	known := &remembered{firstSeen: at}
+	known := &remembered{firstSeen: at, joined: m.Seq}
 	s.alerts[a.Fingerprint] = known
 	switch {
 	case t != nil && t.incident.State.Open() && at.Sub(t.joined) <= s.cfg.Within:
@@ -89,24 +91,24 @@ func (s *step) join(m ops.Message, a ops.Alert, at time.Time) {
 		s.put(m, a, known, t, at, why)
 		t.joined = at
 		t.incident.Total++
-		t.grow(a, at, why)
+		t.grow(m.Seq, a, at, why)
 	case t != nil && t.incident.State == ops.IncidentResolved && at.Sub(t.incident.ResolvedAt) <= s.cfg.ReopenWithin:
 		why := fmt.Sprintf("same %s, %s after the incident was resolved", strings.Join(s.cfg.GroupBy, " and "), short(at.Sub(t.incident.ResolvedAt)))
 		s.put(m, a, known, t, at, why)
 		t.joined = at
 		t.incident.Total++
-		t.reopen(a, at, why)
+		t.reopen(m.Seq, a, at, why)
 	default:
 		why := "no open incident has the same " + strings.Join(s.cfg.GroupBy, " and ")
 		if t != nil && t.incident.State.Open() {
 			why = fmt.Sprintf("%s has the same %s, but its last alert joined %s ago, more than %s", t.incident.Key(), strings.Join(s.cfg.GroupBy, " and "), short(at.Sub(t.joined)), short(s.cfg.Within))
 		}
-		t = s.openNew(key, a, at, why)
+		t = s.openNew(m.Seq, key, a, at, why)
 		s.put(m, a, known, t, at, why)
 	}
 }
 
-func (s *step) openNew(key string, a ops.Alert, at time.Time, why string) *touch {
+func (s *step) openNew(seq int64, key string, a ops.Alert, at time.Time, why string) *touch {
 	title := a.Title
 	if title == "" {
 		title = a.Rule
@@ -120,15 +122,19 @@ func (s *step) openNew(key string, a ops.Alert, at time.Time, why string) *touch
 	if i.Muted != "" {
 		t.news.why = append(t.news.why, "muted by the maintenance window "+i.Muted)
 	}
-	t.news.grew, t.news.grown = []ops.Alert{a}, 1
+	t.news.grew, t.news.grown, t.news.joined = []ops.Alert{a}, 1, ops.Span{}.With(seq)
 	s.incidents[i.ID] = t
 	s.order = append(s.order, i.ID)
 	s.groups[key] = i.ID
 	return t
 }
 
-func (t *touch) grow(a ops.Alert, at time.Time, why string) {
+// grow takes an alert in that joined by a message, 0 when by none.
+func (t *touch) grow(seq int64, a ops.Alert, at time.Time, why string) {
 	t.news.grown++
+	if seq > 0 {
+		t.news.joined = t.news.joined.With(seq)
+	}
 	t.changed, t.at = true, at
 	if len(t.news.grew) < ops.MaxFactAlerts {
 		t.news.grew = append(t.news.grew, a)
@@ -138,12 +144,12 @@ func (t *touch) grow(a ops.Alert, at time.Time, why string) {
 	}
 }
 
-func (t *touch) reopen(a ops.Alert, at time.Time, why string) {
+func (t *touch) reopen(seq int64, a ops.Alert, at time.Time, why string) {
 	t.reopened, t.resolved = true, false
 	t.incident.State = ops.IncidentInProgress
 	t.incident.ResolvedAt = time.Time{}
 	t.incident.Reopened++
-	t.grow(a, at, why)
+	t.grow(seq, a, at, why)
 }
 
 // resolve takes the end of a member's episode into account.
@@ -211,7 +217,7 @@ func (s *step) put(m ops.Message, a ops.Alert, known *remembered, t *touch, at t
 	}
 	known.incidentID, known.state, known.severity = t.incident.ID, a.State, a.Severity
 	known.startsAt, known.lastSaved, known.why, known.context = a.StartsAt, at, why, evidence(a.Context)
-	rec := &ops.Member{Alert: a, IncidentID: t.incident.ID, Integration: m.Integration, FirstSeen: known.firstSeen, LastSeen: at, Repeats: known.repeats, RawSeq: m.Seq, Why: why}
+	rec := &ops.Member{Alert: a, IncidentID: t.incident.ID, Integration: m.Integration, FirstSeen: known.firstSeen, LastSeen: at, Repeats: known.repeats, RawSeq: m.Seq, Joined: known.joined, Why: why}
 	known.stateless = nil
 	if a.Stateless && a.State == ops.Firing {
 		known.stateless = rec

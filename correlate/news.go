@@ -12,6 +12,7 @@ import (
 type news struct {
 	grew   []ops.Alert // the first of those that joined
 	grown  int
+	joined ops.Span // the messages by which they did
 	shrunk int
 	why    []string
 }
@@ -20,18 +21,39 @@ func (n news) empty() bool { return n.grown == 0 && n.shrunk == 0 }
 
 // pending is news as the incident keeps it until it is told.
 func (n news) pending() *ops.Untold {
-	u := &ops.Untold{Grown: n.grown, Shrunk: n.shrunk, Why: n.why}
+	u := &ops.Untold{Grown: n.grown, Shrunk: n.shrunk, Joined: n.joined, Why: n.why}
 	for _, a := range n.grew {
 		u.Fingerprints = append(u.Fingerprints, a.Fingerprint)
 	}
 	return u
 }
 
-// tellEvery is how often at most an incident tells that it grew or shrank. In a
-// storm each batch changes it; what follows from a fact, such as a note in a
-// ticket, is for people, who do not read ten a second. Opening, reopening,
-// resolving and a change of severity are told at once, with what waits.
-const tellEvery = time.Second
+// An incident tells that it grew or shrank at most once in tellFirst, and while
+// it goes on in twice as long each time, up to tellMost, or when so many have
+// joined. In a storm each batch changes it; what follows from a fact, such as a
+// note in a ticket, is for people, who do not read one a second for long. Opening,
+// reopening, resolving and a change of severity are told at once, with what waits.
+const (
+	tellFirst = time.Second
+	tellMost  = 10 * time.Second
+	tellMany  = 1000
+)
+
+// mayTell says whether what became of the members may be told at an instant.
+func (e *entry) mayTell(at time.Time) bool {
+	return at.Sub(e.told) >= max(e.pace, tellFirst) || e.news.grown >= tellMany
+}
+
+// tell notes that it was.
+func (e *entry) tell(at time.Time) {
+	pace := max(e.pace, tellFirst)
+	if at.Sub(e.told) < 2*pace {
+		pace = min(2*pace, tellMost)
+	} else {
+		pace = tellFirst // it had been quiet
+	}
+	e.told, e.pace = at, pace
+}
 
 // finish computes what follows from all decisions of the step together.
 func (s *step) finish() {
@@ -46,7 +68,7 @@ func (s *step) finish() {
 			t.incident.Severity = t.firing.worst()
 		}
 		told := t.opened || t.reopened || t.resolved || t.incident.Severity != t.wasSev
-		t.hold = !told && !t.news.empty() && t.at.Sub(t.told) < tellEvery
+		t.hold = !told && !t.news.empty() && !t.mayTell(t.at)
 		t.incident.Untold = nil
 		if t.hold {
 			t.incident.Untold = t.news.pending()
@@ -89,15 +111,15 @@ func (t *touch) facts(i ops.Incident) []ops.Fact {
 		if t.resolved { // opened and resolved within one batch: tell both, in order
 			first.State, first.ResolvedAt = ops.IncidentNew, time.Time{}
 		}
-		out = append(out, tell(ops.IncidentOpenedBody{Incident: first, Alerts: t.news.grew, Count: t.news.grown, Why: why}))
+		out = append(out, tell(ops.IncidentOpenedBody{Incident: first, Alerts: t.news.grew, Count: t.news.grown, Joined: t.news.joined, Why: why}))
 	case t.reopened:
 		again := i
 		if t.resolved {
 			again.State, again.ResolvedAt = ops.IncidentInProgress, time.Time{}
 		}
-		out = append(out, tell(ops.IncidentReopenedBody{Incident: again, Alerts: t.news.grew, Count: t.news.grown, Why: why}))
+		out = append(out, tell(ops.IncidentReopenedBody{Incident: again, Alerts: t.news.grew, Count: t.news.grown, Joined: t.news.joined, Why: why}))
 	case t.news.grown > 0 || i.Severity.Worse(t.wasSev):
-		out = append(out, tell(ops.IncidentGrewBody{Incident: i, Alerts: t.news.grew, Count: t.news.grown, Was: t.wasSev, Why: why}))
+		out = append(out, tell(ops.IncidentGrewBody{Incident: i, Alerts: t.news.grew, Count: t.news.grown, Joined: t.news.joined, Was: t.wasSev, Why: why}))
 	}
 	switch {
 	case t.resolved:
@@ -116,7 +138,7 @@ func (s *step) apply(saved []ops.Incident) {
 		e := t.entry
 		if !t.hold {
 			if !t.opened && !t.news.empty() {
-				e.told = t.at
+				e.tell(t.at)
 			}
 			e.news = news{}
 		}

@@ -3,6 +3,7 @@ package correlate
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +25,10 @@ func (w *world) grown() string {
 		}
 		if b.Incident.Untold != nil {
 			w.t.Error("a fact that tells the growth carries it as untold")
+		}
+		joined, err := w.store.Joined(context.Background(), b.Incident.ID, b.Joined)
+		if err != nil || len(joined) != b.Count {
+			w.t.Errorf("%d alerts joined by the messages %v, %v; the fact counts %d", len(joined), b.Joined, err, b.Count)
 		}
 		text += fmt.Sprintf("%d(%d) of %d;", b.Count, len(b.Alerts), b.Incident.Total)
 	}
@@ -49,6 +54,44 @@ func TestAGrowingIncidentTellsOnceASecond(t *testing.T) {
 	w.after(time.Hour)
 	w.run()
 	w.want("INC-1 new high 11/11", "IncidentOpened IncidentGrew IncidentGrew")
+}
+
+// A storm that goes on is told in longer and longer steps, and each step counts
+// all that joined since the one before; after a quiet time the first step is
+// short again.
+func TestAStormIsToldInLongerSteps(t *testing.T) {
+	w := newWorld(t, Config{GroupBy: []string{"rule"}})
+	w.say(w.alert("HighCPU", "first", ops.Firing))
+	host := 0
+	storm := func(seconds int) (told string) {
+		before := len(strings.Split(w.grown(), ";"))
+		for range seconds {
+			w.after(time.Second)
+			host++
+			w.say(w.alert("HighCPU", fmt.Sprintf("h%d", host), ops.Firing))
+		}
+		all := strings.Split(w.grown(), ";")
+		return strings.Join(all[before-1:], ";")
+	}
+	if got, want := storm(8), "1(1) of 2;1(1) of 3;2(2) of 5;4(4) of 9;"; got != want {
+		t.Errorf("the first 8 s: got %s want %s", got, want)
+	}
+	if got, want := storm(60), "8(8) of 17;10(10) of 27;10(10) of 37;10(10) of 47;10(10) of 57;10(10) of 67;"; got != want {
+		t.Errorf("a minute more: got %s want %s", got, want)
+	}
+	before := len(w.grown())
+	var many []ops.Alert
+	for i := range tellMany {
+		many = append(many, w.alert("HighCPU", fmt.Sprintf("m%d", i), ops.Firing))
+	}
+	w.say(many...)
+	if got, want := w.grown()[before:], "1002(20) of 1069;"; got != want {
+		t.Errorf("a thousand at once: got %s want %s", got, want)
+	}
+	w.after(5 * time.Minute)
+	if got, want := storm(2), "1(1) of 1070;1(1) of 1071;"; got != want {
+		t.Errorf("after a quiet time: got %s want %s", got, want)
+	}
 }
 
 func TestARestartTellsWhatWasUntold(t *testing.T) {

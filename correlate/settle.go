@@ -22,7 +22,7 @@ func (s *step) settle(now time.Time) {
 		}
 	}
 	for id, e := range s.state.incidents {
-		if !e.news.empty() && now.Sub(e.told) >= tellEvery {
+		if !e.news.empty() && e.mayTell(now) {
 			t := s.open(id)
 			t.changed, t.at = true, now
 		}
@@ -39,7 +39,7 @@ func (s *step) settle(now time.Time) {
 			t := s.open(id)
 			t.news.why = append(t.news.why, "the maintenance window "+e.incident.Muted+" is over and the alert still fires")
 			t.incident.Muted = ""
-			t.grow(e.sample, now, "")
+			t.grow(0, e.sample, now, "")
 		}
 	}
 }

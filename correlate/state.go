@@ -26,7 +26,8 @@ type entry struct {
 	sample   ops.Alert // its first alert, to ask again whether it is muted
 	firing   firing
 	news     news
-	told     time.Time // when growing or shrinking was last told
+	told     time.Time     // when growing or shrinking was last told
+	pace     time.Duration // how long after that it may be told again
 }
 
 // firing counts the members that fire, by severity: an incident of a hundred
@@ -61,6 +62,7 @@ type remembered struct {
 	firstSeen  time.Time
 	lastSaved  time.Time // last_seen as stored
 	repeats    int64
+	joined     int64
 	why        string
 	context    *ops.AlertContext // the evidence it fired with; the end often comes without
 	flips      []time.Time       // state changes, newest last, bounded
@@ -77,7 +79,7 @@ func (s *state) load(i ops.Incident, members []ops.Member) {
 	e := &entry{incident: i, joined: i.OpenedAt}
 	u := i.Untold
 	if u != nil {
-		e.news = news{grown: u.Grown, shrunk: u.Shrunk, why: u.Why}
+		e.news = news{grown: u.Grown, joined: u.Joined, shrunk: u.Shrunk, why: u.Why}
 	}
 	if i.Flapping {
 		e.quietAt = i.UpdatedAt // the count of changes is not stored: quiet since the restart is enough
@@ -97,7 +99,7 @@ func (s *state) load(i ops.Incident, members []ops.Member) {
 		}
 		a := &remembered{
 			incidentID: i.ID, state: m.State, severity: m.Severity, startsAt: m.StartsAt, firstSeen: m.FirstSeen,
-			lastSaved: m.LastSeen, repeats: m.Repeats, why: m.Why, context: evidence(m.Context),
+			lastSaved: m.LastSeen, repeats: m.Repeats, joined: m.Joined, why: m.Why, context: evidence(m.Context),
 		}
 		if m.Stateless {
 			a.stateless = &m

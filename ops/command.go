@@ -29,6 +29,7 @@ const (
 	RollBackRun    CommandKind = "RollBackRun"    // execute: undo a run
 	LabelParameter CommandKind = "LabelParameter" // execute: say on a change's parameter where the change stands
 	WakeChange     CommandKind = "WakeChange"     // change: a deadline of this change passed
+	WeighAlerts    CommandKind = "WeighAlerts"    // change: see whether a runbook is for alerts that a fact only counts
 	AskProducer    CommandKind = "AskProducer"    // change: ask a recommendation's producer for tags and report
 	CheckRun       CommandKind = "CheckRun"       // verify: has the cause gone away
 	HoldLearning   CommandKind = "HoldLearning"   // detect: do not learn from a span
@@ -83,6 +84,14 @@ type LabelParameterBody struct {
 type WakeChangeBody struct {
 	ChangeID string `json:"change_id"`
 	Why      string `json:"why"`
+}
+
+// WeighAlertsBody orders the alerts that joined an incident held against the
+// runbooks, but those that the fact told of one by one.
+type WeighAlertsBody struct {
+	IncidentID string   `json:"incident_id"`
+	Joined     Span     `json:"joined"`
+	Told       []string `json:"told"` // fingerprints
 }
 
 // AskProducerBody orders a recommendation completed by its producer.

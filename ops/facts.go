@@ -148,17 +148,36 @@ type IncidentOpenedBody struct {
 	Incident Incident `json:"incident"`
 	Alerts   []Alert  `json:"alerts"` // the members that opened it, at most MaxFactAlerts
 	Count    int      `json:"count"`  // all members that opened it
+	Joined   Span     `json:"joined,omitzero"`
 	Why      string   `json:"why"`
 }
 
-// MaxFactAlerts bounds the alerts a fact carries; the rest are counted.
+// MaxFactAlerts bounds the alerts a fact carries. The rest are counted, and are
+// those members whose Joined lies in the fact's.
 const MaxFactAlerts = 20
+
+// Span is a stretch of the signal log, both ends within: the messages by which
+// alerts joined an incident.
+type Span struct {
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+}
+
+// With returns the span that reaches to a later message too.
+func (s Span) With(seq int64) Span {
+	if s.First == 0 {
+		s.First = seq
+	}
+	s.Last = seq
+	return s
+}
 
 // IncidentGrewBody tells that alerts joined or that the severity rose or fell.
 type IncidentGrewBody struct {
 	Incident Incident `json:"incident"`
 	Alerts   []Alert  `json:"alerts"`
 	Count    int      `json:"count"`
+	Joined   Span     `json:"joined,omitzero"`
 	Was      Severity `json:"was"` // severity before
 	Why      string   `json:"why"`
 }
@@ -182,6 +201,7 @@ type IncidentReopenedBody struct {
 	Incident Incident `json:"incident"`
 	Alerts   []Alert  `json:"alerts"`
 	Count    int      `json:"count"`
+	Joined   Span     `json:"joined,omitzero"`
 	Why      string   `json:"why"`
 }
 

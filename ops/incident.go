@@ -77,6 +77,7 @@ type Untold struct {
 	Grown        int      `json:"grown,omitempty"`
 	Shrunk       int      `json:"shrunk,omitempty"`
 	Fingerprints []string `json:"fingerprints,omitempty"` // of the first that joined, at most MaxFactAlerts
+	Joined       Span     `json:"joined,omitzero"`
 	Why          []string `json:"why,omitempty"`
 }
 
@@ -98,6 +99,7 @@ type Member struct {
 	LastSeen    time.Time `json:"last_seen"`
 	Repeats     int64     `json:"repeats"`
 	RawSeq      int64     `json:"raw_seq,omitempty"` // message in the signal log that said so last
+	Joined      int64     `json:"joined,omitempty"`  // message by which it joined, or fired again
 	Why         string    `json:"why"`               // why it belongs to this incident
 }
 

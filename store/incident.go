@@ -58,10 +58,10 @@ func (s *Store) SaveMembers(ctx context.Context, tx db.Tx, members []ops.Member)
 		if err != nil {
 			return fmt.Errorf("store: alert %s: %w", m.Fingerprint, err)
 		}
-		rows[i] = []any{m.Fingerprint, m.IncidentID, string(m.State), millis(m.StartsAt), millis(m.LastSeen), string(body)}
+		rows[i] = []any{m.Fingerprint, m.IncidentID, string(m.State), millis(m.StartsAt), millis(m.LastSeen), m.Joined, string(body)}
 	}
-	err := db.InsertMany(ctx, tx, "INSERT INTO alert (fingerprint, incident_id, state, starts_at, last_seen, body)",
-		`ON CONFLICT (fingerprint, incident_id) DO UPDATE SET state=excluded.state, starts_at=excluded.starts_at, last_seen=excluded.last_seen, body=excluded.body`, rows)
+	err := db.InsertMany(ctx, tx, "INSERT INTO alert (fingerprint, incident_id, state, starts_at, last_seen, joined, body)",
+		`ON CONFLICT (fingerprint, incident_id) DO UPDATE SET state=excluded.state, starts_at=excluded.starts_at, last_seen=excluded.last_seen, joined=excluded.joined, body=excluded.body`, rows)
 	if err != nil {
 		return fmt.Errorf("store: save %d alerts: %w", len(members), err)
 	}
@@ -153,6 +153,14 @@ func (s *Store) LiveIncidents(ctx context.Context, resolvedSince time.Time) ([]o
 // Members returns the alerts of an incident, those that fire first, then newest first.
 func (s *Store) Members(ctx context.Context, incidentID string) ([]ops.Member, error) {
 	rows, err := s.db.Read().Query(ctx, "SELECT body FROM alert WHERE incident_id = $1 ORDER BY state, last_seen DESC, fingerprint", incidentID)
+	return db.Collect(rows, err, scanBody[ops.Member])
+}
+
+// Joined returns the alerts of an incident that fire and last joined it by the
+// messages of a span, in that order.
+func (s *Store) Joined(ctx context.Context, incidentID string, span ops.Span) ([]ops.Member, error) {
+	rows, err := s.db.Read().Query(ctx, "SELECT body FROM alert WHERE incident_id = $1 AND joined BETWEEN $2 AND $3 AND state = $4 ORDER BY joined, fingerprint",
+		incidentID, span.First, span.Last, string(ops.Firing))
 	return db.Collect(rows, err, scanBody[ops.Member])
 }
 

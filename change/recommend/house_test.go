@@ -85,7 +85,7 @@ func (h *house) restart() {
 		Approval:     []change.ApprovalRule{{Match: `change.type == "standard"`, Automatically: true}},
 		Limits:       change.Limits{Count: 1000, BlastRadius: 100},
 		Executors:    []change.Executor{{Name: "host", Apply: time.Minute, Rollback: time.Minute}},
-	}, change.Deps{DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h.store, Clock: now, Log: slog.New(slog.DiscardHandler)})
+	}, change.Deps{DB: h.db, Rows: h.store, Ledger: h.store, Queue: h, Inventory: h.store, Incidents: h.store, Clock: now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		h.t.Fatal(err)
 	}

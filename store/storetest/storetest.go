@@ -28,7 +28,7 @@ type rule struct {
 func Run(t *testing.T, open func(t *testing.T) *db.DB) {
 	t.Helper()
 	var rules []rule
-	for _, group := range [][]rule{writeRules, factRules, principalRules, resourceRules, keepRules, ticketRules, changeRules, detectRules, anomalyRules, leaseRules, graphRules, recommendationRules, notificationRules} {
+	for _, group := range [][]rule{writeRules, factRules, principalRules, resourceRules, keepRules, incidentRules, ticketRules, changeRules, detectRules, anomalyRules, leaseRules, graphRules, recommendationRules, notificationRules} {
 		rules = append(rules, group...)
 	}
 	for _, r := range rules {

@@ -20,6 +20,7 @@ import (
 	"github.com/fettleops/fettle/connector/servicenow/simulator"
 	"github.com/fettleops/fettle/internal/failpoint/points"
 	"github.com/fettleops/fettle/internal/peer"
+	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/test/house"
 )
 
@@ -315,7 +316,11 @@ func (d *driver) tell(ctx context.Context, point, name string) {
 		rules = []string{"Slow"}
 	}
 	for _, rule := range rules {
-		d.sure.Try(ctx, d.h.Ended(), house.Alert{Rule: rule, Instance: name, Fingerprint: rule + "-" + name}, true)
+		alerts := []house.Alert{{Rule: rule, Instance: name, Fingerprint: rule + "-" + name}}
+		for i := 0; strings.Contains(point, "weigh") && i < ops.MaxFactAlerts; i++ { // more than a fact carries
+			alerts = append(alerts, house.Alert{Rule: rule, Instance: name, Fingerprint: fmt.Sprintf("%s-%s-%d", rule, name, i)})
+		}
+		d.sure.Try(ctx, d.h.Ended(), true, alerts...)
 	}
 }
 

@@ -117,18 +117,22 @@ func (f *Flood) move(a *Alert, firing bool) {
 }
 
 // Tell makes one alert fire or resolve, and returns when that is acknowledged.
-func (f *Flood) Tell(a Alert, firing bool) { f.Try(context.Background(), nil, a, firing) }
+func (f *Flood) Tell(a Alert, firing bool) { f.Try(context.Background(), nil, firing, a) }
 
-// Try is Tell that gives up when ctx ends or ended is closed. An alert that was
-// given up is not expected to be anywhere.
-func (f *Flood) Try(ctx context.Context, ended <-chan struct{}, a Alert, firing bool) {
+// Try tells alerts in one delivery, and gives up when ctx ends or ended is
+// closed. Those that were given up are not expected to be anywhere.
+func (f *Flood) Try(ctx context.Context, ended <-chan struct{}, firing bool, alerts ...Alert) {
 	f.mu.Lock()
-	if last, known := f.final[a.Fingerprint]; known {
-		a = last
+	for i, a := range alerts {
+		if last, known := f.final[a.Fingerprint]; known {
+			alerts[i] = last
+		}
 	}
 	f.mu.Unlock()
-	f.move(&a, firing)
-	for !f.attempt(ctx, []Alert{a}) {
+	for i := range alerts {
+		f.move(&alerts[i], firing)
+	}
+	for !f.attempt(ctx, alerts) {
 		select {
 		case <-ctx.Done():
 			return

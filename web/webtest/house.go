@@ -147,7 +147,7 @@ func Empty(t testing.TB) *House {
 			Match: "true", Approvers: []ops.Approvers{{Role: ops.Approver, Count: 1}}, Expires: 72 * time.Hour,
 		}},
 		Executors: []change.Executor{{Name: "shell"}},
-	}, change.Deps{DB: h.DB, Rows: h.Store, Ledger: h.Store, Queue: queue, Inventory: h.Store, Tickets: h.Store, Clock: h.Now, Log: log})
+	}, change.Deps{DB: h.DB, Rows: h.Store, Ledger: h.Store, Queue: queue, Inventory: h.Store, Incidents: h.Store, Tickets: h.Store, Clock: h.Now, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
