@@ -204,9 +204,9 @@ func (q questions) Incident(ctx context.Context, id string) (ops.Incident, error
 	return q.app.Store.Incident(ctx, id)
 }
 
-// Members returns the alerts of an incident.
-func (q questions) Members(ctx context.Context, incidentID string) ([]ops.Member, error) {
-	return q.app.Store.Members(ctx, incidentID)
+// FirstMembers returns the first alerts of an incident.
+func (q questions) FirstMembers(ctx context.Context, incidentID string, most int) ([]ops.Member, error) {
+	return q.app.Store.FirstMembers(ctx, incidentID, most)
 }
 
 // Plans returns every plan a change ever had.

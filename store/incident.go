@@ -156,6 +156,13 @@ func (s *Store) Members(ctx context.Context, incidentID string) ([]ops.Member, e
 	return db.Collect(rows, err, scanBody[ops.Member])
 }
 
+// FirstMembers returns the alerts of an incident that began first, at most so
+// many, those that fire before the others.
+func (s *Store) FirstMembers(ctx context.Context, incidentID string, most int) ([]ops.Member, error) {
+	rows, err := s.db.Read().Query(ctx, "SELECT body FROM alert WHERE incident_id = $1 ORDER BY state, starts_at, fingerprint LIMIT $2", incidentID, int64(most))
+	return db.Collect(rows, err, scanBody[ops.Member])
+}
+
 // Joined returns the alerts of an incident that fire and last joined it by the
 // messages of a span, in that order.
 func (s *Store) Joined(ctx context.Context, incidentID string, span ops.Span) ([]ops.Member, error) {

@@ -1,7 +1,6 @@
 package ticket
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -57,15 +56,11 @@ func (r *Room) describe(ctx context.Context, incidentID string) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("ticket: ask for incident %s: %w", incidentID, err)
 	}
-	members, err := r.Ask.Members(ctx, incidentID)
+	members, err := r.Ask.FirstMembers(ctx, incidentID, shownMembers)
 	if err != nil {
 		return "", fmt.Errorf("ticket: ask for the alerts of %s: %w", i.Key(), err)
 	}
-	slices.SortStableFunc(members, func(a, b ops.Member) int {
-		return cmp.Or(cmp.Compare(a.State, b.State), a.StartsAt.Compare(b.StartsAt)) // those that fire first
-	})
 	total := max(i.Total, len(members))
-	members = members[:min(len(members), shownMembers)]
 	facts, err := r.Ask.FactsAbout(ctx, i.Subject())
 	if err != nil {
 		return "", fmt.Errorf("ticket: ask for the facts about %s: %w", i.Key(), err)

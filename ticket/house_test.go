@@ -1,6 +1,7 @@
 package ticket_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -336,8 +337,11 @@ func (h *house) Incident(_ context.Context, id string) (ops.Incident, error) {
 	return i, nil
 }
 
-func (h *house) Members(_ context.Context, id string) ([]ops.Member, error) {
-	return h.members[id], nil
+func (h *house) FirstMembers(_ context.Context, id string, most int) ([]ops.Member, error) {
+	members := slices.SortedStableFunc(slices.Values(h.members[id]), func(a, b ops.Member) int {
+		return cmp.Or(cmp.Compare(a.State, b.State), a.StartsAt.Compare(b.StartsAt))
+	})
+	return members[:min(len(members), most)], nil
 }
 
 func (h *house) Change(_ context.Context, id string) (ops.Change, error) {

@@ -83,8 +83,9 @@ type Store interface {
 // Questions is what the room asks others, answered from committed state.
 type Questions interface {
 	Incident(ctx context.Context, id string) (ops.Incident, error)
-	// Members returns the alerts of an incident.
-	Members(ctx context.Context, incidentID string) ([]ops.Member, error)
+	// FirstMembers returns the first alerts of an incident, those that fire
+	// before the others.
+	FirstMembers(ctx context.Context, incidentID string, most int) ([]ops.Member, error)
 	Change(ctx context.Context, id string) (ops.Change, error)
 	// Plans returns every plan a change ever had.
 	Plans(ctx context.Context, changeID string) ([]ops.Plan, error)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
@@ -11,6 +12,7 @@ import (
 
 var incidentRules = []rule{
 	{"incident/joined", "a fact carries few of the alerts that joined: the rest is found by the messages that brought them, and a runbook that waits for one of them must see it", incidentJoined},
+	{"incident/first", "a ticket shows a few alerts of an incident that may have a hundred thousand, and must not read them all to know which", incidentFirst},
 }
 
 func incidentJoined(t *testing.T, h *house) {
@@ -43,4 +45,32 @@ func incidentJoined(t *testing.T, h *house) {
 	save("i", "a", 7, ops.Firing) // fires again
 	f(2, 3, "b:3 c:3")
 	f(1, 9, "b:3 c:3 later:5 a:7")
+}
+
+func incidentFirst(t *testing.T, h *house) {
+	at := func(min int) time.Time { return h.clock().Add(time.Duration(min) * time.Minute) }
+	for _, m := range []ops.Alert{
+		{Fingerprint: "over", State: ops.Resolved, StartsAt: at(-9)},
+		{Fingerprint: "late", State: ops.Firing, StartsAt: at(-1)},
+		{Fingerprint: "b", State: ops.Firing, StartsAt: at(-5)},
+		{Fingerprint: "a", State: ops.Firing, StartsAt: at(-5)},
+	} {
+		h.write(func(tx db.Tx) error {
+			return h.store.SaveMembers(h.ctx, tx, []ops.Member{{Alert: m, IncidentID: "i"}, {Alert: m, IncidentID: "other"}})
+		})
+	}
+	f := func(most int, want string) {
+		t.Helper()
+		members, err := h.store.FirstMembers(h.ctx, "i", most)
+		must(t, err)
+		var got []string
+		for _, m := range members {
+			got = append(got, m.Fingerprint)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("the first %d: %v, want %s", most, got, want)
+		}
+	}
+	f(2, "a b")
+	f(9, "a b late over")
 }
