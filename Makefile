@@ -49,6 +49,9 @@ test-arm64: ## the tests of the random cut forest on an emulated arm64; needs qe
 UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags='$(p)=-race=false -d=checkptr=0') \
 	-gcflags='github.com/aws/aws-sdk-go-v2/service/...=-race=false -d=checkptr=0 -N -l'
 
+# What is watched is dear to collect too, and collecting is not what is watched: it
+# is done less often.
+#
 # Nothing can be watched where neither a package nor its tests run anything beside
 # anything: they name no goroutine, no channel, no server and nothing of sync, and
 # take part in no conformance suite. Kernels and windows may have nothing to lock
@@ -61,7 +64,7 @@ RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
 	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
+	GOGC=400 CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) -shuffle=on -p $$(($$(nproc) * 3 / 2)) -timeout 25m $(RACED)
 
 .PHONY: format
 format: ## rewrite all Go files as gofumpt and goimports want them
