@@ -45,12 +45,13 @@ func (s *step) again(m ops.Message, a ops.Alert, known *remembered, t *touch, at
 	case t.incident.State.Open():
 		s.flip(known, t, at)
 		why := "the alert fires again while its incident is open"
-		known.joined = m.Seq
-		s.put(m, a, known, t, at, why)
 		if t.incident.Flapping {
+			s.put(m, a, known, t, at, why)
 			t.changed, t.at = true, at // it comes and goes: recorded, not told each time
 			return true
 		}
+		known.joined = m.Seq
+		s.put(m, a, known, t, at, why)
 		t.grow(m.Seq, a, at, why)
 		return true
 	case t.incident.State == ops.IncidentResolved && at.Sub(t.incident.ResolvedAt) <= s.cfg.ReopenWithin:
