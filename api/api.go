@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/fettleops/fettle/analytics"
+	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/internal/clock"
 	"github.com/fettleops/fettle/ops"
 )
@@ -53,6 +54,7 @@ type Desk interface {
 
 // Gate is what people do to changes.
 type Gate interface {
+	Raise(ctx context.Context, by ops.Principal, q change.Request, via string) (ops.Change, error)
 	Decide(ctx context.Context, by ops.Principal, idOrKey string, d ops.Decision, digest, comment, via string) (ops.Change, error)
 	Cancel(ctx context.Context, by ops.Principal, idOrKey, why, via string) (ops.Change, error)
 	BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error)

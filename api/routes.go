@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/fettleops/fettle/analytics"
+	"github.com/fettleops/fettle/change"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -138,6 +139,7 @@ func (a *API) routes() {
 			return none{}, a.Desk.Comment(ctx, by, in.ID, in.Body.Text, "api")
 		})
 	op(a, http.MethodGet, "/changes", "list-changes", "List changes, newest first", ops.MayRead, a.listChanges)
+	op(a, http.MethodPost, "/changes", "raise-change", "Raise a change by hand; it goes through the same gate as every other", ops.MayRead, a.raise)
 	op(a, http.MethodGet, "/changes/{id}", "get-change", "Show a change with its plan", ops.MayRead, a.change)
 	op(a, http.MethodPost, "/changes/{id}/decisions", "decide-change", "Approve or deny exactly one plan", ops.MayRead,
 		func(ctx context.Context, by ops.Principal, in *decisionInput) (ops.Change, error) {
@@ -335,6 +337,21 @@ func (a *API) change(ctx context.Context, _ ops.Principal, in *ByID) (ChangeView
 	p, err := a.Changes.Plan(ctx, c.PlanID)
 	v.Plan = &p
 	return v, err
+}
+
+func (a *API) raise(ctx context.Context, by ops.Principal, in *struct{ Body NewChange }) (ops.Change, error) {
+	n := in.Body
+	q := change.Request{
+		Type: ops.ChangeType(n.Type), Title: n.Title, Reason: n.Reason, Team: n.Team, ResourceID: n.Resource, IncidentID: n.Incident,
+		Executor: n.Executor, Action: n.Action, Args: n.Args, Risk: n.Risk,
+	}
+	if n.VerifyWithin != "" {
+		var err error
+		if q.VerifyWithin, err = time.ParseDuration(n.VerifyWithin); err != nil || q.VerifyWithin <= 0 {
+			return ops.Change{}, fmt.Errorf("verify_within %q is not a duration like 10m: %w", n.VerifyWithin, ops.ErrInvalid)
+		}
+	}
+	return a.Gate.Raise(ctx, by, q, n.Via)
 }
 
 func (a *API) trail(ctx context.Context, _ ops.Principal, in *trailQuery) (TrailView, error) {

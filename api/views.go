@@ -32,6 +32,22 @@ type TrailView struct {
 	Intact   bool             `json:"intact" doc:"the hash chain holds; only meaningful with verified"`
 }
 
+// NewChange asks for a change by hand.
+type NewChange struct {
+	Title        string   `json:"title" minLength:"1" maxLength:"200" doc:"what is changed"`
+	Reason       string   `json:"reason,omitempty" maxLength:"4000" doc:"why"`
+	Type         string   `json:"type,omitempty" enum:"normal,emergency" default:"normal"`
+	Executor     string   `json:"executor" minLength:"1" doc:"name of a configured executor"`
+	Action       string   `json:"action" minLength:"1" maxLength:"200" doc:"what the executor is to do"`
+	Args         []string `json:"args,omitempty" maxItems:"100"`
+	Resource     string   `json:"resource,omitempty" doc:"id of the resource it is done to"`
+	Incident     string   `json:"incident,omitempty" doc:"id or number of the incident it is for"`
+	Team         string   `json:"team,omitempty" maxLength:"100"`
+	Risk         *float64 `json:"risk,omitempty" minimum:"0" maximum:"1" doc:"left out: unknown, which counts as 1"`
+	VerifyWithin string   `json:"verify_within,omitempty" doc:"how long the cause may take to go away, such as 10m, which is the default"`
+	Via          string   `json:"via,omitempty" enum:"api,cli" default:"api"`
+}
+
 // NewToken asks for a token.
 type NewToken struct {
 	For   string   `json:"for" minLength:"1" maxLength:"100" doc:"name of the principal; made when it does not exist"`

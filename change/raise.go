@@ -3,6 +3,7 @@ package change
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -194,13 +195,16 @@ type Request struct {
 	Reason       string
 	Team         string
 	ResourceID   string // optional
-	IncidentID   string // optional
+	IncidentID   string // id or number; optional
 	Executor     string // a configured one
 	Action       string
 	Args         []string
 	Risk         *float64      // nil: unknown, which counts as 1
 	VerifyWithin time.Duration // default: 10 minutes
 }
+
+// Executors returns the names of those that can carry a change out, sorted.
+func (r *Room) Executors() []string { return slices.Sorted(maps.Keys(r.gate.Load().executors)) }
 
 // Raise raises a change for a person who may manage changes or approve them.
 // It goes through the same gate as every other, and who raised it cannot
@@ -231,13 +235,26 @@ func (r *Room) Raise(ctx context.Context, by ops.Principal, q Request, via strin
 		return fault("verify_within %s is negative", q.VerifyWithin)
 	}
 	if _, ok := r.gate.Load().executors[q.Executor]; !ok {
-		return fault("there is no executor %q", q.Executor)
+		return fault("there is no executor %q; there are: %s", q.Executor, strings.Join(r.Executors(), ", "))
+	}
+	if q.IncidentID != "" {
+		i, err := r.Incidents.Incident(ctx, q.IncidentID)
+		if errors.Is(err, ops.ErrNotFound) {
+			return fault("there is no incident %q", q.IncidentID)
+		}
+		if err != nil {
+			return ops.Change{}, fmt.Errorf("change: %w", err)
+		}
+		q.IncidentID = i.ID
 	}
 	name := ""
 	if q.ResourceID != "" {
 		found, err := r.Inventory.Resource(ctx, q.ResourceID)
+		if errors.Is(err, ops.ErrNotFound) {
+			return fault("there is no resource with the id %q", q.ResourceID)
+		}
 		if err != nil {
-			return ops.Change{}, fmt.Errorf("change: resource_id: %w", err)
+			return ops.Change{}, fmt.Errorf("change: %w", err)
 		}
 		name = found.Name
 	}

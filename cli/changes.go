@@ -14,7 +14,7 @@ import (
 )
 
 func newChanges() *cobra.Command {
-	var list, show, approve, deny, cancel, glass, review remote
+	var list, show, raise, approve, deny, cancel, glass, review remote
 	var states, text string
 	lc := list.command("list", "List changes, newest first", cobra.NoArgs, func(cmd *cobra.Command, c *client.Client, _ []string) error {
 		found, err := c.Changes(cmd.Context(), query("state", states, "q", text))
@@ -36,6 +36,36 @@ func newChanges() *cobra.Command {
 		}
 		return show.print(cmd.OutOrStdout(), x, x.Key+"\t"+plain(x.Title), func(w io.Writer) { describeChange(w, x) })
 	})
+	n := client.NewChange{Via: "cli"}
+	var risk float64
+	nc := raise.command("raise --title TITLE --executor NAME --action ACTION [ARG...]", "Raise a change by hand; nothing runs before its plan is approved", cobra.ArbitraryArgs, func(cmd *cobra.Command, c *client.Client, args []string) error {
+		switch {
+		case n.Title == "":
+			return usageError{errors.New("--title is missing: say what is changed")}
+		case n.Executor == "":
+			return usageError{errors.New("--executor is missing: name a configured executor")}
+		case n.Action == "":
+			return usageError{errors.New("--action is missing: say what the executor is to do")}
+		}
+		if n.Args = args; cmd.Flags().Changed("risk") {
+			n.Risk = &risk
+		}
+		x, err := c.RaiseChange(cmd.Context(), n)
+		if err != nil {
+			return err
+		}
+		return raise.print(cmd.OutOrStdout(), x, x.Key()+"\t"+string(x.State), func(io.Writer) {})
+	})
+	nc.Flags().StringVar(&n.Title, "title", "", "what is changed")
+	nc.Flags().StringVar(&n.Reason, "reason", "", "why")
+	nc.Flags().StringVar(&n.Type, "type", "normal", "normal or emergency")
+	nc.Flags().StringVar(&n.Executor, "executor", "", "name of a configured executor")
+	nc.Flags().StringVar(&n.Action, "action", "", "what it is to do; what follows the flags are the action's arguments")
+	nc.Flags().StringVar(&n.Resource, "resource", "", "id of the resource it is done to")
+	nc.Flags().StringVar(&n.Incident, "incident", "", "id or number of the incident it is for")
+	nc.Flags().StringVar(&n.Team, "team", "", "whose change it is")
+	nc.Flags().Float64Var(&risk, "risk", 1, "0 to 1; unknown counts as 1")
+	nc.Flags().StringVar(&n.VerifyWithin, "verify-within", "", "how long the cause may take to go away (default 10m)")
 	decide := func(r *remote, verb, short string, d ops.Decision) *cobra.Command {
 		var digest, comment string
 		dc := r.command(verb+" ID --digest DIGEST", short, cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
@@ -105,7 +135,7 @@ func newChanges() *cobra.Command {
 		return review.print(cmd.OutOrStdout(), x, x.Key()+"\t"+string(x.State)+"\t"+string(x.Outcome), func(io.Writer) {})
 	})
 	rc.Flags().StringVar(&note, "note", "", "what the review found")
-	return noun("changes", "Changes to infrastructure, each behind the gate", lc, sc,
+	return noun("changes", "Changes to infrastructure, each behind the gate", lc, sc, nc,
 		decide(&approve, "approve", "Approve exactly the plan with this digest", ops.Approved),
 		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc, gc, rc, xc)
 }

@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE PROGRAM [ARG...]   run a program, which must end with this code
 //	ready DIR                     wait until the server on a data directory answers
-//	waitfor PATTERN PROGRAM ...   run a program until its output matches
+//	waitfor PATTERN PROGRAM ...   run a program until its output matches; what a
+//	                              named group of the pattern matched is a variable
 //	sigterm DIR                   ask the server on a data directory to end
 //	token FILE                    use the token in a file from now on
 func TestScript(t *testing.T) {
@@ -106,7 +107,12 @@ func waitfor(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	for deadline := time.Now().Add(startup); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		ts.Check(ts.Exec(args[1], args[2:]...))
-		if pattern.MatchString(ts.ReadFile("stdout")) {
+		if found := pattern.FindStringSubmatch(ts.ReadFile("stdout")); found != nil {
+			for i, name := range pattern.SubexpNames() {
+				if name != "" {
+					ts.Setenv(name, found[i])
+				}
+			}
 			return
 		}
 	}

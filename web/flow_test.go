@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,49 @@ import (
 	"github.com/fettleops/fettle/ops"
 	"github.com/fettleops/fettle/web/webtest"
 )
+
+// A person asks for a change with a form; what was typed is there again when
+// something is wrong with it.
+func TestAPersonRaisesAChange(t *testing.T) {
+	h := webtest.New(t)
+	r := h.Reader("max")
+	p := r.Get("/changes/new?incident=INC-1")
+	if got := p.Attr("input[name=incident]", "value"); got != "INC-1" {
+		t.Errorf("the incident of the link is %q", got)
+	}
+	form := url.Values{
+		"csrf": {p.Attr("input[name=csrf]", "value")}, "title": {"Grow the disk"}, "reason": {"It fills up"}, "type": {"emergency"},
+		"executor": {p.Text("select[name=executor] option")}, "action": {"tidy"}, "args": {"a b\r\n\r\nc"}, "incident": {"INC-4711"},
+	}
+	p = r.Post("/changes", form)
+	if got := p.Text("#fault"); p.Status != http.StatusUnprocessableEntity || !strings.Contains(got, `no incident "INC-4711"`) {
+		t.Errorf("an unknown incident is %d: %q", p.Status, got)
+	}
+	if p.Attr("input[name=title]", "value") != "Grow the disk" || p.Text("textarea[name=args]") != "a b c" || len(p.All("input[value=emergency][checked]")) != 1 {
+		t.Error("what was typed is gone")
+	}
+	form.Set("incident", "INC-1")
+	if p = r.Post("/changes", form); p.Status != http.StatusOK {
+		t.Fatalf("raising is %d: %s", p.Status, p.Text("main"))
+	}
+	all, err := h.Store.Changes(t.Context(), ops.ChangeFilter{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := all[0]
+	if c.Title != "Grow the disk" || c.Type != ops.ChangeEmergency || c.IncidentID == "" || !slices.Equal(c.Args, []string{"a b", "c"}) || c.State != ops.ChangeNew && c.State != ops.ChangeAssess {
+		t.Errorf("raised %+v", c)
+	}
+
+	vic := h.Reader("vic")
+	if got := vic.Get("/changes/new").Text("main"); !strings.Contains(got, "You may not raise a change") || vic.Get("/changes").Text("main a[href='/changes/new']") != "" {
+		t.Errorf("a viewer is told %q", got)
+	}
+	form.Set("csrf", vic.Get("/account").Attr("input[name=csrf]", "value"))
+	if p = vic.Post("/changes", form); p.Status != http.StatusForbidden {
+		t.Errorf("a viewer posts anyway and gets %d", p.Status)
+	}
+}
 
 func change(t *testing.T, h *webtest.House, u string) ops.Change {
 	t.Helper()

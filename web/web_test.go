@@ -22,7 +22,7 @@ func urls(t *testing.T, h *webtest.House) map[string]string {
 		t.Fatal(err)
 	}
 	out := map[string]string{
-		"overview": "/", "incidents": "/incidents", "changes": "/changes", "approvals": "/approvals", "backlog": "/backlog", "backlog-day": "/backlog?range=24h",
+		"overview": "/", "incidents": "/incidents", "changes": "/changes", "change-new": "/changes/new", "approvals": "/approvals", "backlog": "/backlog", "backlog-day": "/backlog?range=24h",
 		"stop": "/stop", "desk": "/desk", "desk-ticket": "/desk/DESK-1", "search": "/search?q=checkout", "account": "/account", "styleguide": "/styleguide",
 		"calendar": "/calendar?month=2026-11", "calendar-list": "/calendar?month=2026-11&view=list&zone=Europe/Dublin", "windows": "/windows", "window": "/windows/EU%20data%20tier",
 		"missing": "/nowhere", "series": "/series", "series-unusual": "/series/" + webtest.Unusual, "series-week": "/series/" + webtest.Expected + "?range=7d",

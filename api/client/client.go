@@ -200,6 +200,11 @@ func (c *Client) Change(ctx context.Context, id string) (api.ChangeView, error) 
 	return get[api.ChangeView](ctx, c, "/changes/"+url.PathEscape(id), nil)
 }
 
+// RaiseChange raises a change by hand.
+func (c *Client) RaiseChange(ctx context.Context, n api.NewChange) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes", n)
+}
+
 // Decide approves or denies exactly the plan with this digest.
 func (c *Client) Decide(ctx context.Context, id string, d ops.Decision, digest, comment, via string) (ops.Change, error) {
 	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/decisions",

@@ -41,6 +41,8 @@ type (
 	Taken = api.Taken
 	// AnomalyView is an anomaly with its incident.
 	AnomalyView = api.AnomalyView
+	// NewChange asks for a change by hand.
+	NewChange = api.NewChange
 	// NewToken asks for a token.
 	NewToken = api.NewToken
 	// PlatformList lists platforms.

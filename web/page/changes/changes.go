@@ -1,5 +1,5 @@
-// Package changes is the pages /changes and /changes/{id}: what exactly would
-// be done, who allowed it, did it help.
+// Package changes is the pages /changes, /changes/new and /changes/{id}: what
+// exactly would be done, who allowed it, did it help.
 package changes
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/fettleops/fettle/web/story"
 )
 
-//go:embed list.html one.html
+//go:embed list.html one.html new.html
 var files embed.FS
 
 // Record is what the pages read.
@@ -35,6 +35,9 @@ type Record interface {
 
 // Gate is what people decide about a change.
 type Gate interface {
+	// Executors returns the names of those that can carry a change out, sorted.
+	Executors() []string
+	Raise(ctx context.Context, by ops.Principal, q change.Request, via string) (ops.Change, error)
 	Decide(ctx context.Context, by ops.Principal, idOrKey string, d ops.Decision, digest, comment, via string) (ops.Change, error)
 	Cancel(ctx context.Context, by ops.Principal, idOrKey, why, via string) (ops.Change, error)
 	BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error)
@@ -48,6 +51,7 @@ type Page struct {
 	chrome   *chrome.Chrome
 	listPage *chrome.Template
 	onePage  *chrome.Template
+	newPage  *chrome.Template
 	record   Record
 	gate     Gate
 	desk     string
@@ -55,12 +59,14 @@ type Page struct {
 
 // New returns the pages; desk is the configured name of the embedded desk.
 func New(c *chrome.Chrome, record Record, gate Gate, desk string) *Page {
-	return &Page{c, c.Template(files, "list.html"), c.Template(files, "one.html"), record, gate, desk}
+	return &Page{c, c.Template(files, "list.html"), c.Template(files, "one.html"), c.Template(files, "new.html"), record, gate, desk}
 }
 
 // Routes adds the pages to mux.
 func (p *Page) Routes(mux *http.ServeMux) {
 	mux.Handle("GET /changes", p.chrome.Page(p.list))
+	mux.Handle("GET /changes/new", p.chrome.Page(p.new))
+	mux.Handle("POST /changes", p.chrome.Page(p.raise))
 	mux.Handle("GET /changes/{id}", p.chrome.Page(p.one))
 	mux.Handle("POST /changes/{id}/decision", p.chrome.Page(p.decide))
 	mux.Handle("POST /changes/{id}/cancel", p.chrome.Page(p.cancel))
@@ -94,11 +100,12 @@ type List struct {
 	View, Text    string
 	Rows          []ops.Change
 	Older, Newest string
+	MayRaise      bool
 }
 
 func (p *Page) list(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
 	q := r.URL.Query()
-	l := &List{Text: strings.TrimSpace(q.Get("q"))}
+	l := &List{Text: strings.TrimSpace(q.Get("q")), MayRaise: mayNotRaise(v.Principal) == ""}
 	view := views[0]
 	if i := slices.IndexFunc(views, func(v View) bool { return v.Name == q.Get("view") }); i >= 0 {
 		view = views[i]
