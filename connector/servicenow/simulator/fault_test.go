@@ -45,8 +45,14 @@ func TestLostAnswerOfARefusedWrite(t *testing.T) {
 }
 
 func TestHangUntilTheClientLeaves(t *testing.T) {
-	s, ts := start(t, Config{})
+	s := New(Config{Clock: time.Now})
 	s.SetDown(Hang)
+	met := make(chan struct{})
+	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(met)
+		s.ServeHTTP(w, r)
+	}))
+	t.Cleanup(ts.Close) // waits for the answer that never comes
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, "POST", ts.URL+incidents, strings.NewReader(`{}`))
 	if err != nil {
@@ -60,6 +66,7 @@ func TestHangUntilTheClientLeaves(t *testing.T) {
 		}
 		failed <- err
 	}()
+	<-met
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Errorf("client got %v, want its own cancellation", err)

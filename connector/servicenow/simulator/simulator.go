@@ -7,6 +7,8 @@
 package simulator
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -64,6 +66,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	entry := Request{At: s.now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery}
 	fault, lifted := s.faults.take(r)
+	if fault.Mode == Slow || fault.Mode == Hang {
+		readAhead(r)
+	}
 	switch fault.Mode {
 	case Slow:
 		if !pause(r, fault.Delay) {
@@ -89,6 +94,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	entry.Status = a.status
 	s.log.add(entry, isWrite(r))
 	a.write(w)
+}
+
+// longest bounds what is taken in of a request that waits, in bytes.
+const longest = 64 << 20
+
+// readAhead takes in the body of a request that is left waiting: until all of it
+// has been read, net/http does not notice that the client has gone.
+func readAhead(r *http.Request) {
+	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, longest))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
 }
 
 // answer runs a request through the doors in the order an instance has them:
