@@ -374,4 +374,6 @@ func (h *House) Fettle(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+// client waits long: a loaded machine lets Request Tracker compile for half a
+// minute before its first answer.
+var client = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}

@@ -20,7 +20,7 @@ func TestPrometheusWritesThroughTwoDeathsOfTheServer(t *testing.T) {
 	h := house.New(t, house.Options{Checkpoint: "240h", Detect: `
   groups: [{name: node, features: node_exporter, step: 1s}]
 `})
-	const ready = 20 * time.Second
+	const ready = 2 * time.Minute
 	h.Start("")
 	h.Ready(ready)
 	prom := peer.Prometheus(t, `
@@ -63,7 +63,7 @@ remote_write:
 		}
 		return nil
 	})
-	h.Detected(time.Minute)
+	h.Detected(5 * time.Minute)
 	t.Logf("%d samples, equal to the bit", len(want))
 	h.Stop()
 	if points := h.Findings(t.Context()).Readings; len(points) != 1 {
