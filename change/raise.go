@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fettleops/fettle/change/runbook"
 	"github.com/fettleops/fettle/internal/db"
@@ -19,23 +20,23 @@ import (
 // hearIncident raises the standard changes that runbooks want for the alerts
 // of an incident. Those the fact only counts, the room's command looks at.
 func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
-	incident, alerts, count, span, err := opened(f)
+	told, err := joined(f)
 	if err != nil {
 		return err
 	}
-	wanted := r.wanted(incident, alerts, func(b *runbook.Runbook, level slog.Level, message, why string) {
+	wanted := r.wanted(told.Incident, told.Alerts, func(b *runbook.Runbook, level slog.Level, message, why string) {
 		r.skip(tx, f, b, level, message, why)
 	})
 	for _, w := range wanted {
-		if err := r.remediate(ctx, tx, f, w.runbook, w.alert, incident); err != nil {
+		if err := r.remediate(ctx, tx, f, w.runbook, w.alert, told.Incident); err != nil {
 			return err
 		}
 	}
-	if count <= len(alerts) || span == (ops.Span{}) || len(r.gate.Load().runbooks) == 0 {
+	if told.Count <= len(told.Alerts) || told.Joined == (ops.Span{}) || len(r.gate.Load().runbooks) == 0 {
 		return nil
 	}
-	body := ops.WeighAlertsBody{IncidentID: incident.ID, Joined: span}
-	for _, a := range alerts {
+	body := ops.WeighAlertsBody{IncidentID: told.Incident.ID, Joined: told.Joined}
+	for _, a := range told.Alerts {
 		body.Told = append(body.Told, a.Fingerprint)
 	}
 	c := ops.NewCommand(ops.WeighAlerts, f.Subject, body)
@@ -43,22 +44,24 @@ func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
 	return r.Queue.Enqueue(ctx, tx, c)
 }
 
-func opened(f ops.Fact) (i ops.Incident, alerts []ops.Alert, count int, span ops.Span, err error) {
+// joined reads what each of the facts tells by which alerts join an incident.
+func joined(f ops.Fact) (ops.IncidentGrewBody, error) {
 	switch f.Kind {
 	case ops.IncidentOpened:
 		b, err := ops.Body[ops.IncidentOpenedBody](f)
-		return b.Incident, b.Alerts, b.Count, b.Joined, err
+		return ops.IncidentGrewBody{Incident: b.Incident, Alerts: b.Alerts, Count: b.Count, Joined: b.Joined}, err
 	case ops.IncidentGrew:
-		b, err := ops.Body[ops.IncidentGrewBody](f)
-		return b.Incident, b.Alerts, b.Count, b.Joined, err
+		return ops.Body[ops.IncidentGrewBody](f)
 	default:
 		b, err := ops.Body[ops.IncidentReopenedBody](f)
-		return b.Incident, b.Alerts, b.Count, b.Joined, err
+		return ops.IncidentGrewBody{Incident: b.Incident, Alerts: b.Alerts, Count: b.Count, Joined: b.Joined}, err
 	}
 }
 
 // weigh raises what runbooks want for the alerts that a fact counted without
-// telling them. Twice raises nothing twice: the runbook has a live change then.
+// telling them, each in a transaction of its own, for there may be a thousand.
+// Begun anew it raises nothing twice: the runbook has a live change then, or
+// cools down.
 func (r *Room) weigh(ctx context.Context, c ops.Command) error {
 	var body ops.WeighAlertsBody
 	if err := json.Unmarshal(c.Body, &body); err != nil {
@@ -82,17 +85,13 @@ func (r *Room) weigh(ctx context.Context, c ops.Command) error {
 	wanted := r.wanted(incident, alerts, func(b *runbook.Runbook, level slog.Level, message, why string) {
 		r.say(ctx, f, b, level, message, why)
 	})
-	if len(wanted) == 0 {
-		return nil
-	}
-	return r.DB.Write(ctx, func(tx db.Tx) error {
-		for _, w := range wanted {
-			if err := r.remediate(ctx, tx, f, w.runbook, w.alert, incident); err != nil {
-				return err
-			}
+	for _, w := range wanted {
+		err := r.DB.Write(ctx, func(tx db.Tx) error { return r.remediate(ctx, tx, f, w.runbook, w.alert, incident) })
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // match is an alert that a runbook is for.
@@ -203,6 +202,13 @@ type Request struct {
 	VerifyWithin time.Duration // default: 10 minutes
 }
 
+// Bounds of what a person writes, the same at every door.
+const (
+	maxTitle  = 200  // characters
+	maxReason = 4000 // characters
+	maxArgs   = 100
+)
+
 // Executors returns the names of those that can carry a change out, sorted.
 func (r *Room) Executors() []string { return slices.Sorted(maps.Keys(r.gate.Load().executors)) }
 
@@ -227,6 +233,12 @@ func (r *Room) Raise(ctx context.Context, by ops.Principal, q Request, via strin
 		return fault("type %q is neither normal nor emergency; standard changes come from runbooks", q.Type)
 	case strings.TrimSpace(q.Title) == "":
 		return fault("title is empty; say what is changed")
+	case utf8.RuneCountInString(q.Title) > maxTitle:
+		return fault("title has more than %d characters; say the rest in the reason", maxTitle)
+	case utf8.RuneCountInString(q.Reason) > maxReason:
+		return fault("reason has more than %d characters; shorten it", maxReason)
+	case len(q.Args) > maxArgs:
+		return fault("%d arguments are more than %d", len(q.Args), maxArgs)
 	case q.Action == "":
 		return fault("action is empty; say what executor %s is to do", q.Executor)
 	case q.Risk != nil && !(*q.Risk >= 0 && *q.Risk <= 1):

@@ -74,6 +74,7 @@ type Inventory interface {
 
 // Incidents is what the room asks about incidents.
 type Incidents interface {
+	// Incident returns an incident by id or number, or ops.ErrNotFound.
 	Incident(ctx context.Context, idOrKey string) (ops.Incident, error)
 	// Joined returns the alerts of an incident that fire and last joined it by
 	// the messages of a span.

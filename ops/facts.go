@@ -146,9 +146,9 @@ func Heard(room string) []FactKind {
 // IncidentOpenedBody tells of a new incident and why it is one of its own.
 type IncidentOpenedBody struct {
 	Incident Incident `json:"incident"`
-	Alerts   []Alert  `json:"alerts"` // the members that opened it, at most MaxFactAlerts
-	Count    int      `json:"count"`  // all members that opened it
-	Joined   Span     `json:"joined,omitzero"`
+	Alerts   []Alert  `json:"alerts"`          // the members that opened it, at most MaxFactAlerts
+	Count    int      `json:"count"`           // all members that opened it
+	Joined   Span     `json:"joined,omitzero"` // messages by which they did
 	Why      string   `json:"why"`
 }
 
@@ -177,8 +177,8 @@ type IncidentGrewBody struct {
 	Incident Incident `json:"incident"`
 	Alerts   []Alert  `json:"alerts"`
 	Count    int      `json:"count"`
-	Joined   Span     `json:"joined,omitzero"`
-	Was      Severity `json:"was"` // severity before
+	Joined   Span     `json:"joined,omitzero"` // messages by which they did
+	Was      Severity `json:"was"`             // severity before
 	Why      string   `json:"why"`
 }
 
@@ -201,7 +201,7 @@ type IncidentReopenedBody struct {
 	Incident Incident `json:"incident"`
 	Alerts   []Alert  `json:"alerts"`
 	Count    int      `json:"count"`
-	Joined   Span     `json:"joined,omitzero"`
+	Joined   Span     `json:"joined,omitzero"` // messages by which they did
 	Why      string   `json:"why"`
 }
 
