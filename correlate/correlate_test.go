@@ -266,7 +266,7 @@ func TestFlappingIsDamped(t *testing.T) {
 	}
 	members, err := w.store.Members(t.Context(), mustIncident(t, w, "INC-1").ID)
 	if err != nil || len(members) != 1 || members[0].Joined != 5 { // by the third change back; from then on it flaps
-		t.Errorf("the alert joined by message %d, %v, want 5", members[0].Joined, err)
+		t.Errorf("%+v, %v, want one alert that joined by message 5", members, err)
 	}
 	if got, want := w.incidents(), "INC-1 in_progress high 0/1 flapping"; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -39,9 +39,10 @@ const (
 	tellMany  = 1000
 )
 
-// mayTell says whether what became of the members may be told at an instant.
+// mayTell says whether what became of the members may be told at an instant. A
+// clock that was set back holds nothing back.
 func (e *entry) mayTell(at time.Time) bool {
-	return at.Sub(e.told) >= max(e.pace, tellFirst) || e.news.grown >= tellMany
+	return at.Sub(e.told).Abs() >= max(e.pace, tellFirst) || e.news.grown >= tellMany
 }
 
 // tell notes that it was.

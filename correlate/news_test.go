@@ -92,6 +92,10 @@ func TestAStormIsToldInLongerSteps(t *testing.T) {
 	if got, want := storm(2), "1(1) of 1070;1(1) of 1071;"; got != want {
 		t.Errorf("after a quiet time: got %s want %s", got, want)
 	}
+	w.after(-time.Hour) // the clock is set right
+	if got, want := storm(1), "1(1) of 1072;"; got != want {
+		t.Errorf("an hour back: got %s want %s", got, want)
+	}
 }
 
 func TestARestartTellsWhatWasUntold(t *testing.T) {
