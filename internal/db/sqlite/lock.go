@@ -73,5 +73,9 @@ func ended(pid string) bool {
 		return false
 	}
 	p, err := os.FindProcess(n)
-	return err != nil || errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = p.Release() }() // it may hold a file descriptor
+	return errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
