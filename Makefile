@@ -49,9 +49,6 @@ test-arm64: ## the tests of the random cut forest on an emulated arm64; needs qe
 UNWATCHED = $(foreach p,modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory,-gcflags='$(p)=-race=false -d=checkptr=0') \
 	-gcflags='github.com/aws/aws-sdk-go-v2/service/...=-race=false -d=checkptr=0 -N -l'
 
-# What is watched is dear to collect too, and collecting is not what is watched: it
-# is done less often.
-#
 # Nothing can be watched where neither a package nor its tests run anything beside
 # anything: they name no goroutine, no channel, no server and nothing of sync, and
 # take part in no conformance suite. Kernels and windows may have nothing to lock
@@ -61,6 +58,8 @@ RACED = $(shell grep -rlE --include='*.go' --exclude-dir=testdata '^[[:space:]]*
 	sed 's,/[^/]*$$,,' | sort -u | grep -vE '/detect/kernel/|/change/window$$|/internal/archtest$$|/test/crash$$' | \
 	while read -r p; do ! compgen -G "$$p/*_test.go" >/dev/null || echo "$$p"; done)
 
+# What is watched is dear to collect too, and collecting is not what is watched: it
+# is done less often.
 .PHONY: check-race
 check-race: ## the quick tests in random order under the race detector; needs gcc
 	@command -v gcc >/dev/null || { echo "check-race: gcc is missing and the race detector needs it: apt-get install gcc libc6-dev" >&2; exit 1; }
