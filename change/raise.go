@@ -24,19 +24,19 @@ func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
 	if err != nil {
 		return err
 	}
-	wanted := r.wanted(told.Incident, told.Alerts, func(b *runbook.Runbook, level slog.Level, message, why string) {
+	wanted := r.wanted(told.incident, told.alerts, func(b *runbook.Runbook, level slog.Level, message, why string) {
 		r.skip(tx, f, b, level, message, why)
 	})
 	for _, w := range wanted {
-		if err := r.remediate(ctx, tx, f, w.runbook, w.alert, told.Incident); err != nil {
+		if err := r.remediate(ctx, tx, f, w.runbook, w.alert, told.incident); err != nil {
 			return err
 		}
 	}
-	if told.Count <= len(told.Alerts) || told.Joined == (ops.Span{}) || len(r.gate.Load().runbooks) == 0 {
+	if told.count <= len(told.alerts) || told.span == (ops.Span{}) || len(r.gate.Load().runbooks) == 0 {
 		return nil
 	}
-	body := ops.WeighAlertsBody{IncidentID: told.Incident.ID, Joined: told.Joined}
-	for _, a := range told.Alerts {
+	body := ops.WeighAlertsBody{IncidentID: told.incident.ID, Joined: told.span}
+	for _, a := range told.alerts {
 		body.Told = append(body.Told, a.Fingerprint)
 	}
 	c := ops.NewCommand(ops.WeighAlerts, f.Subject, body)
@@ -44,17 +44,25 @@ func (r *Room) hearIncident(ctx context.Context, tx db.Tx, f ops.Fact) error {
 	return r.Queue.Enqueue(ctx, tx, c)
 }
 
-// joined reads what each of the facts tells by which alerts join an incident.
-func joined(f ops.Fact) (ops.IncidentGrewBody, error) {
+// joining is what a fact tells of alerts that join an incident.
+type joining struct {
+	incident ops.Incident
+	alerts   []ops.Alert
+	count    int      // of all that join, also those that are not told
+	span     ops.Span // messages by which they did
+}
+
+func joined(f ops.Fact) (joining, error) {
 	switch f.Kind {
 	case ops.IncidentOpened:
 		b, err := ops.Body[ops.IncidentOpenedBody](f)
-		return ops.IncidentGrewBody{Incident: b.Incident, Alerts: b.Alerts, Count: b.Count, Joined: b.Joined}, err
+		return joining{b.Incident, b.Alerts, b.Count, b.Joined}, err
 	case ops.IncidentGrew:
-		return ops.Body[ops.IncidentGrewBody](f)
+		b, err := ops.Body[ops.IncidentGrewBody](f)
+		return joining{b.Incident, b.Alerts, b.Count, b.Joined}, err
 	default:
 		b, err := ops.Body[ops.IncidentReopenedBody](f)
-		return ops.IncidentGrewBody{Incident: b.Incident, Alerts: b.Alerts, Count: b.Count, Joined: b.Joined}, err
+		return joining{b.Incident, b.Alerts, b.Count, b.Joined}, err
 	}
 }
 
