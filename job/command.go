@@ -105,24 +105,20 @@ func (q *Queue) insert(ctx context.Context, tx db.Tx, now time.Time, jobs []queu
 	if err != nil {
 		return fmt.Errorf("job: queue %d commands: %w", len(jobs), err)
 	}
-	rings := map[time.Duration]bool{}
+	var due []time.Time
 	for i, j := range jobs {
-		wait := max(0, j.due.Sub(now))
+		wait := j.due.Sub(now)
 		if wait > dueSoon {
 			continue
 		}
-		rings[wait] = true
-		if wait == 0 {
+		due = append(due, j.due)
+		if wait <= 0 {
 			continue
 		}
 		// River itself keeps a short snooze this way: available, with its time.
 		tx.Send(ctx, "UPDATE river_job SET state = 'available' WHERE id = $1 AND state = 'scheduled'", inserted[i].Job.ID)
 	}
-	tx.AfterCommit(func() {
-		for wait := range rings {
-			q.bell.ringIn(wait)
-		}
-	})
+	tx.AfterCommit(func() { q.bell.ringAt(now, due) })
 	return nil
 }
 

@@ -82,9 +82,9 @@ func Open(ctx context.Context, d *db.DB, facts FactLog, o Options) (*Queue, erro
 		return nil, fmt.Errorf("job: make the worker: %w", err)
 	}
 	log := slog.New(quiet{o.Logger.Handler()})
-	poll := time.Second
-	if d.Engine() == db.Postgres {
-		poll = 250 * time.Millisecond // what another replica queued to be due soon has no bell here
+	poll := 250 * time.Millisecond // what another replica queued to be due soon has no bell here
+	if d.Engine() == db.SQLite {
+		poll = 15 * time.Second // there is none: the bell rings for all that is due
 	}
 	var reindex []string // River's own choice
 	if d.Engine() == db.SQLite {
@@ -100,12 +100,12 @@ func Open(ctx context.Context, d *db.DB, facts FactLog, o Options) (*Queue, erro
 		RescueStuckJobsAfter:        rescueAfter,
 		MaxAttempts:                 maxAttempts,
 		ReindexerIndexNames:         reindex,
-		RetryPolicy:                 soon{o.Clock},
+		RetryPolicy:                 soon{o.Clock, q.bell},
 		Logger:                      log,
 		Queues:                      map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: cmp.Or(o.MaxWorkers, 32)}},
 		Workers:                     workers,
 		Test:                        river.TestConfig{Time: ourTime{o.Clock, d.Engine() == db.SQLite}},
-	}, q.bell)
+	}, q.clock, q.bell)
 	if err != nil {
 		return nil, err
 	}
@@ -215,16 +215,36 @@ func (q *Queue) Start(ctx context.Context) error {
 	return nil
 }
 
-// free makes the jobs a dead process was working on available again. The lock
-// on the database file proves that it is dead and that nobody else works.
+// free makes the jobs a dead process was working on available again, ends its
+// term as River's leader, without which what is due later would lie until the
+// term is over, and rings for what it would have rung for. The lock on the
+// database file proves that it is dead and that nobody else works.
 func (q *Queue) free(ctx context.Context) error {
+	now := q.clock()
+	var due []time.Time
 	err := q.db.Write(ctx, func(tx db.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE river_job SET state = 'available' WHERE state = 'running'")
-		return err
+		tx.Send(ctx, "UPDATE river_job SET state = 'available' WHERE state = 'running'")
+		tx.Send(ctx, "DELETE FROM river_leader")
+		rows, err := tx.Query(ctx, "SELECT run_at FROM command WHERE state = 'waiting' AND run_at > $1 AND run_at <= $2",
+			now.UnixMilli(), now.Add(dueSoon).UnixMilli())
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		due = due[:0]
+		for rows.Next() {
+			var at int64
+			if err := rows.Scan(&at); err != nil {
+				return err
+			}
+			due = append(due, time.UnixMilli(at))
+		}
+		return rows.Err()
 	})
 	if err != nil {
 		return fmt.Errorf("job: free the jobs of the last process: %w", err)
 	}
+	q.bell.ringAt(now, due)
 	return nil
 }
 

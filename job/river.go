@@ -57,11 +57,11 @@ type riverOn[T any] struct {
 	unwrap func(db.Tx) T
 }
 
-func newRunner(d *db.DB, c *river.Config, b *bell) (runner, error) {
+func newRunner(d *db.DB, c *river.Config, now clock.Clock, b *bell) (runner, error) {
 	if d.Engine() == db.Postgres {
 		return runOn(riverpgxv5.New(d.Pool()), c, db.Tx.PGX)
 	}
-	driver := &sqliteDriver{Driver: riversqlite.New(d.SQL()), bell: b}
+	driver := &sqliteDriver{Driver: riversqlite.New(d.SQL()), clock: now, bell: b}
 	return runOn(driver, c, db.Tx.SQL)
 }
 
@@ -116,13 +116,55 @@ func (q *Queue) instant(t time.Time) any {
 // second. One process owns the file, so its own memory is enough.
 type sqliteDriver struct {
 	*riversqlite.Driver
-	bell *bell
+	clock clock.Clock
+	bell  *bell
 }
 
 func (d *sqliteDriver) SupportsListenNotify() bool { return false }
 
 func (d *sqliteDriver) GetListener(*riverdriver.GetListenenerParams) riverdriver.Listener {
 	return d.bell
+}
+
+// GetExecutor returns River's executor, which rings for what River's scheduler
+// makes available ahead of its time.
+func (d *sqliteDriver) GetExecutor() riverdriver.Executor {
+	return ringingExecutor{d.Driver.GetExecutor(), d}
+}
+
+type ringingExecutor struct {
+	riverdriver.Executor
+	driver *sqliteDriver
+}
+
+func (e ringingExecutor) Begin(ctx context.Context) (riverdriver.ExecutorTx, error) {
+	tx, err := e.Executor.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &ringingTx{ExecutorTx: tx, driver: e.driver}, nil
+}
+
+type ringingTx struct {
+	riverdriver.ExecutorTx
+	driver *sqliteDriver
+	due    []time.Time
+}
+
+func (t *ringingTx) JobSchedule(ctx context.Context, p *riverdriver.JobScheduleParams) ([]*riverdriver.JobScheduleResult, error) {
+	scheduled, err := t.ExecutorTx.JobSchedule(ctx, p)
+	for _, s := range scheduled {
+		t.due = append(t.due, s.Job.ScheduledAt)
+	}
+	return scheduled, err
+}
+
+func (t *ringingTx) Commit(ctx context.Context) error {
+	if err := t.ExecutorTx.Commit(ctx); err != nil {
+		return err
+	}
+	t.driver.bell.ringAt(t.driver.clock(), t.due)
+	return nil
 }
 
 // bell tells River that a commit has brought work. Rings that nobody has
@@ -140,6 +182,17 @@ func (b *bell) ring() {
 
 // The topic and payload with which River itself tells of inserted jobs.
 const insertTopic, insertPayload = "river_insert", `{"queue": "` + river.QueueDefault + `"}`
+
+// ringAt rings at each of the times, which may be past.
+func (b *bell) ringAt(now time.Time, due []time.Time) {
+	waits := map[time.Duration]bool{}
+	for _, t := range due {
+		waits[max(0, t.Sub(now))] = true
+	}
+	for wait := range waits {
+		b.ringIn(wait)
+	}
+}
 
 // ringIn rings after d, when what is due then is due.
 func (b *bell) ringIn(d time.Duration) {
@@ -187,9 +240,16 @@ func (t ourTime) NowOrNil() *time.Time {
 
 // soon is the retry policy of River, which sees only failures to record how a
 // command went; the commands' own pauses are ours.
-type soon struct{ clock clock.Clock }
+type soon struct {
+	clock clock.Clock
+	bell  *bell
+}
 
-func (s soon) NextRetry(*rivertype.JobRow) time.Time { return s.clock().Add(3 * time.Second) }
+func (s soon) NextRetry(*rivertype.JobRow) time.Time {
+	const pause = 3 * time.Second
+	s.bell.ringIn(pause)
+	return s.clock().Add(pause)
+}
 
 // quiet lets only warnings through: River's everyday messages mean nothing to
 // an operator of Fettle.

@@ -132,7 +132,6 @@ const (
 	// hold up every other write.
 	batch = 20
 	chunk = 100
-	poll  = time.Second // safety net under Wake, and how other replicas notice
 	// reconsider is how soon one that no rule placed is looked at again: labels
 	// of its resource may have changed.
 	reconsider = time.Hour
@@ -143,8 +142,10 @@ const (
 // With several replicas each runs this loop; every transaction holds the
 // cursor, so that of two that work on one message only one commits.
 func (p *Placer) Run(ctx context.Context) error {
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
+	poll := time.Second // what another replica took in
+	if p.DB.Engine() == db.SQLite {
+		poll = 15 * time.Second // there is none, and whoever adds to the log wakes us
+	}
 	if err := p.DB.Write(ctx, func(tx db.Tx) error { return p.Rows.ReconsiderRecommendations(ctx, tx, p.now()) }); err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -159,11 +160,15 @@ func (p *Placer) Run(ctx context.Context) error {
 		if err == nil && n == batch {
 			continue
 		}
+		again := poll
+		if err != nil {
+			again = time.Second
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.wake:
-		case <-tick.C:
+		case <-time.After(again):
 		}
 	}
 }
