@@ -2,7 +2,6 @@ package change
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,9 +70,9 @@ func joined(f ops.Fact) (joining, error) {
 // Begun anew it raises nothing twice: the runbook has a live change then, or
 // cools down.
 func (r *Room) weigh(ctx context.Context, c ops.Command) error {
-	var body ops.WeighAlertsBody
-	if err := json.Unmarshal(c.Body, &body); err != nil {
-		return fmt.Errorf("change: read %s: %w: %w", c.Kind, err, ops.ErrInternal)
+	body, err := ops.CommandBody[ops.WeighAlertsBody](c)
+	if err != nil {
+		return err
 	}
 	incident, err := r.Incidents.Incident(ctx, body.IncidentID)
 	if err != nil {

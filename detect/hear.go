@@ -127,9 +127,9 @@ func changeOver(f ops.Fact, c ops.Change) holdBody {
 
 // holdLearning carries out an order: it tells the sample log.
 func (p *Pipeline) holdLearning(ctx context.Context, c ops.Command) error {
-	var b holdBody
-	if err := json.Unmarshal(c.Body, &b); err != nil {
-		return fmt.Errorf("detect: read the order to hold: %w: %w", err, ops.ErrInvalid)
+	b, err := ops.CommandBody[holdBody](c)
+	if err != nil {
+		return err
 	}
 	if b.ChangeID != "" {
 		x, err := p.Asks.Change(ctx, b.ChangeID)

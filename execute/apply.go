@@ -22,7 +22,7 @@ const factOutput = 16 << 10
 // applyPlan drives one run: it starts the work, which goes on by itself, and
 // looks again until the outcome is recorded.
 func (r *Room) applyPlan(ctx context.Context, c ops.Command) error {
-	b, err := body[ops.ApplyPlanBody](c)
+	b, err := ops.CommandBody[ops.ApplyPlanBody](c)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (r *Room) applyPlan(ctx context.Context, c ops.Command) error {
 
 // rollBackRun drives the undoing of one run the same way.
 func (r *Room) rollBackRun(ctx context.Context, c ops.Command) error {
-	b, err := body[ops.RollBackRunBody](c)
+	b, err := ops.CommandBody[ops.RollBackRunBody](c)
 	if err != nil {
 		return err
 	}

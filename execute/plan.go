@@ -20,7 +20,7 @@ import (
 
 // makePlan plans a change and tells PlanMade or PlanFailed, once per revision.
 func (r *Room) makePlan(ctx context.Context, c ops.Command) error {
-	b, err := body[ops.MakePlanBody](c)
+	b, err := ops.CommandBody[ops.MakePlanBody](c)
 	if err != nil {
 		return err
 	}

@@ -278,7 +278,7 @@ func aboutChange(f ops.Fact) (id string, mayCarry bool, err error) {
 // labelParameter carries out LabelParameter. It looks at the change as it is
 // now, so that orders may come late or twice.
 func (r *Room) labelParameter(ctx context.Context, c ops.Command) error {
-	b, err := body[ops.LabelParameterBody](c)
+	b, err := ops.CommandBody[ops.LabelParameterBody](c)
 	if err != nil {
 		return err
 	}

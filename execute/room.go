@@ -2,7 +2,6 @@ package execute
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -247,12 +246,4 @@ func (r *Room) say(err error) string { return Shorten(r.Redact(err.Error()), max
 func permanent(err error) bool {
 	class := ops.Class(err)
 	return slices.ContainsFunc([]error{ops.ErrInvalid, ops.ErrDenied, ops.ErrNotFound, ops.ErrStalled}, func(c error) bool { return errors.Is(class, c) })
-}
-
-func body[T any](c ops.Command) (T, error) {
-	var b T
-	if err := json.Unmarshal(c.Body, &b); err != nil {
-		return b, fmt.Errorf("execute: body of %s: %w: %w", c.Kind, err, ops.ErrInvalid)
-	}
-	return b, nil
 }

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,12 +40,12 @@ type claim struct {
 // send carries out SendNotice: it claims the notification, hands it to its
 // channel and settles what became of it.
 func (r *Room) send(ctx context.Context, c ops.Command) error {
-	var b ops.SendNoticeBody
-	if err := json.Unmarshal(c.Body, &b); err != nil {
-		return fmt.Errorf("notify: body of %s: %w: %w", c.Kind, err, ops.ErrInvalid)
+	b, err := ops.CommandBody[ops.SendNoticeBody](c)
+	if err != nil {
+		return err
 	}
 	var d claim
-	err := r.DB.Write(ctx, func(tx db.Tx) (err error) {
+	err = r.DB.Write(ctx, func(tx db.Tx) (err error) {
 		d, err = r.claim(ctx, tx, b.NotificationID)
 		return err
 	})

@@ -49,6 +49,16 @@ func NewCommand(kind CommandKind, subject string, body any) Command {
 	return Command{Kind: kind, Subject: subject, Body: b}
 }
 
+// CommandBody decodes the body of c. One that cannot be read never will be: it
+// gives ErrInvalid, which ends the command.
+func CommandBody[T any](c Command) (T, error) {
+	var body T
+	if err := json.Unmarshal(c.Body, &body); err != nil {
+		return body, fmt.Errorf("command %s about %s: %w: %w", c.Kind, c.Subject, err, ErrInvalid)
+	}
+	return body, nil
+}
+
 // SyncTicketBody orders one ticket made equal in its platform.
 type SyncTicketBody struct {
 	TicketID string `json:"ticket_id"`

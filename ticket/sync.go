@@ -2,7 +2,6 @@ package ticket
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,9 +30,9 @@ const (
 
 // sync carries out SyncTicket: it makes one platform show what one ticket wants.
 func (r *Room) sync(ctx context.Context, c ops.Command) error {
-	var body ops.SyncTicketBody
-	if err := json.Unmarshal(c.Body, &body); err != nil {
-		return fmt.Errorf("ticket: command %s: %w: %w", c.Kind, err, ops.ErrInvalid)
+	body, err := ops.CommandBody[ops.SyncTicketBody](c)
+	if err != nil {
+		return err
 	}
 	t, err := r.Store.Ticket(ctx, body.TicketID)
 	if err != nil {

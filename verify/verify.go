@@ -7,7 +7,6 @@ package verify
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -187,9 +186,9 @@ func (r *Room) changeEnded(ctx context.Context, tx db.Tx, f ops.Fact) error {
 
 // checkRun looks whether the cause has gone away and gives the verdict, once.
 func (r *Room) checkRun(ctx context.Context, c ops.Command) error {
-	var b ops.CheckRunBody
-	if err := json.Unmarshal(c.Body, &b); err != nil {
-		return fmt.Errorf("verify: body of %s: %w: %w", c.Kind, err, ops.ErrInvalid)
+	b, err := ops.CommandBody[ops.CheckRunBody](c)
+	if err != nil {
+		return err
 	}
 	v, err := r.Journal.Verification(ctx, b.RunID)
 	if err != nil {

@@ -2,7 +2,6 @@ package recommend
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -122,9 +121,9 @@ const (
 
 // ask carries out AskProducer.
 func (p *Placer) ask(ctx context.Context, c ops.Command) error {
-	var body ops.AskProducerBody
-	if err := json.Unmarshal(c.Body, &body); err != nil {
-		return fmt.Errorf("recommend: command %s: %w: %w", c.Kind, err, ops.ErrInvalid)
+	body, err := ops.CommandBody[ops.AskProducerBody](c)
+	if err != nil {
+		return err
 	}
 	r, err := p.Rows.Recommendation(ctx, body.RecommendationID)
 	if err != nil || r.Wants == "" || !r.State.Live() || r.State == ops.RecommendationPlaced {
