@@ -57,6 +57,7 @@ type Gate interface {
 	Raise(ctx context.Context, by ops.Principal, q change.Request, via string) (ops.Change, error)
 	Decide(ctx context.Context, by ops.Principal, idOrKey string, d ops.Decision, digest, comment, via string) (ops.Change, error)
 	Cancel(ctx context.Context, by ops.Principal, idOrKey, why, via string) (ops.Change, error)
+	DecideHeld(ctx context.Context, by ops.Principal, idOrKey string, word change.Resolution, why string) (ops.Change, error)
 	BreakGlass(ctx context.Context, by ops.Principal, idOrKey, freeze, reason string) (ops.Change, error)
 	SignReview(ctx context.Context, by ops.Principal, idOrKey, note string) (ops.Change, error)
 	StopExecution(ctx context.Context, by ops.Principal, reason string) error

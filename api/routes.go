@@ -100,6 +100,14 @@ type glassInput struct {
 	}
 }
 
+type heldInput struct {
+	ByID
+	Body struct {
+		Word string `json:"word" enum:"succeeded,failed,roll_back" doc:"it worked after all, it did not and stays as it is, or it is to be undone"`
+		Why  string `json:"why" minLength:"1" maxLength:"4000" doc:"what you found"`
+	}
+}
+
 type reviewInput struct {
 	ByID
 	Body struct {
@@ -148,6 +156,10 @@ func (a *API) routes() {
 	op(a, http.MethodPost, "/changes/{id}/cancel", "cancel-change", "Withdraw a change that has not started", ops.MayRead,
 		func(ctx context.Context, by ops.Principal, in *cancelInput) (ops.Change, error) {
 			return a.Gate.Cancel(ctx, by, in.ID, in.Body.Why, "api")
+		})
+	op(a, http.MethodPost, "/changes/{id}/held", "settle-change", "Say what became of a run that is held for a person", ops.MayRead,
+		func(ctx context.Context, by ops.Principal, in *heldInput) (ops.Change, error) {
+			return a.Gate.DecideHeld(ctx, by, in.ID, change.Resolution(in.Body.Word), in.Body.Why)
 		})
 	op(a, http.MethodPost, "/changes/{id}/break-glass", "break-glass", "Override a freeze for one change, or confirm that another person does", ops.MayRead,
 		func(ctx context.Context, by ops.Principal, in *glassInput) (ops.Change, error) {
@@ -339,16 +351,22 @@ func (a *API) change(ctx context.Context, _ ops.Principal, in *ByID) (ChangeView
 	return v, err
 }
 
-func (a *API) raise(ctx context.Context, by ops.Principal, in *struct{ Body NewChange }) (ops.Change, error) {
+type raiseInput struct {
+	Key  string `header:"Idempotency-Key" maxLength:"255" doc:"any text of yours: asked again with it, you get the change that was raised the first time"`
+	Body NewChange
+}
+
+func (a *API) raise(ctx context.Context, by ops.Principal, in *raiseInput) (ops.Change, error) {
 	n := in.Body
 	q := change.Request{
+		Key:  in.Key,
 		Type: ops.ChangeType(n.Type), Title: n.Title, Reason: n.Reason, Team: n.Team, ResourceID: n.Resource, IncidentID: n.Incident,
 		Executor: n.Executor, Action: n.Action, Args: n.Args, Risk: n.Risk,
 	}
 	if n.VerifyWithin != "" {
 		var err error
-		if q.VerifyWithin, err = time.ParseDuration(n.VerifyWithin); err != nil || q.VerifyWithin <= 0 {
-			return ops.Change{}, fmt.Errorf("verify_within %q is not a duration like 10m: %w", n.VerifyWithin, ops.ErrInvalid)
+		if q.VerifyWithin, err = change.ParseVerifyWithin(n.VerifyWithin); err != nil {
+			return ops.Change{}, err
 		}
 	}
 	return a.Gate.Raise(ctx, by, q, n.Via)

@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,13 +190,14 @@ func (r *Room) raised(ctx context.Context, tx db.Tx, cause string, e Raised) (op
 	if err != nil {
 		return ops.Change{}, err
 	}
-	e.Change.ID, e.Change.Number = r.Ledger.NewID(), n
+	e.Change.ID, e.Change.Number = cmp.Or(e.Change.ID, r.Ledger.NewID()), n
 	e.Cause = cause
 	return r.commit(ctx, tx, State{}, time.Time{}, e)
 }
 
 // Request is a change a person asks for by hand.
 type Request struct {
+	Key          string         // of the asking: asked again with it, a person gets the change that was raised; empty: each asking is a new one
 	Type         ops.ChangeType // normal or emergency; empty: normal
 	Title        string
 	Reason       string
@@ -214,7 +216,17 @@ const (
 	maxTitle  = 200  // characters
 	maxReason = 4000 // characters
 	maxArgs   = 100
+	maxKey    = 255 // characters
 )
+
+// ParseVerifyWithin reads a person's duration, such as 10m.
+func ParseVerifyWithin(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("verify_within %q is not a duration like 10m: %w", s, ops.ErrInvalid)
+	}
+	return d, nil
+}
 
 // Executors returns the names of those that can carry a change out, sorted.
 func (r *Room) Executors() []string { return slices.Sorted(maps.Keys(r.gate.Load().executors)) }
@@ -250,6 +262,8 @@ func (r *Room) Raise(ctx context.Context, by ops.Principal, q Request, via strin
 		return fault("action is empty; say what executor %s is to do", q.Executor)
 	case q.Risk != nil && !(*q.Risk >= 0 && *q.Risk <= 1):
 		return fault("risk %v is not within 0 and 1", *q.Risk)
+	case utf8.RuneCountInString(q.Key) > maxKey:
+		return fault("the idempotency key has more than %d characters", maxKey)
 	case q.VerifyWithin < 0:
 		return fault("verify_within %s is negative", q.VerifyWithin)
 	}
@@ -285,15 +299,35 @@ func (r *Room) Raise(ctx context.Context, by ops.Principal, q Request, via strin
 	if within == 0 {
 		within = runbook.DefaultVerifyWithin
 	}
+	asked := ops.Change{
+		Type: q.Type, Title: q.Title, Reason: q.Reason, Team: q.Team, ResourceID: q.ResourceID, Resource: name, IncidentID: q.IncidentID,
+		Executor: q.Executor, Action: q.Action, Args: q.Args, Risk: risk, VerifyWithin: within,
+	}
+	if q.Key != "" {
+		asked.ID = derived("change", by.ID+" "+q.Key)
+	}
 	var out ops.Change
 	err := r.DB.Write(ctx, func(tx db.Tx) (err error) {
-		out, err = r.raised(ctx, tx, "", Raised{By: by, Why: fmt.Sprintf("raised by %s via %s", by.Name, via), Change: ops.Change{
-			Type: q.Type, Title: q.Title, Reason: q.Reason, Team: q.Team, ResourceID: q.ResourceID, Resource: name, IncidentID: q.IncidentID,
-			Executor: q.Executor, Action: q.Action, Args: q.Args, Risk: risk, VerifyWithin: within,
-		}})
+		if asked.ID != "" {
+			out, _, _, err = r.Rows.LoadChange(ctx, tx, asked.ID)
+			if err == nil && !sameAsked(out, asked) {
+				return fmt.Errorf("change: the idempotency key %q raised %s, which is another change; ask with a new key: %w", q.Key, out.Key(), ops.ErrInvalid)
+			}
+			if !errors.Is(err, ops.ErrNotFound) {
+				return err
+			}
+		}
+		out, err = r.raised(ctx, tx, "", Raised{By: by, Why: fmt.Sprintf("raised by %s via %s", by.Name, via), Change: asked})
 		return err
 	})
 	return out, err
+}
+
+// sameAsked says whether a change is what is asked for once more.
+func sameAsked(c, asked ops.Change) bool {
+	return c.Type == asked.Type && c.Title == asked.Title && c.Reason == asked.Reason && c.Team == asked.Team &&
+		c.ResourceID == asked.ResourceID && c.IncidentID == asked.IncidentID && c.Executor == asked.Executor && c.Action == asked.Action &&
+		slices.Equal(c.Args, asked.Args) && c.Risk == asked.Risk && c.VerifyWithin == asked.VerifyWithin
 }
 
 // Spans returns the maintenance windows about a resource that are open at some

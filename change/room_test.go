@@ -285,6 +285,38 @@ func TestRequesterAndEditorDoNotDecide(t *testing.T) {
 	}
 }
 
+func TestAskedAgainNothingNewIsRaised(t *testing.T) {
+	h := newHouse(t, testConfig())
+	q := change.Request{Key: "k", Title: "grow", ResourceID: "r3", Executor: "host", Action: "grow", Args: []string{"1"}}
+	first, err := h.room.Raise(h.ctx, manager, q, "api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.planned(first, true)
+	f := func(by ops.Principal, turn func(*change.Request), want string) {
+		t.Helper()
+		q := q
+		turn(&q)
+		c, err := h.room.Raise(h.ctx, by, q, "api")
+		if want == "" {
+			is(t, err, ops.ErrInvalid)
+		} else if err != nil || c.Key() != want {
+			t.Errorf("%s, %v, want %s", c.Key(), err, want)
+		}
+	}
+	f(manager, func(*change.Request) {}, "CHG-1")
+	f(manager, func(q *change.Request) { q.Args = []string{"2"} }, "")
+	f(manager, func(q *change.Request) { q.Key = strings.Repeat("k", 256) }, "")
+	f(manager, func(q *change.Request) { q.Key = "l" }, "CHG-2")
+	f(second, func(*change.Request) {}, "CHG-3") // a key is the person's own
+	f(manager, func(q *change.Request) { q.Key = "" }, "CHG-4")
+	f(manager, func(q *change.Request) { q.Key = "" }, "CHG-5")
+	if got, err := h.room.Cancel(h.ctx, manager, first.ID, "done otherwise", "api"); err != nil || got.State != ops.ChangeCancelled {
+		t.Fatalf("%s, %v", got.State, err)
+	}
+	f(manager, func(*change.Request) {}, "CHG-1")
+}
+
 func TestDenyExpireCancel(t *testing.T) {
 	h := newHouse(t, testConfig())
 	c := h.asked()

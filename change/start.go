@@ -172,10 +172,10 @@ func (m *move) startOrWait() {
 	m.wake = m.w.Now.Add(e.apply + m.g.Slack)
 }
 
-// derived makes an id that is the same whenever it is made for the same plan,
-// so that a plan has one run and the tool sees one token, whatever is retried.
-func derived(what, planID string) string {
-	sum := sha256.Sum256([]byte("fettle " + what + " " + planID))
+// derived makes an id that is the same whenever it is made of the same, such as
+// a plan: so it has one run and the tool sees one token, whatever is retried.
+func derived(what, of string) string {
+	sum := sha256.Sum256([]byte("fettle " + what + " " + of))
 	return hex.EncodeToString(sum[:16])
 }
 

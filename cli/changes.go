@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func newChanges() *cobra.Command {
-	var list, show, raise, approve, deny, cancel, glass, review remote
+	var list, show, raise, approve, deny, cancel, settle, glass, review remote
 	var states, text string
 	lc := list.command("list", "List changes, newest first", cobra.NoArgs, func(cmd *cobra.Command, c *client.Client, _ []string) error {
 		found, err := c.Changes(cmd.Context(), query("state", states, "q", text))
@@ -37,6 +38,7 @@ func newChanges() *cobra.Command {
 		return show.print(cmd.OutOrStdout(), x, x.Key+"\t"+plain(x.Title), func(w io.Writer) { describeChange(w, x) })
 	})
 	n := client.NewChange{Via: "cli"}
+	var key string
 	var risk float64
 	nc := raise.command("raise --title TITLE --executor NAME --action ACTION [ARG...]", "Raise a change by hand; nothing runs before its plan is approved", cobra.ArbitraryArgs, func(cmd *cobra.Command, c *client.Client, args []string) error {
 		switch {
@@ -50,7 +52,7 @@ func newChanges() *cobra.Command {
 		if n.Args = args; cmd.Flags().Changed("risk") {
 			n.Risk = &risk
 		}
-		x, err := c.RaiseChange(cmd.Context(), n)
+		x, err := c.RaiseChange(cmd.Context(), key, n)
 		if err != nil {
 			return err
 		}
@@ -66,6 +68,7 @@ func newChanges() *cobra.Command {
 	nc.Flags().StringVar(&n.Team, "team", "", "whose change it is")
 	nc.Flags().Float64Var(&risk, "risk", 1, "0 to 1; unknown counts as 1")
 	nc.Flags().StringVar(&n.VerifyWithin, "verify-within", "", "how long the cause may take to go away (default 10m)")
+	nc.Flags().StringVar(&key, "idempotency-key", "", "any text: raised again with it, nothing new is raised")
 	decide := func(r *remote, verb, short string, d ops.Decision) *cobra.Command {
 		var digest, comment string
 		dc := r.command(verb+" ID --digest DIGEST", short, cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
@@ -124,6 +127,21 @@ func newChanges() *cobra.Command {
 	})
 	gc.Flags().StringVar(&freeze, "freeze", "", "name of the freeze")
 	gc.Flags().StringVar(&reason, "reason", "", "why it cannot be waited for")
+	var found string
+	hc := settle.command("settle ID succeeded|failed|roll_back --why TEXT", "Say what became of a run that is held for a person", cobra.ExactArgs(2), func(cmd *cobra.Command, c *client.Client, args []string) error {
+		switch {
+		case !slices.Contains([]string{"succeeded", "failed", "roll_back"}, args[1]):
+			return usageError{fmt.Errorf("%q is none of succeeded, failed, roll_back", args[1])}
+		case found == "":
+			return usageError{errors.New("--why is missing: write what you found")}
+		}
+		x, err := c.SettleChange(cmd.Context(), args[0], args[1], found)
+		if err != nil {
+			return err
+		}
+		return settle.print(cmd.OutOrStdout(), x, x.Key()+"\t"+string(x.State)+"\t"+string(x.Outcome), func(io.Writer) {})
+	})
+	hc.Flags().StringVar(&found, "why", "", "what you found")
 	rc := review.command("review ID --note NOTE", "Sign the review that a broken freeze demands, which closes the change", cobra.ExactArgs(1), func(cmd *cobra.Command, c *client.Client, args []string) error {
 		if note == "" {
 			return usageError{errors.New("--note is missing: write what the review found")}
@@ -137,7 +155,7 @@ func newChanges() *cobra.Command {
 	rc.Flags().StringVar(&note, "note", "", "what the review found")
 	return noun("changes", "Changes to infrastructure, each behind the gate", lc, sc, nc,
 		decide(&approve, "approve", "Approve exactly the plan with this digest", ops.Approved),
-		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc, gc, rc, xc)
+		decide(&deny, "deny", "Deny the plan with this digest", ops.Refused), cc, hc, gc, rc, xc)
 }
 
 // glassWords says how far the overriding of a freeze has come.
@@ -170,6 +188,13 @@ func approveIn(x client.ChangeView) string {
 	return x.ApproveIn + " only; its ticket there is not opened yet"
 }
 
+func opening(o ops.Occurrence) string {
+	if o.Always() {
+		return o.Window + ", always open"
+	}
+	return fmt.Sprintf("%s %s to %s", o.Window, when(o.Start), when(o.End))
+}
+
 func describeChange(w io.Writer, x client.ChangeView) {
 	row := func(k, v string) {
 		if v != "" {
@@ -185,10 +210,10 @@ func describeChange(w io.Writer, x client.ChangeView) {
 	row("approve in", approveIn(x))
 	row("digest", x.PlanDigest)
 	if x.Window != nil {
-		row("window", fmt.Sprintf("%s %s to %s", x.Window.Window, when(x.Window.Start), when(x.Window.End)))
+		row("window", opening(*x.Window))
 	}
 	if o := x.Offered; o != nil {
-		row("window given", fmt.Sprintf("%s %s to %s", o.Window, when(o.Start), when(o.End)))
+		row("window given", opening(*o))
 	}
 	for _, b := range x.BreakGlass {
 		row("break-glass", strings.TrimSpace(fmt.Sprintf("freeze %s by %s %s %s %s", b.Freeze, b.ByName, b.SecondName, b.Reason, b.Void)))

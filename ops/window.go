@@ -37,3 +37,7 @@ type Occurrence struct {
 	End    time.Time `json:"end"`
 	Cutoff time.Time `json:"cutoff"`
 }
+
+// Always says that the window is open at any time: it has no opening and no end
+// that people would know it by.
+func (o Occurrence) Always() bool { return o.Start.Unix() <= 0 && o.End.Year() >= 9999 }

@@ -330,7 +330,7 @@ func (r *Room) tellBy(ctx context.Context, tx db.Tx, t *ops.Ticket, user string,
 // planned returns when a change is planned to begin and to end. A window that is
 // always open says neither, and platforms have no word for it.
 func planned(w ops.Occurrence) (start, end time.Time) {
-	if w.Start.Unix() <= 0 || w.End.Year() >= 9999 {
+	if w.Always() {
 		return time.Time{}, time.Time{}
 	}
 	return second(w.Start), second(w.End)

@@ -26,26 +26,38 @@ func TestAPersonRaisesAChange(t *testing.T) {
 		t.Errorf("the incident of the link is %q", got)
 	}
 	form := url.Values{
-		"csrf": {p.Attr("input[name=csrf]", "value")}, "title": {"Grow the disk"}, "reason": {"It fills up"}, "type": {"emergency"},
+		"csrf": {p.Attr("input[name=csrf]", "value")}, "key": {p.Attr("input[name=key]", "value")},
+		"team": {"Ops"}, "risk": {"much"}, "verify_within": {"5m"}, "title": {"Grow the disk"}, "reason": {"It fills up"}, "type": {"emergency"},
 		"executor": {p.Text("select[name=executor] option")}, "action": {"tidy"}, "args": {"a b\r\n\r\nc"}, "incident": {"INC-4711"},
 	}
+	p = r.Post("/changes", form)
+	if got := p.Text("#fault"); p.Status != http.StatusUnprocessableEntity || !strings.Contains(got, `Risk "much" is not a number`) {
+		t.Errorf("a risk of much is %d: %q", p.Status, got)
+	}
+	form.Set("risk", "0.4")
 	p = r.Post("/changes", form)
 	if got := p.Text("#fault"); p.Status != http.StatusUnprocessableEntity || !strings.Contains(got, `no incident "INC-4711"`) {
 		t.Errorf("an unknown incident is %d: %q", p.Status, got)
 	}
-	if p.Attr("input[name=title]", "value") != "Grow the disk" || p.Text("textarea[name=args]") != "a b c" || len(p.All("input[value=emergency][checked]")) != 1 {
+	if p.Attr("input[name=key]", "value") != form.Get("key") || form.Get("key") == "" || p.Attr("input[name=risk]", "value") != "0.4" || p.Attr("input[name=verify_within]", "value") != "5m" ||
+		p.Attr("input[name=title]", "value") != "Grow the disk" || p.Text("textarea[name=args]") != "a b c" || len(p.All("input[value=emergency][checked]")) != 1 {
 		t.Error("what was typed is gone")
 	}
 	form.Set("incident", "INC-1")
 	if p = r.Post("/changes", form); p.Status != http.StatusOK {
 		t.Fatalf("raising is %d: %s", p.Status, p.Text("main"))
 	}
+	where := p.Text("h1")
+	if p = r.Post("/changes", form); p.Status != http.StatusOK || p.Text("h1") != where {
+		t.Errorf("sent twice: %d, %q instead of %q", p.Status, p.Text("h1"), where)
+	}
 	all, err := h.Store.Changes(t.Context(), ops.ChangeFilter{Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := all[0]
-	if c.Title != "Grow the disk" || c.Type != ops.ChangeEmergency || c.IncidentID == "" || !slices.Equal(c.Args, []string{"a b", "c"}) || c.State != ops.ChangeNew && c.State != ops.ChangeAssess {
+	if c.Title != "Grow the disk" || c.Type != ops.ChangeEmergency || c.IncidentID == "" || !slices.Equal(c.Args, []string{"a b", "c"}) ||
+		c.Team != "Ops" || c.Risk != 0.4 || c.VerifyWithin != 5*time.Minute || c.State != ops.ChangeNew && c.State != ops.ChangeAssess {
 		t.Errorf("raised %+v", c)
 	}
 

@@ -59,6 +59,14 @@ type problem struct {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, contentType string, in []byte, out any) error {
+	header := http.Header{}
+	if in != nil {
+		header.Set("Content-Type", contentType)
+	}
+	return c.call(ctx, method, path, query, header, in, out)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, header http.Header, in []byte, out any) error {
 	u := c.base + "/api/v1" + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
@@ -67,10 +75,8 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", c.base, err, ops.ErrInvalid)
 	}
+	req.Header = header
 	req.Header.Set("Authorization", "Bearer "+c.token)
-	if in != nil {
-		req.Header.Set("Content-Type", contentType)
-	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("no server answers at %s (is fettle serve running?): %w: %w", c.base, err, ops.ErrUnavailable)
@@ -200,9 +206,19 @@ func (c *Client) Change(ctx context.Context, id string) (api.ChangeView, error) 
 	return get[api.ChangeView](ctx, c, "/changes/"+url.PathEscape(id), nil)
 }
 
-// RaiseChange raises a change by hand.
-func (c *Client) RaiseChange(ctx context.Context, n api.NewChange) (ops.Change, error) {
-	return send[ops.Change](ctx, c, http.MethodPost, "/changes", n)
+// RaiseChange raises a change by hand. Called again with the same key, unless
+// that is empty, it returns the change that was raised.
+func (c *Client) RaiseChange(ctx context.Context, key string, n api.NewChange) (ops.Change, error) {
+	var out ops.Change
+	b, err := json.Marshal(n)
+	if err != nil {
+		return out, fmt.Errorf("encode the request: %w", err)
+	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	if key != "" {
+		header.Set("Idempotency-Key", key)
+	}
+	return out, c.call(ctx, http.MethodPost, "/changes", nil, header, b, &out)
 }
 
 // Decide approves or denies exactly the plan with this digest.
@@ -219,6 +235,11 @@ func (c *Client) CancelChange(ctx context.Context, id, why string) (ops.Change, 
 // BreakGlass overrides a freeze for one change, or confirms it.
 func (c *Client) BreakGlass(ctx context.Context, id, freeze, reason string) (ops.Change, error) {
 	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/break-glass", map[string]string{"freeze": freeze, "reason": reason})
+}
+
+// SettleChange says what became of a held run.
+func (c *Client) SettleChange(ctx context.Context, id, word, why string) (ops.Change, error) {
+	return send[ops.Change](ctx, c, http.MethodPost, "/changes/"+url.PathEscape(id)+"/held", map[string]string{"word": word, "why": why})
 }
 
 // SignReview signs the review of a change and closes it.

@@ -177,9 +177,9 @@ func TestNothingIsLostOrDoneTwiceWhenTheServerDiesAtAFailpoint(t *testing.T) {
 		f.Acknowledged.Load()+d.sure.Acknowledged.Load(), len(h.Ran()))
 }
 
-// A person who gets no answer looks before asking again: the change is there,
-// whole and once, or it is not.
-func TestAChangeIsRaisedOnceOrNotAtAllWhenTheServerDies(t *testing.T) {
+// A person who gets no answer asks again with the same key: the change is there
+// once, whether it was raised by the first asking or the second.
+func TestAChangeIsRaisedOnceThoughTheServerDies(t *testing.T) {
 	peer.Long(t)
 	t.Parallel()
 	house.Binary(t)
@@ -189,27 +189,35 @@ func TestAChangeIsRaisedOnceOrNotAtAllWhenTheServerDies(t *testing.T) {
 		}
 		t.Run(p, func(t *testing.T) {
 			h := house.New(t, house.Options{})
-			ask := map[string]any{"title": "drill", "executor": "hand", "action": "touch", "args": []string{"0", "raised"}}
+			ask := []string{"changes", "raise", "--title", "drill", "--executor", "hand", "--action", "touch", "--idempotency-key", "drill", "0", "raised"}
+			count := func() [2]int {
+				return [2]int{h.Count("SELECT id FROM change"), h.Count("SELECT id FROM fact WHERE kind = 'ChangeRaised'")}
+			}
 			h.Start(p)
 			h.Ready(ready)
-			err := h.Call(t.Context(), http.MethodPost, "/changes", ask, nil)
+			said, err := h.Fettle(t.Context(), ask...)
 			select {
 			case <-h.Ended():
 			case <-time.After(ready):
-				t.Fatalf("the server was to die, and answered: %v", err)
+				t.Fatalf("the server was to die, and answered: %s, %v", said, err)
 			}
 			if !h.Killed() {
 				t.Fatalf("the server ended by itself:\n%s", h.Tail(20))
 			}
 			h.Start("")
 			h.Ready(ready)
-			want := 0
+			want := [2]int{}
 			if strings.HasPrefix(p, "commit.after") {
-				want = 1
+				want = [2]int{1, 1}
 			}
-			changes, facts := h.Count("SELECT id FROM change"), h.Count("SELECT id FROM fact WHERE kind = 'ChangeRaised'")
-			if changes != want || facts != want {
-				t.Errorf("%d changes and %d facts that tell it, want %d", changes, facts, want)
+			if got := count(); got != want {
+				t.Errorf("changes and facts that tell them: %v, want %v", got, want)
+			}
+			if said, err = h.Fettle(t.Context(), ask...); err != nil || !strings.HasPrefix(said, "CHG-1 ") {
+				t.Errorf("asked again: %q, %v", said, err)
+			}
+			if got := count(); got != [2]int{1, 1} {
+				t.Errorf("changes and facts that tell them: %v, want one", got)
 			}
 			h.Stop()
 		})

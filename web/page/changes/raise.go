@@ -1,8 +1,11 @@
 package changes
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/fettleops/fettle/change"
@@ -15,11 +18,13 @@ type Draft struct {
 	Executors     []string
 	Typed         change.Request
 	Args          string // one on each line
+	Risk, Within  string
 	WhyNot, Fault string
 }
 
 func (p *Page) new(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
-	return p.form(w, r, v, http.StatusOK, Draft{Typed: change.Request{IncidentID: r.URL.Query().Get("incident"), ResourceID: r.URL.Query().Get("resource")}})
+	q := r.URL.Query()
+	return p.form(w, r, v, http.StatusOK, Draft{Typed: change.Request{Key: rand.Text(), IncidentID: q.Get("incident"), ResourceID: q.Get("resource")}})
 }
 
 func (p *Page) form(w http.ResponseWriter, r *http.Request, v *chrome.Visit, status int, n Draft) error {
@@ -43,8 +48,8 @@ func mayNotRaise(p ops.Principal) string {
 
 func (p *Page) raise(w http.ResponseWriter, r *http.Request, v *chrome.Visit) error {
 	typed := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
-	n := Draft{Args: r.PostForm.Get("args"), Typed: change.Request{
-		Title: typed("title"), Reason: typed("reason"), Type: ops.ChangeType(typed("type")), Executor: typed("executor"), Action: typed("action"),
+	n := Draft{Args: r.PostForm.Get("args"), Risk: typed("risk"), Within: typed("verify_within"), Typed: change.Request{
+		Key: typed("key"), Team: typed("team"), Title: typed("title"), Reason: typed("reason"), Type: ops.ChangeType(typed("type")), Executor: typed("executor"), Action: typed("action"),
 		ResourceID: typed("resource"), IncidentID: typed("incident"),
 	}}
 	for line := range strings.Lines(n.Args) {
@@ -52,7 +57,11 @@ func (p *Page) raise(w http.ResponseWriter, r *http.Request, v *chrome.Visit) er
 			n.Typed.Args = append(n.Typed.Args, line)
 		}
 	}
-	c, err := p.gate.Raise(r.Context(), v.Principal, n.Typed, "page")
+	err := n.numbers()
+	var c ops.Change
+	if err == nil {
+		c, err = p.gate.Raise(r.Context(), v.Principal, n.Typed, "page")
+	}
 	if errors.Is(err, ops.ErrInvalid) {
 		f := chrome.FaultOf(err)
 		n.Fault = f.Why
@@ -62,4 +71,22 @@ func (p *Page) raise(w http.ResponseWriter, r *http.Request, v *chrome.Visit) er
 		return err
 	}
 	return p.chrome.Done(w, r, "/changes/"+c.Key(), "You raised "+c.Key()+". Its plan is being made.")
+}
+
+// numbers reads what was typed as a number or a duration.
+func (n *Draft) numbers() error {
+	if n.Risk != "" {
+		risk, err := strconv.ParseFloat(n.Risk, 64)
+		if err != nil {
+			return fmt.Errorf("risk %q is not a number from 0 to 1: %w", n.Risk, ops.ErrInvalid)
+		}
+		n.Typed.Risk = &risk
+	}
+	if n.Within != "" {
+		var err error
+		if n.Typed.VerifyWithin, err = change.ParseVerifyWithin(n.Within); err != nil {
+			return err
+		}
+	}
+	return nil
 }
