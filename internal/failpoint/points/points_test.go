@@ -37,7 +37,7 @@ var behind = map[string]string{
 	"internal/awsx.whole.Do":             "below the SDK, whose callers have pairs of their own",
 	"internal/worker.Start":              "under execute.command.start or execute.terraform.apply, or a drift check, which changes nothing",
 	"execute/terraform.(*Executor).call": "has a pair of its own, and changes nothing",
-	"api/client.(*Client).do":            "the command line, which keeps nothing",
+	"api/client.(*Client).call":          "the command line, which keeps nothing",
 	"detect/bootstrap.(*prometheus).ask": "the command line reads a past; what was learned of it stays, and the same command goes on",
 	"detect/bootstrap.(*remoteRead).ask": "the same",
 	"app/demo.(*witness).get":            "the demo looks at its simulator from outside",
