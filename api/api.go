@@ -26,7 +26,8 @@ import (
 type Incidents interface {
 	Incidents(ctx context.Context, f ops.IncidentFilter) ([]ops.Incident, error)
 	Incident(ctx context.Context, idOrKey string) (ops.Incident, error)
-	Members(ctx context.Context, incidentID string) ([]ops.Member, error)
+	FirstMembers(ctx context.Context, incidentID string, most int) ([]ops.Member, error)
+	MembersAfter(ctx context.Context, incidentID, fingerprint string, most int) ([]ops.Member, error)
 	TicketsAbout(ctx context.Context, subject string) ([]ops.Ticket, error)
 }
 

@@ -94,12 +94,17 @@ type List[T any] struct {
 }
 
 func newList[T any](items []T, limit int, number func(T) int64) List[T] {
+	return listOf(items, limit, func(x T) string { return strconv.FormatInt(number(x), 10) })
+}
+
+// listOf is the page of at most limit items; cursor is where one is in the list.
+func listOf[T any](items []T, limit int, cursor func(T) string) List[T] {
 	l := List[T]{Items: items}
 	if items == nil {
 		l.Items = []T{}
 	}
 	if len(items) == limit && limit > 0 {
-		l.Next = strconv.FormatInt(number(items[limit-1]), 10)
+		l.Next = cursor(items[limit-1])
 	}
 	return l
 }

@@ -53,6 +53,11 @@ type incidentQuery struct {
 	Text     string   `query:"q" doc:"part of the title, rule or resource"`
 }
 
+type memberQuery struct {
+	ByID
+	Page
+}
+
 type moveInput struct {
 	ByID
 	Body struct {
@@ -138,6 +143,15 @@ type none struct{}
 func (a *API) routes() {
 	op(a, http.MethodGet, "/incidents", "list-incidents", "List incidents, newest first", ops.MayRead, a.listIncidents)
 	op(a, http.MethodGet, "/incidents/{id}", "get-incident", "Show an incident with its alerts and tickets", ops.MayRead, a.incident)
+	op(a, http.MethodGet, "/incidents/{id}/alerts", "list-incident-alerts", "List the alerts of an incident, by fingerprint", ops.MayRead,
+		func(ctx context.Context, _ ops.Principal, in *memberQuery) (List[ops.Member], error) {
+			i, err := a.Incidents.Incident(ctx, in.ID)
+			if err != nil {
+				return List[ops.Member]{}, err
+			}
+			found, err := a.Incidents.MembersAfter(ctx, i.ID, in.Cursor, in.Limit)
+			return listOf(found, in.Limit, func(m ops.Member) string { return m.Fingerprint }), err
+		})
 	op(a, http.MethodPost, "/incidents/{id}/move", "move-incident", "Acknowledge, hold, resolve, close or cancel an incident", ops.MayWorkIncidents,
 		func(ctx context.Context, by ops.Principal, in *moveInput) (ops.Incident, error) {
 			return a.Desk.Move(ctx, by, in.ID, ops.IncidentState(in.Body.State), in.Body.Why, "api")
@@ -313,7 +327,7 @@ func (a *API) incident(ctx context.Context, _ ops.Principal, in *ByID) (Incident
 		return IncidentView{}, err
 	}
 	v := IncidentView{Incident: i, Key: i.Key()}
-	if v.Alerts, err = a.Incidents.Members(ctx, i.ID); err != nil {
+	if v.Alerts, err = a.Incidents.FirstMembers(ctx, i.ID, maxViewAlerts); err != nil {
 		return v, err
 	}
 	v.Tickets, err = a.Incidents.TicketsAbout(ctx, i.Subject())

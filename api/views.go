@@ -6,11 +6,14 @@ import (
 	"github.com/fettleops/fettle/ops"
 )
 
-// IncidentView is an incident with its alerts and tickets.
+// maxViewAlerts bounds what one incident shows of its alerts.
+const maxViewAlerts = 100
+
+// IncidentView is an incident with its first alerts and its tickets.
 type IncidentView struct {
 	ops.Incident
 	Key     string       `json:"key" doc:"the number people use, INC-42"`
-	Alerts  []ops.Member `json:"alerts"`
+	Alerts  []ops.Member `json:"alerts" doc:"the first 100, those that fire before the others; total counts all, and /incidents/{id}/alerts lists them"`
 	Tickets []ops.Ticket `json:"tickets"`
 }
 

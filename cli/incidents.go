@@ -44,6 +44,9 @@ func newIncidents() *cobra.Command {
 			for _, a := range i.Alerts {
 				fmt.Fprintf(w, "alert\t%s %s %s since %s\n", a.State, a.Severity, plain(a.Title), when(a.StartsAt))
 			}
+			if more := i.Total - len(i.Alerts); more > 0 {
+				fmt.Fprintf(w, "alert\tand %d more\n", more)
+			}
 		})
 	})
 	var why string

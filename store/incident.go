@@ -163,6 +163,13 @@ func (s *Store) FirstMembers(ctx context.Context, incidentID string, most int) (
 	return db.Collect(rows, err, scanBody[ops.Member])
 }
 
+// MembersAfter returns alerts of an incident in the order of their fingerprints,
+// those after one, at most so many.
+func (s *Store) MembersAfter(ctx context.Context, incidentID, fingerprint string, most int) ([]ops.Member, error) {
+	rows, err := s.db.Read().Query(ctx, "SELECT body FROM alert WHERE incident_id = $1 AND fingerprint > $2 ORDER BY fingerprint LIMIT $3", incidentID, fingerprint, int64(most))
+	return db.Collect(rows, err, scanBody[ops.Member])
+}
+
 // Joined returns the alerts of an incident that fire and last joined it by the
 // messages of a span, in that order.
 func (s *Store) Joined(ctx context.Context, incidentID string, span ops.Span) ([]ops.Member, error) {

@@ -17,6 +17,7 @@ func TestAlertStorm(t *testing.T) {
 		Between(10*sec, 20*sec, WantIncident(ops.IncidentNew, 400), WantDesk(ops.IncidentNew), WantSnow(Fields{
 			"state": "1", "short_description": "*", "urgency": "1", "impact": "2", "assignment_group": "*", "category": "Cloud Infrastructure",
 		})),
+		At(30*sec, WantListed("vic", 400)),
 		At(1*minute, Resolve("NodeDown", hosts(399)...)),
 		Between(1*minute, 70*sec, WantIncident(ops.IncidentNew, 1)),
 		Throughout(70*sec, 90*sec, WantIncident(ops.IncidentNew, 1), WantSnow(Fields{"state": "1"})),

@@ -265,6 +265,51 @@ func Comment(who, text string) Act {
 	}
 }
 
+// WantListed reads the incident through the API, which shows its first alerts,
+// and all of them in pages.
+func WantListed(who string, alerts int) Act {
+	return func(h *House) error {
+		i, err := h.incident()
+		if err != nil {
+			return err
+		}
+		var one struct {
+			Total  int          `json:"total"`
+			Alerts []ops.Member `json:"alerts"`
+		}
+		if err := h.call(who, http.MethodGet, "/api/v1/incidents/"+i.Key, nil, &one); err != nil {
+			return err
+		}
+		if want := min(alerts, 100); one.Total != alerts || len(one.Alerts) != want {
+			return fmt.Errorf("%s shows %d of %d alerts, want %d of %d", i.Key, len(one.Alerts), one.Total, want, alerts)
+		}
+		seen := map[string]bool{}
+		for path := "/api/v1/incidents/" + i.Key + "/alerts?limit=150"; ; {
+			var page struct {
+				Items []ops.Member `json:"items"`
+				Next  string       `json:"next"`
+			}
+			if err := h.call(who, http.MethodGet, path, nil, &page); err != nil {
+				return err
+			}
+			for _, a := range page.Items {
+				if seen[a.Fingerprint] {
+					return fmt.Errorf("%s is listed twice", a.Fingerprint)
+				}
+				seen[a.Fingerprint] = true
+			}
+			if page.Next == "" {
+				break
+			}
+			path = "/api/v1/incidents/" + i.Key + "/alerts?limit=150&cursor=" + page.Next
+		}
+		if len(seen) != alerts {
+			return fmt.Errorf("%d alerts are listed, want %d", len(seen), alerts)
+		}
+		return nil
+	}
+}
+
 // call asks the API as somebody; in and into may be nil.
 func (h *House) call(who, method, path string, in, into any) error {
 	h.as(who)

@@ -63,14 +63,29 @@ func incidentFirst(t *testing.T, h *house) {
 		t.Helper()
 		members, err := h.store.FirstMembers(h.ctx, "i", most)
 		must(t, err)
-		var got []string
-		for _, m := range members {
-			got = append(got, m.Fingerprint)
-		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("the first %d: %v, want %s", most, got, want)
+		if got := fingerprints(members); got != want {
+			t.Errorf("the first %d: %s, want %s", most, got, want)
 		}
 	}
 	f(2, "a b")
 	f(9, "a b late over")
+	after := func(last string, most int, want string) {
+		t.Helper()
+		members, err := h.store.MembersAfter(h.ctx, "i", last, most)
+		must(t, err)
+		if got := fingerprints(members); got != want {
+			t.Errorf("%d after %q: %s, want %s", most, last, got, want)
+		}
+	}
+	after("", 3, "a b late")
+	after("late", 3, "over")
+	after("over", 3, "")
+}
+
+func fingerprints(members []ops.Member) string {
+	var all []string
+	for _, m := range members {
+		all = append(all, m.Fingerprint)
+	}
+	return strings.Join(all, " ")
 }

@@ -22,7 +22,7 @@ var files embed.FS
 type Record interface {
 	Incidents(ctx context.Context, f ops.IncidentFilter) ([]ops.Incident, error)
 	Incident(ctx context.Context, idOrKey string) (ops.Incident, error)
-	Members(ctx context.Context, incidentID string) ([]ops.Member, error)
+	FirstMembers(ctx context.Context, incidentID string, most int) ([]ops.Member, error)
 	TicketsAbout(ctx context.Context, subject string) ([]ops.Ticket, error)
 	ChangesOfIncident(ctx context.Context, incidentID string) ([]ops.Change, error)
 	FactsAbout(ctx context.Context, subject string) ([]ops.Fact, error)

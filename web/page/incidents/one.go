@@ -78,7 +78,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, i o
 	o := &One{Incident: i, Typed: typed, Fault: fault}
 	ctx := r.Context()
 	var err error
-	if o.Members, err = p.record.Members(ctx, i.ID); err != nil {
+	if o.Members, err = p.record.FirstMembers(ctx, i.ID, maxMembers); err != nil {
 		return err
 	}
 	if o.Tickets, err = chrome.TicketsOf(ctx, p.record, i.Subject(), p.desk); err != nil {
@@ -128,8 +128,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v *chrome.Visit, i o
 		}
 	}
 	o.Anomalies = anomalies(o.Members)
-	o.AllMembers = len(o.Members)
-	o.Members = o.Members[:min(len(o.Members), maxMembers)]
+	o.AllMembers = max(i.Total, len(o.Members))
 	return p.chrome.Render(w, r, v, p.onePage, chrome.View{
 		Status: status, Title: i.Key() + " " + i.Title, Nav: "/incidents", Live: live,
 		Crumbs: []chrome.Crumb{{Name: "Incidents", URL: "/incidents"}, {Name: i.Key()}}, Body: o,
