@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"time"
@@ -130,6 +131,14 @@ func (d *sqliteDriver) GetListener(*riverdriver.GetListenenerParams) riverdriver
 // makes available ahead of its time.
 func (d *sqliteDriver) GetExecutor() riverdriver.Executor {
 	return ringingExecutor{d.Driver.GetExecutor(), d}
+}
+
+// UnwrapTx knows the driver's own transactions in ours.
+func (d *sqliteDriver) UnwrapTx(tx riverdriver.ExecutorTx) *sql.Tx {
+	if ours, ok := tx.(*ringingTx); ok {
+		tx = ours.ExecutorTx
+	}
+	return d.Driver.UnwrapTx(tx)
 }
 
 type ringingExecutor struct {
