@@ -152,7 +152,7 @@ func (r *Room) ofChange(ctx context.Context, f ops.Fact) (*news, error) {
 		}
 		return r.about(ctx, b.Run.ChangeID, func(c ops.Change) *news {
 			return of(c, "started", ops.Info, "starts", "started "+b.Run.ID,
-				fmt.Sprintf("Window %s, %s to %s.", b.Window.Window, Stamp(b.Window.Start), Stamp(b.Window.End)), b.Why)
+				opening(b.Window), b.Why)
 		})
 	case ops.RunMoved:
 		return told(f, func(b ops.RunMovedBody) *news {
@@ -265,6 +265,13 @@ func lines(parts ...string) string {
 		}
 	}
 	return strings.Join(out, "\n")
+}
+
+func opening(o ops.Occurrence) string {
+	if o.Always() {
+		return fmt.Sprintf("Window %s, always open.", o.Window)
+	}
+	return fmt.Sprintf("Window %s, %s to %s.", o.Window, Stamp(o.Start), Stamp(o.End))
 }
 
 func titled(title, text string) string {

@@ -298,6 +298,13 @@ func whichFactsAreNews(t *testing.T) {
 	f(ops.ApprovalRequestedBody{Change: with(func(c *ops.Change) { c.Approvers = []ops.Approvers{{Role: "approver", Count: 1}} }), Digest: "0123456789abcdef", Text: "~ size"}, "CHG-7 waits for approval: restart", ops.Medium)
 	f(ops.ApprovalRequestedBody{Change: c, Digest: "0123456789abcdef"}, "", "")
 	f(ops.RunStartedBody{Run: run, Window: ops.Occurrence{Window: "night"}}, "CHG-7 starts", ops.Info)
+	if text := fmt.Sprint(r.got[0]); strings.Contains(text, "always open") {
+		t.Errorf("a window of one night: %s", text)
+	}
+	f(ops.RunStartedBody{Run: run, Window: ops.Occurrence{Window: "any", Start: time.Unix(0, 0), End: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}}, "CHG-7 starts", ops.Info)
+	if text := fmt.Sprint(r.got[0]); !strings.Contains(text, "Window any, always open.") || strings.Contains(text, "1970") {
+		t.Errorf("a window that never closes: %s", text)
+	}
 	f(ops.RunMovedBody{Change: held, From: ops.RunRunning, Why: "lost"}, "CHG-7 is held", ops.Critical)
 	f(ops.RunMovedBody{Change: held, From: ops.RunHeld}, "", "")
 	f(ops.RunMovedBody{Change: with(func(c *ops.Change) { c.Run = &ops.Run{ID: "run", State: ops.RunVerifying} }), From: ops.RunRunning}, "", "")

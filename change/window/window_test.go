@@ -198,6 +198,11 @@ func TestDecide(t *testing.T) {
 	sunday := compile(t, ops.Window{Name: "sunday", Schedule: "cron(0 2 ? * SUN *)", Duration: 4 * time.Hour, Cutoff: time.Hour})
 	tuesday := compile(t, ops.Window{Name: "tuesday", Schedule: "cron(0 2 ? * TUE *)", Duration: time.Hour})
 	open := compile(t, ops.Window{Name: "open", Schedule: "always"})
+	for w, always := range map[*window.Window]bool{open: true, sunday: false} {
+		if o, in := w.At(at("2026-11-22T02:00:00Z")); !in || o.Always() != always {
+			t.Errorf("%s: open %t, always %t", w.Name, in, o.Always())
+		}
+	}
 	freeze := compile(t, ops.Window{Name: "freeze", Deny: true, From: at("2026-11-22T05:00:00Z"), To: at("2026-11-29T04:00:00Z")})
 	noon := compile(t, ops.Window{Name: "noon", Deny: true, Schedule: "0 12 * * *", Duration: time.Hour})
 	f := func(now string, need time.Duration, windows, freezes []*window.Window, want string) {

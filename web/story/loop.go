@@ -150,7 +150,7 @@ func ofChange(s []Stage, c ops.Change) {
 	case ops.ChangeScheduled:
 		set(gate, Done, "approved")
 		set(execute, Now, "waits for window")
-		if c.Window != nil {
+		if c.Window != nil && !c.Window.Always() {
 			s[execute].Sub = "opens " + clock(c.Window.Start)
 		}
 		return

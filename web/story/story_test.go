@@ -104,6 +104,7 @@ func TestTheLoopOfAChange(t *testing.T) {
 	f(ops.Change{State: ops.ChangeAssess}, "Gate", "being planned", story.Now)
 	f(ops.Change{State: ops.ChangeAuthorize}, "Gate", "waits for approval", story.Due)
 	f(ops.Change{State: ops.ChangeScheduled, Window: &ops.Occurrence{Start: noon}}, "Execute", "opens 12:00", story.Now)
+	f(ops.Change{State: ops.ChangeScheduled, Window: &ops.Occurrence{Start: time.Unix(0, 0), End: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}}, "Execute", "waits for window", story.Now)
 	f(ops.Change{State: ops.ChangeImplement, Run: &ops.Run{State: ops.RunRunning}}, "Execute", "running", story.Now)
 	f(ops.Change{State: ops.ChangeImplement, Run: &ops.Run{State: ops.RunHeld}}, "Execute", "held", story.Due)
 	f(ops.Change{State: ops.ChangeImplement, Run: &ops.Run{State: ops.RunVerifying}}, "Verify", "watching", story.Now)

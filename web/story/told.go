@@ -172,7 +172,10 @@ var told = map[ops.FactKind]func(ops.Fact, *Line){
 		decode(f, l, func(b ops.ChangeScheduledBody) {
 			l.Icon, l.Weight, l.Text = "st-scheduled", 1, "Scheduled"
 			if w := b.Change.Window; w != nil {
-				l.Text = fmt.Sprintf("Scheduled in window %s, %s UTC", w.Window, w.Start.UTC().Format("2 Jan 15:04"))
+				l.Text = "Scheduled in window " + w.Window
+				if !w.Always() {
+					l.Text += w.Start.UTC().Format(", 2 Jan 15:04 UTC")
+				}
 			}
 			l.Why = by(f, b.Why)
 			l.lead(b.Change)

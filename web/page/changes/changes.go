@@ -290,7 +290,11 @@ func (p *Page) decide(w http.ResponseWriter, r *http.Request, v *chrome.Visit) e
 	if d == ops.Approved {
 		text = "You approved plan " + revision + " of " + c.Key() + "."
 		if after, err := p.record.Change(ctx, c.ID); err == nil && after.Window != nil && after.State == ops.ChangeScheduled {
-			text += " It runs in window " + after.Window.Window + ", from " + after.Window.Start.UTC().Format("2 Jan 15:04") + " UTC."
+			text += " It runs in window " + after.Window.Window
+			if !after.Window.Always() {
+				text += ", from " + after.Window.Start.UTC().Format("2 Jan 15:04") + " UTC"
+			}
+			text += "."
 		}
 	}
 	return p.chrome.Done(w, r, chrome.Local(back(r, c)), text)
