@@ -133,12 +133,17 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 }
 
 func send[T any](ctx context.Context, c *Client, method, path string, in any) (T, error) {
+	return sendWith[T](ctx, c, http.Header{}, method, path, in)
+}
+
+func sendWith[T any](ctx context.Context, c *Client, header http.Header, method, path string, in any) (T, error) {
 	var out T
 	b, err := json.Marshal(in)
 	if err != nil {
 		return out, fmt.Errorf("encode the request: %w", err)
 	}
-	return out, c.do(ctx, method, path, nil, "application/json", b, &out)
+	header.Set("Content-Type", "application/json")
+	return out, c.call(ctx, method, path, nil, header, b, &out)
 }
 
 // Incidents lists incidents; see the API for the query.
@@ -209,16 +214,11 @@ func (c *Client) Change(ctx context.Context, id string) (api.ChangeView, error) 
 // RaiseChange raises a change by hand. Called again with the same key, unless
 // that is empty, it returns the change that was raised.
 func (c *Client) RaiseChange(ctx context.Context, key string, n api.NewChange) (ops.Change, error) {
-	var out ops.Change
-	b, err := json.Marshal(n)
-	if err != nil {
-		return out, fmt.Errorf("encode the request: %w", err)
-	}
-	header := http.Header{"Content-Type": {"application/json"}}
+	header := http.Header{}
 	if key != "" {
 		header.Set("Idempotency-Key", key)
 	}
-	return out, c.call(ctx, http.MethodPost, "/changes", nil, header, b, &out)
+	return sendWith[ops.Change](ctx, c, header, http.MethodPost, "/changes", n)
 }
 
 // Decide approves or denies exactly the plan with this digest.
