@@ -410,6 +410,33 @@ func TestWhatADeadProcessLeftIsDoneInTime(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsSlewedDelaysLittle(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, h *house) {
+		var behind atomic.Int64
+		o := options()
+		o.Clock = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
+		slewed, err := job.Open(t.Context(), h.db, h.store, o)
+		must(t, err)
+		h.queue = slewed
+		h.queue.Handle("Wake", func(context.Context, ops.Command) error { h.heard.note("woken"); return nil })
+		h.start()
+		time.Sleep(7 * time.Second)
+		c := ops.NewCommand("Wake", "x", nil)
+		c.At = time.Now().Add(3 * time.Second)
+		h.enqueue(c)
+		behind.Store(int64(20 * time.Millisecond))
+		time.Sleep(time.Minute)
+		woken := h.heard.times()
+		if len(woken) != 1 {
+			t.Fatalf("ran %d times", len(woken))
+		}
+		if late := woken[0].Sub(c.At); late < 20*time.Millisecond || late > 1100*time.Millisecond {
+			t.Errorf("late by %s", late)
+		}
+	})
+}
+
 func TestCrashesLengthenNoPause(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, h *house) {

@@ -203,13 +203,17 @@ func (b *bell) ringAt(now time.Time, due []time.Time) {
 	}
 }
 
-// ringIn rings after d, when what is due then is due.
+// ringIn rings after d, when what is due then is due, and a second later once
+// more: a clock that was set back a little meanwhile makes the first too early.
 func (b *bell) ringIn(d time.Duration) {
 	if d <= 0 {
 		b.ring()
 		return
 	}
-	time.AfterFunc(d+time.Millisecond, b.ring)
+	time.AfterFunc(d+time.Millisecond, func() {
+		b.ring()
+		time.AfterFunc(time.Second, b.ring)
+	})
 }
 
 func (b *bell) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {
