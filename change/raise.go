@@ -307,20 +307,25 @@ func (r *Room) Raise(ctx context.Context, by ops.Principal, q Request, via strin
 		asked.ID = derived("change", by.ID+" "+q.Key)
 	}
 	var out ops.Change
-	err := r.DB.Write(ctx, func(tx db.Tx) (err error) {
-		if asked.ID != "" {
-			out, _, _, err = r.Rows.LoadChange(ctx, tx, asked.ID)
-			if err == nil && !sameAsked(out, asked) {
-				return fmt.Errorf("change: the idempotency key %q raised %s, which is another change; ask with a new key: %w", q.Key, out.Key(), ops.ErrInvalid)
+	for again := asked.ID != ""; ; again = false {
+		err := r.DB.Write(ctx, func(tx db.Tx) (err error) {
+			if asked.ID != "" {
+				out, _, _, err = r.Rows.LoadChange(ctx, tx, asked.ID)
+				if err == nil && !sameAsked(out, asked) {
+					return fmt.Errorf("change: the idempotency key %q raised %s, which is another change; ask with a new key: %w", q.Key, out.Key(), ops.ErrInvalid)
+				}
+				if !errors.Is(err, ops.ErrNotFound) {
+					return err
+				}
 			}
-			if !errors.Is(err, ops.ErrNotFound) {
-				return err
-			}
+			out, err = r.raised(ctx, tx, "", Raised{By: by, Why: fmt.Sprintf("raised by %s via %s", by.Name, via), Change: asked})
+			return err
+		})
+		if !again || !errors.Is(err, ops.ErrConflict) {
+			return out, err
 		}
-		out, err = r.raised(ctx, tx, "", Raised{By: by, Why: fmt.Sprintf("raised by %s via %s", by.Name, via), Change: asked})
-		return err
-	})
-	return out, err
+		// Another replica raised it in the same moment: now it is seen.
+	}
 }
 
 // sameAsked says whether a change is what is asked for once more.

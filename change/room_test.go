@@ -1,12 +1,14 @@
 package change_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fettleops/fettle/change"
+	"github.com/fettleops/fettle/internal/db"
 	"github.com/fettleops/fettle/ops"
 )
 
@@ -315,6 +317,22 @@ func TestAskedAgainNothingNewIsRaised(t *testing.T) {
 		t.Fatalf("%s, %v", got.State, err)
 	}
 	f(manager, func(*change.Request) {}, "CHG-1")
+	h.room.Rows = &late{Rows: h.room.Rows} // as if another replica were raising it just now
+	f(manager, func(*change.Request) {}, "CHG-1")
+}
+
+// late does not see what is there at its first look.
+type late struct {
+	change.Rows
+	looked bool
+}
+
+func (l *late) LoadChange(ctx context.Context, tx db.Tx, idOrKey string) (ops.Change, ops.Plan, time.Time, error) {
+	if !l.looked {
+		l.looked = true
+		return ops.Change{}, ops.Plan{}, time.Time{}, ops.ErrNotFound
+	}
+	return l.Rows.LoadChange(ctx, tx, idOrKey)
 }
 
 func TestDenyExpireCancel(t *testing.T) {
